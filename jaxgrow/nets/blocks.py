@@ -1,0 +1,129 @@
+"""Sub-block and blocks of the growing networks (Speck et al. 2023, Fig. 1).
+
+A block is the part of a network that works at one resolution. Its parameter count at
+width 27 is 32,805: 729 (1x1) + 3 * 8,505 (sub-blocks) + 6,561 (3x3, strided).
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgrow.nets.layers import ConvLayer, FeatureNorm, Kernel, LayerConfig, convolve
+
+
+class SubBlock(nn.Module):
+    """Residual unit: different convolutions side by side, concatenated, input added.
+
+    The branches run as one convolution: their kernels are padded with zeros to the
+    largest side and concatenated along the output channels. The result is the same;
+    one call instead of three is faster on CPU (1.1x) and needs fewer launches.
+
+    Shapes:
+        x: (b, h, w, c), with c >= len(kernel_sizes).
+        returns: (b, h, w, c).
+
+    Attributes:
+        kernel_sizes: Odd side of each branch's kernel. The paper says only "three
+            different convolutions".
+        config: What every layer of the network shares.
+        axis_name: See `FeatureNorm`.
+    """
+
+    kernel_sizes: tuple[int, ...]
+    config: LayerConfig
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w c"], *, update: bool
+    ) -> Float[Array, "b h w c"]:
+        dtype = jnp.dtype(self.config.compute_dtype)
+        num_branches, channels = len(self.kernel_sizes), x.shape[-1]
+        side = max(self.kernel_sizes)
+        kernels = []
+        for i, k in enumerate(self.kernel_sizes):
+            # The first `channels % num_branches` branches take the remainder.
+            width = channels // num_branches + (i < channels % num_branches)
+            kernel = Kernel(
+                (k, k, channels, width),
+                self.config.norm,
+                fan_in=k * k * channels,
+                name=f"conv_{k}x{k}",
+            )(update=update)
+            margin = (side - k) // 2
+            kernels.append(jnp.pad(kernel, ((margin,) * 2,) * 2 + ((0, 0), (0, 0))))
+        kernel = jnp.concatenate(kernels, axis=-1)
+        h = convolve(x.astype(dtype), kernel.astype(dtype))
+        h = FeatureNorm(self.config.norm, self.axis_name, name="norm")(h, update=update)
+        return x + self.config.activation_fn(h).astype(dtype)
+
+
+class DownBlock(nn.Module):
+    """1x1 convolution, sub-blocks, and a strided convolution that halves the side.
+
+    Shapes:
+        x: (b, r, r, c).
+        returns: features at r, (b, r, r, width), and the output, (b, r/2, r/2, width).
+    """
+
+    width: int
+    kernel_sizes: tuple[int, ...]
+    num_sub_blocks: int
+    config: LayerConfig
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b r r c"], *, update: bool
+    ) -> tuple[Float[Array, "b r r w"], Float[Array, "b s s w"]]:
+        x = _entry(self, x, update)
+        down = ConvLayer(
+            self.width, 3, self.config, 2, axis_name=self.axis_name, name="down"
+        )
+        return x, down(x, update=update)
+
+
+class UpBlock(nn.Module):
+    """1x1 convolution, sub-blocks, and a transposed convolution: doubles the side.
+
+    Shapes:
+        x: (b, r/2, r/2, c).
+        returns: (b, r, r, width).
+    """
+
+    width: int
+    kernel_sizes: tuple[int, ...]
+    num_sub_blocks: int
+    config: LayerConfig
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b s s c"], *, update: bool
+    ) -> Float[Array, "b r r w"]:
+        x = _entry(self, x, update)
+        up = ConvLayer(
+            self.width,
+            3,
+            self.config,
+            transposed=True,
+            axis_name=self.axis_name,
+            name="up",
+        )
+        return up(x, update=update)
+
+
+def _entry(
+    block: DownBlock | UpBlock, x: Float[Array, "b r r c"], update: bool
+) -> Float[Array, "b r r w"]:
+    """What both kinds of block begin with; its layers belong to `block`."""
+    entry = ConvLayer(
+        block.width, 1, block.config, axis_name=block.axis_name, name="in"
+    )
+    x = entry(x, update=update)
+    for i in range(block.num_sub_blocks):
+        sub_block = SubBlock(
+            block.kernel_sizes, block.config, block.axis_name, name=f"sub{i}"
+        )
+        x = sub_block(x, update=update)
+    return x

@@ -1,0 +1,210 @@
+"""Generator and discriminator that grow by resolution (Speck et al. 2023, Sec. III).
+
+Every submodule is named `r<resolution>_<role>`; freezing and growing look at that name
+and nothing else. The layout is one of many that satisfy the paper's text and sum to its
+328,887 parameters at 64 px; the authors' own is not public.
+"""
+
+import dataclasses
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgrow.nets.blocks import DownBlock, UpBlock
+from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
+from jaxgrow.typing import HoleMask, Image
+
+
+BASE_RESOLUTION = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetConfig(LayerConfig):
+    """Shape of the generator and the discriminator."""
+
+    width: int = 27
+    """Channels of every block."""
+    kernel_sizes: tuple[int, ...] = (1, 3, 5)
+    """Odd kernel sides of a sub-block's branches."""
+    num_sub_blocks: int = 3
+    """Sub-blocks per block."""
+    skip: Literal["none", "add"] = "none"
+    """add: features of the down block of a resolution join the output of its up block,
+    at no parameter more; none: the paper's."""
+
+    def __post_init__(self):
+        if not self.kernel_sizes or any(k < 1 or k % 2 == 0 for k in self.kernel_sizes):
+            raise ValueError(f"kernel_sizes must be odd, not {self.kernel_sizes}")
+        if len(set(self.kernel_sizes)) != len(self.kernel_sizes):
+            raise ValueError(f"kernel_sizes must differ, not {self.kernel_sizes}")
+        if self.width < len(self.kernel_sizes):
+            raise ValueError(f"width {self.width} is below one channel per branch")
+
+
+def resolutions_up_to(resolution: int) -> list[int]:
+    """[4, 8, ..., resolution]; ValueError if that is not 4 times a power of 2."""
+    resolutions = [BASE_RESOLUTION]
+    while resolutions[-1] < resolution:
+        resolutions.append(2 * resolutions[-1])
+    if resolutions[-1] != resolution:
+        raise ValueError(f"resolution must be 4, 8, 16, 32, ..., not {resolution}")
+    return resolutions
+
+
+def halve(x: Float[Array, "b r r c"]) -> Float[Array, "b s s c"]:
+    """Mean of every 2x2 square."""
+    return nn.avg_pool(x, (2, 2), (2, 2))
+
+
+def double(x: Float[Array, "b s s c"]) -> Float[Array, "b r r c"]:
+    """Nearest-neighbour up-sampling by 2."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+class _Growing(nn.Module):
+    """What the two networks share: how their parts are made and named.
+
+    Attributes:
+        config: Shape of the network.
+        resolution: Side of the images of the current stage.
+        axis_name: Devices over which batch norm averages, if mapped.
+    """
+
+    config: NetConfig
+    resolution: int
+    axis_name: str | None = None
+
+    def _block(self, block: type[DownBlock] | type[UpBlock], name: str):
+        c = self.config
+        return block(
+            c.width, c.kernel_sizes, c.num_sub_blocks, c, self.axis_name, name=name
+        )
+
+    def _from_rgb(self, resolution: int) -> ConvLayer:
+        name = f"r{resolution}_from_rgb"
+        width = self.config.width
+        return ConvLayer(width, 1, self.config, axis_name=self.axis_name, name=name)
+
+    def _to_rgb(self, resolution: int) -> ConvLayer:
+        return ConvLayer(3, 3, self.config, linear=True, name=f"r{resolution}_to_rgb")
+
+
+class Generator(_Growing):
+    """Masked picture and mask in, picture out (Speck et al. 2023, Sec. III-A).
+
+    from_rgb -> down_R -> ... -> down_4 -> up_4 -> ... -> up_R -> to_rgb.
+
+    Shapes:
+        x: (b, R, R, 4): RGB in [-1, 1] with 0 in the hole, then the mask, 1 = hole.
+        returns: (b, R, R, 3), linear, float32; clip it where it is saved or measured.
+    """
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b r r 4"],
+        *,
+        train: bool = False,
+        update_from: int = 0,
+        fade: float | Float[Array, ""] | None = None,
+    ) -> Float[Array, "b r r 3"]:
+        """Paints a batch.
+
+        Args:
+            x: Masked RGB and mask.
+            train: Whether norms take a step: one power iteration, batch statistics.
+            update_from: Resolution below which they do not even then: frozen stages.
+            fade: None once the stage stands by itself; else the share of the new
+                block in [0, 1], beside the heads of the stage before.
+        """
+        new = self.resolution
+        resolutions = resolutions_up_to(new)
+        updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
+        h = self._from_rgb(new)(x, update=updates[new])
+        skips = {}
+        for r in reversed(resolutions):
+            skips[r], h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
+            if r == new and fade is not None:
+                old = self._from_rgb(new // 2)(halve(x), update=updates[new // 2])
+                h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
+        inner = h
+        for r in resolutions:
+            inner = h
+            h = self._block(UpBlock, f"r{r}_up")(h, update=updates[r])
+            if self.config.skip == "add":
+                h = h + skips[r]
+        y = self._to_rgb(new)(h, update=updates[new]).astype(jnp.float32)
+        if fade is not None:
+            old = self._to_rgb(new // 2)(inner, update=updates[new // 2])
+            y = fade * y + (1.0 - fade) * double(old.astype(jnp.float32))
+        return y
+
+
+class Discriminator(_Growing):
+    """Picture in, one logit out: down blocks, flatten, two dense layers.
+
+    Shapes:
+        x: (b, R, R, 3), or (b, R, R, 4) with the mask.
+        returns: (b,) logits, float32; positive = real.
+    """
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b r r c"],
+        *,
+        train: bool = False,
+        update_from: int = 0,
+        fade: float | Float[Array, ""] | None = None,
+    ) -> Float[Array, " b"]:
+        """Judges a batch; the arguments are `Generator`'s."""
+        new = self.resolution
+        resolutions = resolutions_up_to(new)
+        updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
+        h = self._from_rgb(new)(x, update=updates[new])
+        for r in reversed(resolutions):
+            _, h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
+            if r == new and fade is not None:
+                old = self._from_rgb(new // 2)(halve(x), update=updates[new // 2])
+                h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
+        head = DenseHead(self.config, name=f"r{new}_head")
+        return head(h.reshape(h.shape[0], -1), update=updates[new])
+
+
+class DenseHead(nn.Module):
+    """Dense n -> n, activation, dense n -> 1; weight norms apply, no bias.
+
+    Shapes:
+        x: (b, n).
+        returns: (b,) logits, float32.
+    """
+
+    config: NetConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n"], *, update: bool) -> Float[Array, " b"]:
+        n, norm = x.shape[-1], self.config.norm
+        hidden = Kernel((n, n), norm, fan_in=n, name="hidden")(update=update)
+        logit = Kernel((n, 1), norm, fan_in=n, name="logit")(update=update)
+        x = self.config.activation_fn(x.astype(jnp.float32) @ hidden)
+        return (x @ logit)[:, 0]
+
+
+def init_variables(
+    net: Generator | Discriminator, key: jax.Array, channels: int, *, fading: bool
+) -> dict:
+    """Fresh {"params": ..., <collections>: ...} of `net` for (R, R, channels) images.
+
+    With `fading` they hold the heads of the stage before as well.
+    """
+    shape = (1, net.resolution, net.resolution, channels)
+    fade = 1.0 if fading else None
+    return jax.jit(lambda k: net.init(k, jnp.zeros(shape), fade=fade))(key)
+
+
+def generator_input(images: Image, mask: HoleMask) -> Float[Array, "b h w 4"]:
+    """Known pixels, 0 in the hole, and the mask as a fourth channel."""
+    return jnp.concatenate([images * (1.0 - mask), mask], axis=-1)
