@@ -1,0 +1,119 @@
+"""Writing files so that a reader never sees half of one, and a full disk is no bug."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgrow.errors import UserError
+
+
+_MEND_SPACE = "free some space or choose another directory"
+_MEND_ACCESS = "choose a directory that you may write to"
+_MEND_BY_ERRNO = {
+    errno.ENOSPC: _MEND_SPACE,
+    errno.EDQUOT: _MEND_SPACE,
+    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.EROFS: _MEND_ACCESS,
+    errno.EACCES: _MEND_ACCESS,
+    errno.EPERM: _MEND_ACCESS,
+    errno.ENOTDIR: _MEND_ACCESS,
+    errno.EISDIR: _MEND_ACCESS,
+    errno.EEXIST: _MEND_ACCESS,
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+# Those whose text a library may wrap in an exception of its own kind.
+_WRAPPED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
+    """Turns a disk that refuses to `doing` (write or read) `path` into a `UserError`.
+
+    Knows full, read-only, over quota and forbidden, raised as `OSError` or wrapped
+    by a library in another exception whose text or cause names them. Every other
+    exception passes unchanged.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        code = disk_errno(error)
+        if code is None:
+            raise
+        reason, mend = os.strerror(code).lower(), _MEND_BY_ERRNO[code]
+        raise UserError(f"cannot {doing} {path}: {reason}; {mend}.") from error
+
+
+def disk_errno(error: BaseException) -> int | None:
+    """The errno of the disk's refusal behind `error`; None if it is something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _MEND_BY_ERRNO:
+            return cause.errno
+        text = str(cause).lower()
+        for code in _WRAPPED:
+            if os.strerror(code).lower() in text:
+                return code
+        cause = cause.__cause__
+    return None
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces `path` in one move: a reader sees the old bytes or all the new ones.
+
+    Raises:
+        UserError: The disk is full, read-only or forbidden; the old file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Replaces `path` by `plain(obj)` as indented JSON, in one move.
+
+    Raises:
+        UserError: The disk is full, read-only or forbidden; the old file stays.
+    """
+    text = json.dumps(plain(obj), indent=2, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def plain(obj: Any) -> Any:
+    """`obj` out of dicts, lists, strings, numbers and None only, ready for JSON.
+
+    Dataclasses become dicts, tuples and arrays lists, paths strings, NumPy scalars
+    numbers; a number that is not finite becomes None, for which JSON has no other
+    word. Equal objects give equal results before and after a trip through JSON.
+    """
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        obj = {f.name: getattr(obj, f.name) for f in dataclasses.fields(obj)}
+    if isinstance(obj, np.generic | np.ndarray):
+        obj = obj.tolist()
+    if isinstance(obj, dict):
+        return {str(name): plain(value) for name, value in obj.items()}
+    if isinstance(obj, list | tuple):
+        return [plain(value) for value in obj]
+    if isinstance(obj, Path):
+        return str(obj)
+    if isinstance(obj, float) and not math.isfinite(obj):
+        return None
+    if obj is None or isinstance(obj, str | bool | int | float):
+        return obj
+    raise TypeError(f"{type(obj).__name__} has no form in JSON: {obj!r}")
