@@ -1,0 +1,61 @@
+"""Which images and masks a step sees, as a pure function of seed and step.
+
+Nothing is stored: a resumed run asks for the plan of its next step and gets what the
+unbroken run would have got.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+
+_EPOCH, _STEP = 0x0E90C4, 0x057E9  # streams of draws that never meet
+
+
+class Batch(NamedTuple):
+    """Indices of one batch; the training step gathers the pixels.
+
+    Attributes:
+        image_index: Row of the pyramid.
+        flip: Whether to mirror the image left to right.
+        mask_index: Row of the mask bank.
+        mask_symmetry: One of the 8 symmetries of the square for the mask: quarter
+            turns in the lower two bits, a transposition in the third.
+    """
+
+    image_index: Int32[np.ndarray, " b"]
+    flip: Bool[np.ndarray, " b"]
+    mask_index: Int32[np.ndarray, " b"]
+    mask_symmetry: Int32[np.ndarray, " b"]
+
+
+def plan_batch(
+    seed: int, step: int, batch_size: int, num_images: int, num_masks: int
+) -> Batch:
+    """Plan of step `step`; each epoch visits every image once, in an order of its own.
+
+    A batch that crosses the end of an epoch takes its rest from the next one.
+    """
+    position = step * batch_size + np.arange(batch_size)
+    epochs, rows = np.divmod(position, num_images)
+    image_index = np.empty(batch_size, np.int32)
+    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+        now = epochs == epoch
+        image_index[now] = _epoch_order(seed, epoch, num_images)[rows[now]]
+    draws = np.random.default_rng((_STEP, seed, step)).random((3, batch_size))
+    return Batch(
+        image_index=image_index,
+        flip=draws[0] < 0.5,
+        mask_index=(draws[1] * num_masks).astype(np.int32),
+        mask_symmetry=(draws[2] * 8).astype(np.int32),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _epoch_order(seed: int, epoch: int, num_images: int) -> Int32[np.ndarray, " n"]:
+    draws = np.random.default_rng((_EPOCH, seed, epoch)).random(num_images)
+    order = np.argsort(draws, kind="stable").astype(np.int32)
+    order.flags.writeable = False
+    return order

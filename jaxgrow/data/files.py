@@ -1,0 +1,48 @@
+"""Finding and reading many image files."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from jaxgrow.data.images import SUFFIXES
+from jaxgrow.errors import UserError
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+_BLOCK = 256  # items whose results may wait in memory
+
+
+def list_images(folder: Path) -> list[str]:
+    """Sorted paths, relative to `folder`, of the images at any depth below it.
+
+    Links are followed, each folder once; names that begin with a dot are left out.
+
+    Raises:
+        UserError: `folder` is no folder.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"folder {folder} {what}: give the path of a folder of images")
+    names, visited = [], set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        here = os.path.realpath(root)
+        folders[:] = [] if here in visited else [f for f in folders if f[0] != "."]
+        if here in visited:
+            continue
+        visited.add(here)
+        names += [
+            (Path(root) / file).relative_to(folder).as_posix()
+            for file in files
+            if file[0] != "." and Path(file).suffix.lower() in SUFFIXES
+        ]
+    return sorted(names)
+
+
+def map_in_threads(fn: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Results of `fn` in the order of `items`, few of them in memory at a time."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), _BLOCK):
+            yield from pool.map(fn, items[start : start + _BLOCK])

@@ -1,0 +1,89 @@
+"""Files of any image format as uint8 arrays."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from jaxgrow.errors import UserError
+
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"]
+)
+MIN_SIDE = 2
+
+
+def decode_image(
+    file: str | Path | bytes, name: str | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB pixels of an image file, turned upright as its EXIF entry says.
+
+    Grey is repeated, palettes are looked up, transparency lies over white, 16 bits
+    are scaled to 8, and an animation gives its first frame.
+
+    Args:
+        file: Path, or the content of the file.
+        name: What an error calls the file; its path if not given.
+
+    Raises:
+        UserError: The file is missing, damaged, cut short, no image, or has fewer
+            than 2 pixels on a side.
+    """
+    return np.array(_open(file, name).convert("RGB"))
+
+
+def decode_grey(
+    file: str | Path | bytes, name: str | None = None
+) -> UInt8[np.ndarray, "h w"]:
+    """As `decode_image`, in one channel (ITU-R 601 luma)."""
+    return np.array(_open(file, name).convert("L"))
+
+
+def check_header(file: Path) -> bool:
+    """Whether the file opens as an image of 2 pixels a side; decodes no pixels."""
+    try:
+        with Image.open(file) as image:
+            return min(image.size) >= MIN_SIDE
+    # Damaged headers make Pillow's format readers raise errors of many types.
+    except Exception:
+        return False
+
+
+def _open(file: str | Path | bytes, name: str | None) -> Image.Image:
+    """Upright 8-bit image without transparency."""
+    if name is None:
+        name = f"<{len(file)} bytes>" if isinstance(file, bytes) else str(file)
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            image.load()
+            pixels = _eight_bits(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise UserError(f"image {name} does not exist: check its path") from None
+    # Damaged files make Pillow's decoders raise errors of many types.
+    except Exception as error:
+        raise UserError(
+            f"image {name} cannot be read ({error}): replace or remove the file"
+        ) from error
+    if min(pixels.size) < MIN_SIDE:
+        width, height = pixels.size
+        raise UserError(
+            f"image {name} has {width}x{height} pixels: at least 2x2 are needed"
+        )
+    return pixels
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow cuts 16-bit RGB by itself
+        values = np.asarray(image).astype(np.float64).clip(0, 65535)
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    if image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        scale = 255 if values.max() <= 1 else 1
+        return Image.fromarray(np.rint(values * scale).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA"))
+    return image

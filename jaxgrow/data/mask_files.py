@@ -1,0 +1,94 @@
+"""The user's own masks: files whose white part is the hole."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from jaxgrow.data import images
+from jaxgrow.data.files import list_images, map_in_threads
+from jaxgrow.errors import UserError
+
+
+def load_mask(file: str | Path) -> tuple[Bool[np.ndarray, "h w"], bool]:
+    """Hole pixels of a mask image, and whether it held only black and white.
+
+    Values of 128 and above are holes; a file of zeros and ones is taken as such.
+    """
+    values = images.decode_grey(file)
+    if values.max() == 1:
+        return values == 1, True
+    return values >= 128, bool(np.isin(values, (0, 255)).all())
+
+
+def shrink_mask(
+    mask: Bool[np.ndarray, "h w"],
+    resolution: int,
+    box: tuple[int, int, int, int] | None = None,
+) -> Bool[np.ndarray, "r r"]:
+    """`mask`, or its part in `box`, squeezed to a square with the same hole area.
+
+    The cells with most hole in them become the hole, as many as the area asks for,
+    but at least one cell and not all. Ties, and cells of a part without hole or
+    without known pixel, are settled by the distance to the middle of the whole hole.
+
+    Args:
+        mask: True is a hole; neither all true nor all false.
+        resolution: Cells along a side.
+        box: Left, upper, right, lower edge in pixels.
+    """
+    left, upper, right, lower = box or (0, 0, mask.shape[1], mask.shape[0])
+    part = Image.fromarray(mask[upper:lower, left:right].astype(np.uint8) * 255)
+    cells = part.resize((resolution, resolution), Image.Resampling.BOX)
+    coverage = np.asarray(cells).astype(np.float64) / 255
+    rows, columns = np.nonzero(mask)
+    middle_y = (rows.mean() + 0.5 - upper) / (lower - upper)
+    middle_x = (columns.mean() + 0.5 - left) / (right - left)
+    centres = (np.arange(resolution) + 0.5) / resolution
+    away = np.hypot(centres[:, None] - middle_y, centres[None, :] - middle_x)
+    score = coverage - 1e-3 * away / away.max()  # 8-bit coverage moves by 4e-3
+    count = round(float(coverage.mean()) * resolution**2)
+    return largest(score, min(max(count, 1), resolution**2 - 1))
+
+
+def largest(score: Float[np.ndarray, "r r"], count: int) -> Bool[np.ndarray, "r r"]:
+    """True at the `count` highest scores, the first ones where scores are equal."""
+    mask = np.zeros(score.size, bool)
+    mask[np.argsort(-score, axis=None, kind="stable")[:count]] = True
+    return mask.reshape(score.shape)
+
+
+class MaskFolder:
+    """All usable masks of a folder at one resolution, squeezed to squares.
+
+    Attributes:
+        masks: (n, r, r), True is a hole.
+        areas: (n,), part of each mask that is hole.
+        names: Paths below the folder, one per mask.
+        skipped: Paths of masks without any hole or without any known pixel.
+        not_binary: Paths of masks that held grey values.
+    """
+
+    def __init__(self, folder: Path, resolution: int):
+        files = list_images(folder)
+        if not files:
+            raise UserError(f"mask folder {folder} holds no images: add some masks")
+
+        def load(name: str):
+            mask, binary = load_mask(folder / name)
+            usable = mask.any() and not mask.all()
+            return (shrink_mask(mask, resolution) if usable else None), binary
+
+        loaded = dict(zip(files, map_in_threads(load, files), strict=True))
+        usable = {name: mask for name, (mask, _) in loaded.items() if mask is not None}
+        if not usable:
+            raise UserError(
+                f"no mask in {folder} has both a hole and known pixels: white (128 and "
+                "above) marks the hole, black the rest"
+            )
+        self.names = tuple(usable)
+        self.skipped = tuple(name for name in files if name not in usable)
+        self.not_binary = tuple(n for n, (_, binary) in loaded.items() if not binary)
+        self.masks = np.stack(list(usable.values()))
+        self.areas = self.masks.mean(axis=(1, 2))

@@ -1,0 +1,265 @@
+"""Holes for inpainting: rectangles, wide strokes, half pictures and files.
+
+True or 1 is a hole. Shapes are drawn in units of the picture's side and made straight
+at the resolution that uses them: a mask made large and scaled down to 4 or 8 pixels
+would leak or flood. Every mask has at least one hole and one known pixel, and mask
+`i` of a seed is the same shape at every resolution, as far as the pixels allow.
+"""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from jaxgrow.data.mask_files import MaskFolder, largest
+from jaxgrow.data.mask_files import load_mask as load_mask
+from jaxgrow.errors import UserError
+
+
+EVALUATION_BINS = ((0, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # percent of area
+_TRAIN, _EVALUATE = 0x3A5C, 0x3A5CE  # streams of draws that never meet
+_MAX_ASPECT = 2.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Mixture of hole shapes: each mask takes one, with a chance as its weight."""
+
+    rectangle: float = 1.0
+    """Weight of single rectangles."""
+    stroke: float = 0.0
+    """Weight of wide brush strokes, after LaMa (Suvorov et al. 2022)."""
+    half: float = 0.0
+    """Weight of masks that hide one half of the picture."""
+    folder: float = 0.0
+    """Weight of your own masks from `folder_path`."""
+    min_area: float = 0.05
+    """Smallest hole of a rectangle or stroke mask, as a part of the picture."""
+    max_area: float = 0.40
+    """Largest hole of a rectangle or stroke mask, as a part of the picture."""
+    folder_path: Path | None = None
+    """Folder of mask images: white (128 and above) is the hole."""
+    pairing: Literal["random", "by-name"] = "random"
+    """Draw folder masks at random, or take for a/b.jpg the mask a/b.(any type)."""
+    max_strokes: int = 5
+    """Most strokes in one mask."""
+    max_vertices: int = 5
+    """Most straight pieces in one stroke."""
+    max_length: float = 0.8
+    """Longest straight piece, in sides of the picture."""
+    max_width: float = 0.4
+    """Widest stroke, in sides of the picture."""
+
+    def __post_init__(self) -> None:
+        weights = [self.rectangle, self.stroke, self.half, self.folder]
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise UserError(
+                f"mask weights {weights} (rectangle, stroke, half, folder) must not be "
+                "negative, and at least one must be above 0"
+            )
+        if not 0 <= self.min_area <= self.max_area < 1:
+            raise UserError(
+                f"mask areas from {self.min_area} to {self.max_area} are impossible: "
+                "choose 0 <= min_area <= max_area < 1"
+            )
+        if min(self.max_strokes, self.max_vertices) < 1:
+            raise UserError(
+                f"max_strokes {self.max_strokes} and max_vertices "
+                f"{self.max_vertices} must be at least 1"
+            )
+        if min(self.max_length, self.max_width) <= 0:
+            raise UserError(
+                f"max_length {self.max_length} and max_width {self.max_width} must be "
+                "above 0"
+            )
+        needs_folder = self.folder > 0 or self.pairing == "by-name"
+        if needs_folder and self.folder_path is None:
+            raise UserError("masks from files need a folder: set folder_path")
+
+
+def rectangle_mask(
+    rng: np.random.Generator, resolution: int, area: tuple[float, float]
+) -> Bool[np.ndarray, "r r"]:
+    """One rectangle, its area uniform within `area`, sides at most 2.5 to 1."""
+    lo, hi = _pixel_limits(area, resolution)
+    heights, widths = _rectangle_sides(resolution, lo, hi)
+    target = min(max(resolution**2 * _uniform(rng, *area), lo), hi)
+    aspect = _MAX_ASPECT ** _uniform(rng, -1.0, 1.0)
+    height = min(max(math.sqrt(target * aspect), target / resolution), resolution)
+    # The nearest rectangle of whole pixels whose area is allowed.
+    miss = (heights - height) ** 2 + (widths - target / height) ** 2
+    i = int(np.argmin(miss))
+    top = int(rng.random() * (resolution - heights[i] + 1))
+    left = int(rng.random() * (resolution - widths[i] + 1))
+    mask = np.zeros((resolution, resolution), bool)
+    mask[top : top + heights[i], left : left + widths[i]] = True
+    return mask
+
+
+def stroke_mask(
+    rng: np.random.Generator,
+    resolution: int,
+    area: tuple[float, float],
+    config: MaskConfig | None = None,
+) -> Bool[np.ndarray, "r r"]:
+    """Wide zigzag strokes: all pixels whose centres lie within half a width.
+
+    Pieces are added while the hole stays within `area`; where whole pieces cannot
+    meet it, all of them grow or shrink together until an area drawn from it is
+    reached. No piece is thinner than a pixel's diagonal, so each hits pixels.
+    """
+    lo, hi = _pixel_limits(area, resolution)
+    field = np.full((resolution, resolution), np.inf)  # < 0 inside, in pixels
+    count = 0
+    for start, end, width in _stroke_pieces(rng, config or MaskConfig()):
+        half_width = max(width * resolution, math.sqrt(2)) / 2
+        distance = _distance_to_piece(resolution, start * resolution, end * resolution)
+        joined = np.minimum(field, distance - half_width)
+        joined_count = int((joined <= 0).sum())
+        if joined_count <= hi or count < lo:
+            field, count = joined, joined_count
+        if joined_count > hi:
+            break
+    if not lo <= count <= hi:
+        count = lo + int(rng.random() * (hi - lo + 1))
+        return largest(-field, count)
+    return field <= 0
+
+
+def half_mask(
+    rng: np.random.Generator, resolution: int, area: tuple[float, float] = (0.5, 0.5)
+) -> Bool[np.ndarray, "r r"]:
+    """A band along a random side of the picture; its last line may be begun only."""
+    lo, hi = _pixel_limits(area, resolution)
+    count = lo + int(rng.random() * (hi - lo + 1))
+    mask = np.arange(resolution**2).reshape(resolution, resolution) < count
+    return np.rot90(mask, int(rng.random() * 4)).copy()
+
+
+def mask_bank(
+    config: MaskConfig, resolution: int, num_masks: int, seed: int
+) -> UInt8[np.ndarray, "n r r 1"]:
+    """Training masks of 0 and 1; the first `k` of a bank are the bank of `k`.
+
+    `min_area` and `max_area` bound rectangles and strokes; halves are halves, and
+    masks from files keep their own area.
+    """
+    mixture = _Mixture(config, resolution)
+    bank = np.empty((num_masks, resolution, resolution, 1), np.uint8)
+    for i in range(num_masks):
+        rng = np.random.default_rng((_TRAIN, seed, i))
+        bank[i, ..., 0] = mixture.training_mask(rng)
+    return bank
+
+
+def evaluation_masks(
+    config: MaskConfig, resolution: int, num_images: int, seed: int
+) -> dict[str, UInt8[np.ndarray, "n r r 1"]]:
+    """One mask per image in each bin of hole area, shapes mixed as in `config`.
+
+    Keys are percents, "0-10" to "40-50"; a bin holds its upper end. Every mask is
+    inside its bin, or as near as its pixels allow. Where the folder has no mask in a
+    bin, rectangles stand for it.
+    """
+    mixture = _Mixture(config, resolution)
+    pixels = resolution**2
+    bins = {}
+    for k, (low, high) in enumerate(EVALUATION_BINS):
+        most = max(high * pixels // 100, 1)
+        area = (min(low * pixels // 100 + 1, most) / pixels, most / pixels)
+        bank = np.empty((num_images, resolution, resolution, 1), np.uint8)
+        for i in range(num_images):
+            rng = np.random.default_rng((_EVALUATE, seed, k, i))
+            bank[i, ..., 0] = mixture.mask_in(rng, area)
+        bins[f"{low}-{high}"] = bank
+    return bins
+
+
+class _Mixture:
+    """Draws masks of one configuration at one resolution."""
+
+    def __init__(self, config: MaskConfig, resolution: int):
+        self.config, self.resolution = config, resolution
+        weights = (config.rectangle, config.stroke, config.half, config.folder)
+        self.steps = np.cumsum(weights) / np.sum(weights)
+        self.folder = None
+        if config.folder > 0 and config.folder_path is not None:
+            self.folder = MaskFolder(config.folder_path, resolution)
+
+    def training_mask(self, rng: np.random.Generator) -> Bool[np.ndarray, "r r"]:
+        area = (self.config.min_area, self.config.max_area)
+        return self._draw(rng, area, half_area=(0.5, 0.5), file_area=(0.0, 1.0))
+
+    def mask_in(
+        self, rng: np.random.Generator, area: tuple[float, float]
+    ) -> Bool[np.ndarray, "r r"]:
+        return self._draw(rng, area, half_area=area, file_area=area)
+
+    def _draw(self, rng, area, half_area, file_area):
+        kind = int(np.searchsorted(self.steps, rng.random(), side="right"))
+        if kind == 1:
+            return stroke_mask(rng, self.resolution, area, self.config)
+        if kind == 2:
+            return half_mask(rng, self.resolution, half_area)
+        if kind == 3 and self.folder is not None:
+            lo, hi = file_area
+            inside = (self.folder.areas >= lo - 1e-9) & (self.folder.areas <= hi + 1e-9)
+            if inside.any():
+                rows = np.flatnonzero(inside)
+                return self.folder.masks[rows[int(rng.random() * len(rows))]]
+        return rectangle_mask(rng, self.resolution, area)
+
+
+def _uniform(rng: np.random.Generator, lo: float, hi: float) -> float:
+    return lo + (hi - lo) * float(rng.random())
+
+
+def _pixel_limits(area: tuple[float, float], resolution: int) -> tuple[int, int]:
+    """Fewest and most hole pixels; the nearest count where no whole one fits."""
+    pixels = resolution**2
+    lo = math.ceil(area[0] * pixels - 1e-6)
+    hi = math.floor(area[1] * pixels + 1e-6)
+    if lo > hi:
+        lo = hi = round(pixels * (area[0] + area[1]) / 2)
+    return min(max(lo, 1), pixels - 1), min(max(hi, 1), pixels - 1)
+
+
+@functools.lru_cache(maxsize=32)
+def _rectangle_sides(resolution: int, lo: int, hi: int):
+    """Heights and widths of all rectangles of lo..hi pixels, or of the nearest area."""
+    heights, widths = np.mgrid[1 : resolution + 1, 1 : resolution + 1].reshape(2, -1)
+    miss = np.abs(heights * widths - np.clip(heights * widths, lo, hi))
+    miss[-1] = resolution**2  # the whole picture leaves nothing known
+    nearest = miss == miss.min()
+    return heights[nearest], widths[nearest]
+
+
+def _stroke_pieces(rng: np.random.Generator, config: MaskConfig):
+    """Yields start, end (y, x) and width of each straight piece, in sides."""
+    for _ in range(1 + int(rng.random() * config.max_strokes)):
+        start = rng.random(2)
+        for _ in range(1 + int(rng.random() * config.max_vertices)):
+            angle = _uniform(rng, 0.0, 2 * math.pi)
+            length = _uniform(rng, 0.05, 1.0) * config.max_length
+            step = length * np.array([math.sin(angle), math.cos(angle)])
+            end = (start + step).clip(0.0, 1.0)
+            yield start, end, _uniform(rng, 0.05, 1.0) * config.max_width
+            start = end
+
+
+def _distance_to_piece(
+    resolution: int, start: Float[np.ndarray, " 2"], end: Float[np.ndarray, " 2"]
+) -> Float[np.ndarray, "r r"]:
+    """Distance of every pixel centre to the straight line from `start` to `end`."""
+    length = math.hypot(*(end - start))
+    unit_y, unit_x = (end - start) / length if length > 0 else (1.0, 0.0)
+    centres = np.arange(resolution) + 0.5
+    y, x = (centres - start[0])[:, None], (centres - start[1])[None, :]
+    forward = unit_y * y + unit_x * x
+    sideways = unit_x * y - unit_y * x
+    beyond = forward - forward.clip(0.0, length)
+    return np.sqrt(beyond**2 + sideways**2)
