@@ -1,0 +1,134 @@
+"""Pixel metrics per image: L1, MSE, PSNR and SSIM, over all pixels or a hole.
+
+Every function takes images in [0, 1] and returns one value per image, so that the
+caller decides how to average. With a mask (1 = hole) the mean runs over the pixels of
+the hole and the three channels, otherwise over the whole image.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxgrow.typing import HoleMask
+
+
+UnitImage = Float[Array, "b h w 3"]  # in [0, 1]
+PerImage = Float[Array, " b"]
+
+EIGHT_BIT_NOISE = (1 / 255) ** 2 / 12
+"""Mean squared error of rounding to 8 bits: errors below it mean nothing."""
+
+_SIGMA = 1.5
+_WINDOW = 11
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+def l1(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
+    """Mean absolute difference."""
+    return masked_mean(jnp.abs(x - y), mask)
+
+
+def mse(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
+    """Mean squared difference."""
+    return masked_mean(jnp.square(x - y), mask)
+
+
+def psnr(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
+    """Peak signal-to-noise ratio in dB, from the MSE of the same pixels."""
+    return psnr_of_mse(mse(x, y, mask))
+
+
+def psnr_of_mse(mse: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """-10 log10(mse), with an mse below `EIGHT_BIT_NOISE` counted as that.
+
+    The floor caps the PSNR at 58.9 dB: a hole that a method happens to fill exactly
+    would otherwise make every mean over images infinite.
+    """
+    return -10.0 * jnp.log10(jnp.maximum(mse, EIGHT_BIT_NOISE))
+
+
+def ssim(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
+    """Structural similarity (Wang et al. 2004), as scikit-image computes it.
+
+    Without a mask it is the mean of `ssim_map` over the pixels whose window lies
+    inside the image, the figure of `structural_similarity(gaussian_weights=True,
+    sigma=1.5, use_sample_covariance=False, data_range=1)`. With a mask it is the mean
+    of the map over the hole, border pixels included.
+    """
+    # Averages of 1 - SSIM: float32 sums of values near 1 lose the fifth decimal.
+    dissimilarity = 1.0 - ssim_map(x, y)
+    if mask is None:
+        h, w = x.shape[1:3]
+        margin = (window_size(h, w) - 1) // 2
+        dissimilarity = dissimilarity[:, margin : h - margin, margin : w - margin]
+    return 1.0 - masked_mean(dissimilarity, mask)
+
+
+def ssim_map(x: UnitImage, y: UnitImage) -> Float[Array, "b h w 3"]:
+    """SSIM at every pixel and channel, with a Gaussian window of sigma 1.5.
+
+    The window is 11 x 11, or the largest odd square that fits into a smaller image
+    (3 at 4 px, 7 at 8 px); images are mirrored at the border, edge pixel included.
+    """
+    mean_x, mean_y, var_x, var_y, covariance = _window_moments(x, y)
+    luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
+    return luminance * (2 * covariance + _C2) / (var_x + var_y + _C2)
+
+
+def window_size(height: int, width: int) -> int:
+    """Side of the SSIM window: 11, or the largest odd number that fits."""
+    shortest = min(height, width, _WINDOW)
+    return shortest - (shortest % 2 == 0)
+
+
+def masked_mean(values: Float[Array, "b h w c"], mask: HoleMask | None) -> PerImage:
+    """Mean per image over all pixels, or over those where the mask is 1."""
+    if mask is None:
+        return values.mean(axis=(1, 2, 3))
+    pixels = jnp.maximum(mask.sum(axis=(1, 2, 3)), 1.0)
+    return (values * mask).sum(axis=(1, 2, 3)) / (pixels * values.shape[-1])
+
+
+def _window_moments(x: UnitImage, y: UnitImage) -> list[Float[Array, "b h w 3"]]:
+    """Means, variances and covariance of x and y in the window around each pixel.
+
+    Columns first, then rows, each about the mean of its own window: E[x^2] - E[x]^2
+    would lose in float32 the small variances that decide SSIM where an image is flat.
+    """
+    size = window_size(*x.shape[1:3])
+    offsets = np.arange(size) - (size - 1) // 2
+    weights = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32).tolist()
+    zero = jnp.zeros_like(x)
+    moments = [x, y, zero, zero, zero]
+    for axis in (1, 2):
+        means_x, means_y, *within = [_shifts(m, size, axis) for m in moments]
+        mean_x, mean_y = (
+            _weighted_sum(weights, means_x),
+            _weighted_sum(weights, means_y),
+        )
+        dx, dy = [m - mean_x for m in means_x], [m - mean_y for m in means_y]
+        between = [(dx, dx), (dy, dy), (dx, dy)]
+        moments = [mean_x, mean_y] + [
+            _weighted_sum(weights, [v + p * q for v, p, q in zip(w, a, b, strict=True)])
+            for w, (a, b) in zip(within, between, strict=True)
+        ]
+    return moments
+
+
+def _shifts(x: Array, size: int, axis: int) -> list[Array]:
+    """The `size` neighbours of every pixel along an axis, mirrored at the border."""
+    border = [(0, 0)] * x.ndim
+    border[axis] = ((size - 1) // 2, (size - 1) // 2)
+    padded = jnp.pad(x, border, mode="symmetric")
+    return [
+        lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in range(size)
+    ]
+
+
+def _weighted_sum(weights: list[float], values: list[Array]) -> Array:
+    return sum(
+        (k * v for k, v in zip(weights[1:], values[1:], strict=True)),
+        weights[0] * values[0],
+    )
