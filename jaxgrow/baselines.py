@@ -1,0 +1,116 @@
+"""Inpainting without learning: the methods that a trained net has to beat.
+
+Each is `fill(images, masks) -> images` on uint8 pixels with mask True = hole. Known
+pixels come back bit-identical and the values of hole pixels are never read. Every
+image needs at least one known pixel.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from jaxgrow.errors import UserError
+
+
+Pixels: TypeAlias = UInt8[np.ndarray, "n h w 3"]
+Holes: TypeAlias = Bool[np.ndarray, "n h w"]
+FillFn: TypeAlias = Callable[[Pixels, Holes], Pixels]
+
+_OPENCV_RADIUS = 3.0
+
+
+class MissingPackageError(UserError):
+    """A method needs a package of the extra `eval` that is not installed."""
+
+    def __init__(self, package: str):
+        super().__init__(
+            f"the package {package} is not installed: needs pip install 'jaxgrow[eval]'"
+        )
+
+
+def mean_fill(images: Pixels, masks: Holes) -> Pixels:
+    """Fills with the mean colour of the image's known pixels."""
+
+    def fill(image, hole):
+        return np.broadcast_to(image[~hole].mean(axis=0), image.shape)
+
+    return _fill_each(fill, images, masks)
+
+
+def nearest_pixel(images: Pixels, masks: Holes) -> Pixels:
+    """Fills with the colour of the nearest known pixel (Euclidean distance)."""
+    from scipy import ndimage  # a dependency of JAX
+
+    def fill(image, hole):
+        nearest = ndimage.distance_transform_edt(
+            hole, return_distances=False, return_indices=True
+        )
+        rows, columns = np.asarray(nearest)
+        return image[rows, columns]
+
+    return _fill_each(fill, images, masks)
+
+
+def telea(images: Pixels, masks: Holes) -> Pixels:
+    """Fast marching (Telea 2004) as in OpenCV, radius 3."""
+    return _fill_opencv("INPAINT_TELEA", images, masks)
+
+
+def navier_stokes(images: Pixels, masks: Holes) -> Pixels:
+    """Isophotes carried on by fluid dynamics (Bertalmio 2001), OpenCV, radius 3."""
+    return _fill_opencv("INPAINT_NS", images, masks)
+
+
+def biharmonic(images: Pixels, masks: Holes) -> Pixels:
+    """Solves the biharmonic equation in the hole (Damelin 2018), scikit-image."""
+    try:
+        from skimage import restoration
+    except ImportError:
+        raise MissingPackageError("scikit-image") from None
+
+    def fill(image, hole):
+        filled = restoration.inpaint_biharmonic(image / 255.0, hole, channel_axis=-1)
+        return 255.0 * filled
+
+    return _fill_each(fill, images, masks)
+
+
+ALL: dict[str, FillFn] = {
+    "mean fill": mean_fill,
+    "nearest pixel": nearest_pixel,
+    "Telea": telea,
+    "Navier-Stokes": navier_stokes,
+    "biharmonic": biharmonic,
+}
+
+
+def _fill_opencv(method: str, images: Pixels, masks: Holes) -> Pixels:
+    try:
+        import cv2
+    except ImportError:
+        raise MissingPackageError("opencv-python-headless") from None
+    flag = getattr(cv2, method)
+
+    def fill(image, hole):
+        return cv2.inpaint(image, hole.astype(np.uint8), _OPENCV_RADIUS, flag)
+
+    return _fill_each(fill, images, masks)
+
+
+def _fill_each(
+    fill: Callable[[np.ndarray, np.ndarray], Float[np.ndarray, "h w 3"]],
+    images: Pixels,
+    masks: Holes,
+) -> Pixels:
+    """Calls `fill(image, hole)` on blackened holes and pastes its values there."""
+    results = images.copy()
+    for image, hole, result in zip(images, masks, results, strict=True):
+        if hole.all():
+            raise ValueError("an image without a known pixel cannot be inpainted")
+        if hole.any():
+            blackened = np.where(hole[..., None], np.uint8(0), image)
+            filled = np.asarray(fill(blackened, hole), np.float64)
+            result[hole] = np.clip(np.rint(filled[hole]), 0, 255).astype(np.uint8)
+    return results
