@@ -53,7 +53,7 @@ lint: $(VENV)/dev.stamp ## Look for mistakes that ruff knows.
 
 .PHONY: imports
 imports: $(VENV)/dev.stamp ## Do imports point down?
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: types
 types: $(VENV)/dev.stamp ## Check the types.

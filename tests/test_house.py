@@ -1,0 +1,145 @@
+"""The rules of the house that no linter knows."""
+
+import ast
+import itertools
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ["jaxgrow", "experiments", "tools", "benchmarks", "tests", "docs", ".ci"]
+TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".txt", ".yaml", ".jinja", ".json"}
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module({package!r})
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(module.name)
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+
+SOURCES = sorted(
+    path
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+
+
+def top_level_modules_after_importing_all_of(package):
+    """Names of all top-level modules that a new interpreter then holds."""
+    command = [sys.executable, "-c", IMPORT_ALL.format(package=package)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stdout.split())
+
+
+def imported_modules(path):
+    """Full names of the modules that the file at `path` imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pins(python_version):
+    """{name: version} of the constraints that hold for `python_version` on Linux."""
+    environment = {"python_full_version": python_version, "sys_platform": "linux"}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if not line.startswith("#")]
+    found = {}
+    for requirement in requirements:
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            (specifier,) = requirement.specifier
+            assert specifier.operator == "==", requirement
+            assert requirement.name not in found, requirement
+            found[requirement.name] = specifier.version
+    return found
+
+
+@pytest.mark.parametrize("python_version", ["3.11.7", "3.12.0", "3.14.0"])
+def test_every_dependency_is_pinned_within_its_bounds(python_version):
+    pinned = pins(python_version)
+    extras = project()["optional-dependencies"]
+    wanted = project()["dependencies"] + extras["eval"] + extras["data"] + extras["dev"]
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        if name != "jaxgrow":
+            assert requirement.specifier, f"{name} has no lower bound"
+            assert requirement.specifier.contains(pinned[name]), requirement
+
+
+def test_this_environment_is_one_that_the_bounds_allow():
+    from importlib.metadata import version
+
+    for requirement in map(Requirement, project()["dependencies"]):
+        assert requirement.specifier.contains(version(requirement.name)), requirement
+
+
+def test_constraints_name_no_address():
+    text = (ROOT / "constraints.txt").read_text()
+    assert not re.search(r"://|@|index-url|find-links", text)
+
+
+def test_the_package_imports_what_belongs_to_an_extra_only_when_it_is_used():
+    held = top_level_modules_after_importing_all_of("jaxgrow")
+    assert "jax" in held
+    late = {"torch", "torchvision", "timm", "tensorflow", "tensorflow_datasets"}
+    late |= {"cv2", "skimage", "sklearn", "matplotlib", "tyro"}
+    assert not held & late
+
+
+def test_data_is_read_without_jax():
+    held = top_level_modules_after_importing_all_of("jaxgrow.data")
+    assert not held & {"jax", "flax", "optax", "orbax"}
+
+
+def test_linen_stays_in_nets():
+    strangers = [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "jaxgrow")
+        and not path.is_relative_to(ROOT / "jaxgrow" / "nets")
+        and any(name.startswith("flax.linen") for name in imported_modules(path))
+    ]
+    assert not strangers
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_a_file_can_be_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_no_file_knows_the_machine_that_it_was_written_on():
+    home = re.compile(r"/(?:root|work|home/\w+|Users/\w+)/")
+    texts = itertools.chain(
+        (path for path in ROOT.iterdir() if path.is_file()),
+        *((ROOT / folder).rglob("*") for folder in FOLDERS),
+    )
+    found = {
+        path.relative_to(ROOT).as_posix(): match.group()
+        for path in texts
+        if path.is_file() and path.suffix in TEXT_SUFFIXES
+        if (match := home.search(path.read_text()))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_documents_name_only_targets_that_the_makefile_has(document):
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    text = (ROOT / document).read_text()
+    named = re.findall(r"(?:`|^|\$ )make ([a-z]+)", text, re.MULTILINE)
+    assert named
+    assert set(named) <= set(targets)
