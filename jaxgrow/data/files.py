@@ -13,6 +13,7 @@ from jaxgrow.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 _BLOCK = 256  # items whose results may wait in memory
+MAX_BROKEN_FRAC = 0.2
 
 
 def list_images(folder: Path) -> list[str]:
@@ -46,3 +47,13 @@ def map_in_threads(fn: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(items), _BLOCK):
             yield from pool.map(fn, items[start : start + _BLOCK])
+
+
+def refuse_if_mostly_broken(broken: Sequence[str], total: int, where: str) -> None:
+    """Raises a `UserError` if no image is left or more than a fifth is broken."""
+    if len(broken) == total or len(broken) > MAX_BROKEN_FRAC * total:
+        some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+        raise UserError(
+            f"{len(broken)} of {total} images in {where} cannot be read ({some}): "
+            "replace or remove them"
+        )

@@ -1,0 +1,224 @@
+"""Where images come from, and which of them are held out.
+
+A source is random access to uint8 images of any size, each with a name and a subject.
+"""
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxgrow.data.array_sources import TfdsImages, digits, idx_images
+from jaxgrow.data.file_sources import GroupBy, ImageFolder, open_files, open_places365
+from jaxgrow.errors import UserError
+
+
+PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
+VALIDATION_SUBJECTS = {
+    "cathedral",
+    "dam",
+    "empire-state",
+    "great-wall",
+    "opera-house",
+    "parthenon",
+    "picosdeeuropa-by-aitzol-berasategi",
+    "statue-of-liberty",
+    "taj-mahal",
+}
+_ENOUGH_CROPS = 50_000
+_SPLIT, _CHOICE = 0x59117, 0xC401CE  # streams of draws that never meet
+
+
+class Source(Protocol):
+    """Random access to images; `groups` holds each image's subject."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> UInt8[np.ndarray, "h w 3"]: ...
+
+    def fingerprint(self) -> str:
+        """Hash that changes when names or pixels do."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images to train and validate on."""
+
+    source: Literal["photos", "folder", "places365", "tfds", "idx", "digits"] = "photos"
+    """photos: the 57 that come along; folder: your own images, or a .tar of them;
+    places365: its folder or a .tar; tfds: a prepared TensorFlow data set; idx: a folder
+    of MNIST-like files; digits: scikit-learn's 8x8 digits."""
+    path: Path | None = None
+    """Folder or .tar of the images; for tfds its data directory."""
+    val_path: Path | None = None
+    """Validation images; left out, a part of the others is held out."""
+    val_fraction: float = 0.1
+    """Part of the images held out when the source has no validation set."""
+    group_by: GroupBy = "file"
+    """What is never separated: one file, one folder, or file names that differ only in
+    the number at their end."""
+    crops_per_image: int | None = None
+    """Random crops of each training image, the first of them the whole centre square;
+    left out, as many as make 50,000 in all, from 1 (and for idx and digits) to 256."""
+    val_crops_per_image: int = 8
+    """Crops of each validation image; the first is the whole centre square."""
+    min_crop: float = 0.35
+    """Side of the smallest crop, as a part of the image's short side."""
+    max_images: int | None = None
+    """Use at most this many training images, chosen at random, and `val_fraction` of
+    this number for validation."""
+    tfds_name: str = "places365_small"
+    """Name of the TensorFlow data set."""
+    cache_dir: Path | None = None
+    """Where scaled images are kept; left out, jaxgrow in the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        if self.source in ("folder", "places365", "idx") and self.path is None:
+            raise UserError(
+                f"source {self.source} needs the folder of its data: set path"
+            )
+        if self.source not in ("folder", "places365") and self.val_path is not None:
+            raise UserError(
+                f"source {self.source} holds out images by itself: leave val_path "
+                f"{self.val_path} out"
+            )
+        if not 0 < self.val_fraction < 1:
+            raise UserError(
+                f"val_fraction {self.val_fraction} must lie between 0 and 1"
+            )
+        if not 0 < self.min_crop <= 1:
+            raise UserError(f"min_crop {self.min_crop} must lie between 0 and 1")
+        counts = (self.crops_per_image, self.val_crops_per_image, self.max_images)
+        if any(count is not None and count < 1 for count in counts):
+            raise UserError(
+                f"crops_per_image, val_crops_per_image and max_images {counts} must be "
+                "at least 1"
+            )
+
+
+class Subset:
+    """Some images of a source, in the order of `indices`."""
+
+    def __init__(self, source: Source, indices: Iterable[int]):
+        self.source, self.indices = source, tuple(int(i) for i in indices)
+        self.names = tuple(source.names[i] for i in self.indices)
+        self.groups = tuple(source.groups[i] for i in self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        return self.source[self.indices[i]]
+
+    def fingerprint(self) -> str:
+        """Hash of the whole source and of the names taken from it."""
+        whole = self.source.fingerprint()
+        return hashlib.sha256("\n".join([whole, *self.names]).encode()).hexdigest()
+
+
+def embedded_photos() -> ImageFolder:
+    """The 57 photographs of places in the package; see their ATTRIBUTION.md."""
+    return ImageFolder(PHOTOS, group_by="prefix")
+
+
+def open_split(config: DataConfig, seed: int) -> tuple[Source, Source]:
+    """Training and validation images, with no subject on both sides.
+
+    The embedded photographs have a fixed split; a source with a validation part of
+    its own keeps it; otherwise subjects are drawn by `seed` until `val_fraction` of
+    the images is held out.
+
+    Raises:
+        UserError: The data cannot be found or read, or cannot be split.
+    """
+    train, val = _open(config)
+    if val is None:
+        held_out = VALIDATION_SUBJECTS
+        if config.source != "photos":
+            held_out = _draw_subjects(train, config.val_fraction, seed)
+        inside = np.array([group in held_out for group in train.groups])
+        val = Subset(train, np.flatnonzero(inside))
+        train = Subset(train, np.flatnonzero(~inside))
+    if config.max_images is not None:
+        num_val = max(1, round(config.max_images * config.val_fraction))
+        train = _choose(train, config.max_images, seed)
+        val = _choose(val, num_val, seed)
+    return train, val
+
+
+def num_crops(config: DataConfig, num_images: int) -> int:
+    """Training crops per image: `crops_per_image`, or what suits the set's size."""
+    if config.crops_per_image is not None:
+        return config.crops_per_image
+    if config.source in ("idx", "digits"):
+        return 1
+    return min(256, max(1, _ENOUGH_CROPS // num_images))
+
+
+def _open(config: DataConfig) -> tuple[Source, Source | None]:
+    if config.source == "photos":
+        return embedded_photos(), None
+    if config.source == "digits":
+        return digits(), None
+    if config.source == "tfds":
+        train = TfdsImages(config.tfds_name, "train", config.path)
+        return train, TfdsImages(config.tfds_name, "validation", config.path)
+    assert config.path is not None  # DataConfig has seen to it
+    if config.source == "idx":
+        return idx_images(config.path, "train"), idx_images(config.path, "t10k")
+    if config.val_path is not None:
+        _refuse_overlap(config.path, config.val_path)
+    if config.source == "places365":
+        train, val = open_places365(config.path)
+    else:
+        train, val = open_files(config.path, config.group_by), None
+    if config.val_path is not None:
+        val = open_files(config.val_path, config.group_by)
+    return train, val
+
+
+def _refuse_overlap(path: Path, val_path: Path) -> None:
+    train, val = path.resolve(), val_path.resolve()
+    if train == val or train in val.parents or val in train.parents:
+        raise UserError(
+            f"validation images in {val_path} are among the training images in {path}: "
+            "move one out of the other, or leave val_path out"
+        )
+
+
+def _draw_subjects(source: Source, fraction: float, seed: int) -> set[str]:
+    """Random subjects that together hold about `fraction` of the images."""
+    counts = collections.Counter(source.groups)
+    subjects = sorted(counts)
+    if len(subjects) < 2:
+        raise UserError(
+            f"all {len(source)} images show one subject, {subjects[0]!r}, so that none "
+            "can be held out: add others, set group_by to file, or give val_path"
+        )
+    wanted = max(1, round(fraction * len(source)))
+    order = np.argsort(np.random.default_rng((_SPLIT, seed)).random(len(subjects)))
+    drawn, total = set(), 0
+    for subject in (subjects[i] for i in order):
+        if total + counts[subject] <= wanted:
+            drawn.add(subject)
+            total += counts[subject]
+    return drawn or {min(subjects, key=counts.__getitem__)}
+
+
+def _choose(source: Source, num_images: int, seed: int) -> Source:
+    if len(source) <= num_images:
+        return source
+    draws = np.random.default_rng((_CHOICE, seed)).random(len(source))
+    return Subset(source, np.sort(np.argsort(draws)[:num_images]))
