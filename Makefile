@@ -69,17 +69,18 @@ clean: ## Remove the environment and all caches, but no run.
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Newest Python with wheels for every pinned version; newer ones come second.
+# 3.14 is the newest Python with wheels for every pinned version; what is newer still
+# comes second.
 $(VENV)/pyvenv.cfg:
 	@for newest in 14 99; do \
 	  for python in $(PYTHON); do \
-	    if "$$python" -c "import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$newest))" 2>/dev/null; then \
+	    if "$$python" -c "import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$newest))" 2>/dev/null; then \
 	      echo "Making $(VENV) with $$("$$python" --version)."; \
 	      exec "$$python" -m venv --clear $(VENV); \
 	    fi; \
 	  done; \
 	done; \
-	echo "error: jaxgrow needs Python 3.11 or newer with its venv module (python3-venv on Debian and Ubuntu), which none of these is here: $(PYTHON); name another with PYTHON=/path/to/python." >&2; \
+	echo "error: jaxgrow needs Python 3.11 or newer and its venv module (on Debian and Ubuntu: apt install python3-venv), and found neither in $(PYTHON): name another with PYTHON=/path/to/python." >&2; \
 	exit 1
 
 $(VENV)/eval.stamp: $(VENV)/pyvenv.cfg $(INPUTS)
