@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import metrics as oracle
 
-from jaxgrow.metrics import image
+from jaxgrow.metrics import image, spectrum
 
 
 def photo_like(rng, n, resolution):
@@ -103,3 +103,95 @@ def test_ssim_of_two_constant_images_is_its_luminance_term():
     x, y = (jnp.full((1, 8, 8, 3), value) for value in (0.2, 0.6))
     expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
     np.testing.assert_allclose(jax.jit(image.ssim)(x, y), expected, rtol=1e-5)
+
+
+def cosine(n, j, k):
+    """Type-II cosine mode with j and k half periods over the image, as (n, n)."""
+    t = (np.arange(n) + 0.5) / n
+    return np.cos(np.pi * j * t)[:, None] * np.cos(np.pi * k * t)[None]
+
+
+def as_image(plane):
+    return jnp.float32(0.5 + np.asarray(plane))[None, :, :, None].repeat(3, axis=3)
+
+
+def square_hole(n, low, high):
+    return jnp.zeros((1, n, n, 1)).at[:, low:high, low:high].set(1.0)
+
+
+# Frequency (j, k) / 32 cycles per pixel; half Nyquist is a radius of 8.
+@pytest.mark.parametrize(
+    ("j", "k", "passes"), [(8, 0, False), (5, 6, False), (9, 0, True), (6, 6, True)]
+)
+def test_high_pass_keeps_radial_frequencies_above_half_nyquist(j, k, passes):
+    x = as_image(0.3 * cosine(16, j, k))
+    expected = x - 0.5 if passes else jnp.zeros_like(x)
+    np.testing.assert_allclose(spectrum.high_pass(x), expected, atol=1e-6)
+
+
+def test_high_frequency_error_is_twenty_log_of_the_detail_s_amplitude():
+    smooth, detail = cosine(16, 1, 2), cosine(16, 12, 9)
+    real = as_image(0.2 * smooth + 0.1 * detail)
+    mask = square_hole(16, 4, 12)
+    for gain in (0.5, 1.0, 2.0):
+        error = spectrum.high_frequency_error(
+            as_image(0.2 * smooth + gain * 0.1 * detail), real, mask
+        )
+        np.testing.assert_allclose(error, 20 * np.log10(gain), atol=0.01)
+
+
+def test_high_frequency_error_of_a_flat_fill_is_limited_by_eight_bits():
+    real, flat = as_image(0.1 * cosine(16, 12, 9)), as_image(np.zeros((16, 16)))
+    mask = jnp.ones((1, 16, 16, 1))
+    power = 0.1**2 / 4  # of a product of two cosines
+    expected = -10 * np.log10(power / image.EIGHT_BIT_NOISE + 1)
+    error = spectrum.high_frequency_error(flat, real, mask)
+    np.testing.assert_allclose(error, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("period", spectrum.PERIODS)
+def test_grid_share_is_one_for_a_repeating_pattern_under_any_ramp(period):
+    rng = np.random.default_rng(period)
+    tile = rng.uniform(-0.1, 0.1, (period, period))
+    y, x = np.mgrid[:16, :16]
+    ramp = 0.02 * x - 0.01 * y
+    repeated = as_image(np.tile(tile, (16 // period, 16 // period)) + ramp)
+    mask = square_hole(16, 3, 14)
+    np.testing.assert_allclose(
+        spectrum.grid_share(repeated, mask, period), 1.0, atol=0.01
+    )
+    np.testing.assert_allclose(
+        spectrum.grid_share(as_image(ramp), mask, period), 0.0, atol=0.01
+    )
+
+
+@pytest.mark.parametrize("period", spectrum.PERIODS)
+def test_grid_share_of_noise_is_zero_on_average(period):
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (400, 16, 16, 3))
+    mask = square_hole(16, 3, 13).repeat(400, axis=0)
+    share_fn = jax.jit(spectrum.grid_share, static_argnums=2)
+    shares = np.asarray(share_fn(jnp.float32(noise), mask, period))
+    # The moving mean correlates neighbours a little, hence not exactly 0.
+    assert abs(shares.mean()) < 0.03
+
+
+def test_mosaic_index_sees_a_checkerboard_and_not_blur():
+    y, x = np.mgrid[:32, :32]
+    smooth = 0.2 * cosine(32, 1, 2)
+    detail = np.random.default_rng(3).normal(0, 0.05, (32, 32))
+    real, mask = as_image(smooth + detail), square_hole(32, 8, 24)
+    blurred = as_image(smooth + 0.1 * detail)
+    checkered = as_image(smooth + 0.1 * detail + 0.05 * (-1.0) ** (x + y))
+
+    def index(filling):
+        return spectrum.mosaic_index(jnp.where(mask > 0, filling, real), real, mask)
+
+    np.testing.assert_allclose(index(real), 0.0, atol=1e-6)
+    assert index(checkered) > 0.8
+    assert abs(index(blurred)) < 0.1
+
+
+def test_mosaic_index_is_nan_where_the_hole_is_too_small_to_tell():
+    real = as_image(0.1 * cosine(16, 3, 3))
+    assert np.isnan(spectrum.mosaic_index(real, real, square_hole(16, 4, 6)))[0]
+    assert not np.isnan(spectrum.mosaic_index(real, real, square_hole(16, 4, 7)))[0]
