@@ -183,8 +183,8 @@ def _check_space(parent: Path, recipe: Recipe) -> None:
     if needed > free:
         raise UserError(
             f"cache folder {parent} has {free / 1e6:.0f} MB free but needs "
-            f"{needed / 1e6:.0f} MB for the scaled images: free some space, set cache_dir to another "
-            "disk, or use fewer images or crops"
+            f"{needed / 1e6:.0f} MB for the scaled images: free some space, use fewer "
+            "images or crops, or set cache_dir to another disk"
         )
 
 
