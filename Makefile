@@ -80,7 +80,7 @@ $(VENV)/pyvenv.cfg:
 	    fi; \
 	  done; \
 	done; \
-	echo "error: jaxgrow needs Python 3.11 or newer and its venv module (on Debian and Ubuntu: apt install python3-venv), and found neither in $(PYTHON): name another with PYTHON=/path/to/python." >&2; \
+	echo "error: jaxgrow needs Python 3.11 or newer and its venv module (on Debian and Ubuntu: apt install python3-venv), and found none among $(PYTHON): name another with PYTHON=/path/to/python." >&2; \
 	exit 1
 
 $(VENV)/eval.stamp: $(VENV)/pyvenv.cfg $(INPUTS)
