@@ -39,8 +39,9 @@ def shrink_mask(
         box: Left, upper, right, lower edge in pixels.
     """
     left, upper, right, lower = box or (0, 0, mask.shape[1], mask.shape[0])
-    part = Image.fromarray(mask[upper:lower, left:right].astype(np.uint8) * 255)
-    cells = part.resize((resolution, resolution), Image.Resampling.BOX)
+    part = mask[upper:lower, left:right]
+    picture = Image.fromarray(part.astype(np.uint8) * 255)
+    cells = picture.resize((resolution, resolution), Image.Resampling.BOX)
     coverage = np.asarray(cells).astype(np.float64) / 255
     rows, columns = np.nonzero(mask)
     middle_y = (rows.mean() + 0.5 - upper) / (lower - upper)
@@ -48,7 +49,7 @@ def shrink_mask(
     centres = (np.arange(resolution) + 0.5) / resolution
     away = np.hypot(centres[:, None] - middle_y, centres[None, :] - middle_x)
     score = coverage - 1e-3 * away / away.max()  # 8-bit coverage moves by 4e-3
-    count = round(float(coverage.mean()) * resolution**2)
+    count = round(float(part.mean()) * resolution**2)
     return largest(score, min(max(count, 1), resolution**2 - 1))
 
 
