@@ -5,6 +5,7 @@ first, because the shape of the state depends on it; `seal`, the path, shape and
 of every leaf and a digest of all their bytes; and `state`, the arrays.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 from jaxtyping import PyTree
 
 from jaxgrow import files
@@ -190,11 +192,51 @@ class Checkpointer:
         path = self.directory / str(step)
         with files.disk_errors(path, "read"):
             try:
+                if "state" in items:
+                    num_arrays = len(jax.tree.leaves(items["state"].item))
+                    _read_through(path / "state", num_arrays)
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
-            except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-                if files.disk_errno(error) is not None:
+            except Exception as error:
+                if not _is_damage(error):
                     raise
-                raise DamagedCheckpoint(_first_line(error)) from error
+                what = " and ".join(items)
+                raise DamagedCheckpoint(f"its {what} cannot be read") from error
+
+
+def _read_through(directory: Path, num_arrays: int) -> None:
+    """Reads every array and description once, one by one; raises where Orbax would.
+
+    Orbax reads all of them at the same time, and when one fails leaves the others
+    behind, whose traces then turn up on stderr.
+    """
+    descriptions = [directory / "_METADATA", directory / "_sharding"]
+    for path in [*descriptions, *directory.glob("array_metadatas/*")]:
+        json.loads(path.read_bytes())
+    store = {"driver": "ocdbt", "base": f"file://{directory}/"}
+    keys = [key.decode() for key in ts.KvStore.open(store).result().list().result()]
+    names = [key.removesuffix(".zarray") for key in keys if key.endswith("/.zarray")]
+    if len(names) != num_arrays:
+        raise ValueError(f"{len(names)} arrays instead of {num_arrays}")
+    for name in names:
+        array = {
+            "driver": "zarr",
+            "kvstore": {**store, "path": name},
+            "fill_missing_data_reads": False,
+        }
+        ts.open(array).result().read().result()
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Whether the files are to blame, rather than memory, permissions or a device."""
+    while error is not None:
+        if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
+            return False
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            return error.errno == errno.EIO
+        if files.disk_errno(error) is not None:
+            return False
+        error = error.__cause__
+    return True
 
 
 def check_same(saved: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
@@ -287,8 +329,3 @@ def _target(leaf: Any) -> jax.ShapeDtypeStruct:
     if sharding is None:
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200].rstrip(".")

@@ -181,7 +181,7 @@ class _PlainLines(Progress):
         self.console.print(", ".join(parts), markup=False, highlight=False)
 
 
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
+def _clock(seconds: int | float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}"
