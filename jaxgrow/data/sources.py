@@ -6,12 +6,11 @@ A source is random access to uint8 images of any size, each with a name and a su
 import collections
 import dataclasses
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from jaxgrow.data.array_sources import TfdsImages, digits, idx_images
 from jaxgrow.data.file_sources import GroupBy, ImageFolder, open_files, open_places365
@@ -34,6 +33,7 @@ _ENOUGH_CROPS = 50_000
 _SPLIT, _CHOICE = 0x59117, 0xC401CE  # streams of draws that never meet
 
 
+@runtime_checkable
 class Source(Protocol):
     """Random access to images; `groups` holds each image's subject."""
 
@@ -111,7 +111,7 @@ class DataConfig:
 class Subset:
     """Some images of a source, in the order of `indices`."""
 
-    def __init__(self, source: Source, indices: Iterable[int]):
+    def __init__(self, source: Source, indices: Int[np.ndarray, " n"]):
         self.source, self.indices = source, tuple(int(i) for i in indices)
         self.names = tuple(source.names[i] for i in self.indices)
         self.groups = tuple(source.groups[i] for i in self.indices)
@@ -207,7 +207,7 @@ def _draw_subjects(source: Source, fraction: float, seed: int) -> set[str]:
             f"all {len(source)} images show one subject, {subjects[0]!r}, so that none "
             "can be held out: add others, set group_by to file, or give val_path"
         )
-    wanted = max(1, round(fraction * len(source)))
+    wanted = min(max(1, round(fraction * len(source))), len(source) - 1)
     order = np.argsort(np.random.default_rng((_SPLIT, seed)).random(len(subjects)))
     drawn, total = set(), 0
     for subject in (subjects[i] for i in order):

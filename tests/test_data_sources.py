@@ -1,0 +1,406 @@
+"""Sources: what is found, what is held out, and what a user is told."""
+
+import gzip
+import io
+import struct
+import tarfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxgrow.data import file_sources, sources
+from jaxgrow.data.sources import DataConfig, open_split
+from jaxgrow.errors import UserError
+
+
+def photo(seed, size=(6, 8)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+
+
+def save(file, pixels):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten photos in two folders, one of them nested."""
+    root = tmp_path / "photos"
+    for i in range(10):
+        save(root / ("a" if i < 6 else "b/c") / f"p{i}.png", photo(i))
+    return root
+
+
+class TestEmbeddedPhotos:
+    def test_all_57_open_and_each_is_attributed(self):
+        photos = sources.embedded_photos()
+        text = (sources.PHOTOS / "ATTRIBUTION.md").read_text()
+        assert len(photos) == 57
+        assert photos.skipped == ()
+        assert all(f"| {name} |" in text for name in photos.names)
+        assert min(min(photos[i].shape[:2]) for i in range(0, 57, 8)) >= 160
+
+    def test_families_stay_together_and_a_fifth_to_a_quarter_is_held_out(self):
+        train, val = open_split(DataConfig(), seed=0)
+        assert len(train) + len(val) == 57
+        assert 0.2 <= len(val) / 57 <= 0.25
+        assert not set(train.groups) & set(val.groups)
+        assert set(val.groups) == sources.VALIDATION_SUBJECTS
+        families = [g for g in train.groups + val.groups if "dam" in g or "mill" in g]
+        assert {g: families.count(g) for g in families} == {"dam": 5, "windmill": 14}
+
+    def test_the_split_does_not_depend_on_the_seed(self):
+        assert (
+            open_split(DataConfig(), 0)[1].names == open_split(DataConfig(), 1)[1].names
+        )
+
+
+class TestFolder:
+    def test_any_nesting_is_found_in_sorted_order(self, folder):
+        found = sources.ImageFolder(folder)
+        assert found.names[0] == "a/p0.png"
+        assert found.names[-1] == "b/c/p9.png"
+        assert len(set(found.names)) == len(found) == 10
+        np.testing.assert_array_equal(found[7], photo(7))
+
+    def test_other_files_and_hidden_ones_are_passed_over(self, folder):
+        (folder / "notes.txt").write_text("no image")
+        (folder / "._p0.png").write_bytes(b"left by another system")
+        save(folder / ".thumbnails" / "p0.png", photo(0))
+        assert len(sources.ImageFolder(folder)) == 10
+
+    def test_a_folder_linked_into_itself_is_read_once(self, folder):
+        (folder / "loop").symlink_to(folder)
+        assert len(sources.ImageFolder(folder)) == 10
+
+    def test_broken_files_are_skipped_and_named(self, folder):
+        (folder / "a" / "empty.jpg").write_bytes(b"")
+        save(folder / "b" / "dot.png", photo(0, (1, 1)))
+        found = sources.ImageFolder(folder)
+        assert len(found) == 10
+        assert found.skipped == ("a/empty.jpg", "b/dot.png")
+
+    def test_more_than_a_fifth_broken_is_refused(self, folder):
+        for i in range(3):
+            (folder / f"bad{i}.png").write_bytes(b"junk")
+        with pytest.raises(UserError, match=r"3 of 13 images .* \(bad0\.png, bad1"):
+            sources.ImageFolder(folder)
+
+    def test_no_folder_a_file_and_an_empty_folder_are_told_apart(self, tmp_path):
+        with pytest.raises(UserError, match="absent does not exist"):
+            sources.ImageFolder(tmp_path / "absent")
+        (tmp_path / "file.txt").write_text("")
+        with pytest.raises(UserError, match=r"file\.txt is a file"):
+            sources.ImageFolder(tmp_path / "file.txt")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(UserError, match="empty holds no images"):
+            sources.ImageFolder(tmp_path / "empty")
+
+    def test_the_fingerprint_follows_names_and_contents_only(self, folder):
+        before = sources.ImageFolder(folder).fingerprint()
+        content = (folder / "a" / "p0.png").read_bytes()
+        (folder / "a" / "p0.png").write_bytes(content)
+        assert sources.ImageFolder(folder).fingerprint() == before
+        save(folder / "a" / "p0.png", photo(99))
+        changed = sources.ImageFolder(folder).fingerprint()
+        (folder / "a" / "p0.png").rename(folder / "a" / "q0.png")
+        assert len({before, changed, sources.ImageFolder(folder).fingerprint()}) == 3
+
+    def test_large_sets_are_known_by_size_and_time(self, folder, monkeypatch):
+        monkeypatch.setattr(file_sources, "_HASHED_BYTES", 10)
+        before = sources.ImageFolder(folder).fingerprint()
+        assert sources.ImageFolder(folder).fingerprint() == before
+        save(folder / "a" / "p0.png", photo(99, (12, 12)))
+        assert sources.ImageFolder(folder).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "group_by", "group"),
+    [
+        ("x/mill_12.png", "file", "x/mill_12.png"),
+        ("x/mill_12.png", "folder", "x"),
+        ("x/mill_12.png", "prefix", "x/mill"),
+        ("mill.png", "prefix", "mill"),
+        ("mill7.png", "prefix", "mill"),
+        ("IMG-0031.jpg", "prefix", "IMG"),
+        ("mill.png", "folder", "."),
+    ],
+)
+def test_a_subject_is_a_file_a_folder_or_a_numbered_family(name, group_by, group):
+    assert file_sources.group_of(name, group_by) == group
+
+
+class Names:
+    """A source whose images are never read."""
+
+    def __init__(self, groups):
+        self.names = tuple(f"{i}" for i in range(len(groups)))
+        self.groups = tuple(groups)
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, i):
+        raise NotImplementedError
+
+    def fingerprint(self):
+        raise NotImplementedError
+
+
+@given(
+    groups=st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(
+        lambda groups: len(set(groups)) > 1
+    ),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_drawn_split_separates_no_subject_and_leaves_neither_side_empty(
+    groups, fraction, seed
+):
+    held_out = sources._draw_subjects(Names(groups), fraction, seed)
+    assert held_out < set(groups)
+    assert held_out
+    num_val = sum(group in held_out for group in groups)
+    smallest = min(groups.count(group) for group in groups)
+    assert num_val <= max(round(fraction * len(groups)), smallest)
+
+
+class TestSplit:
+    def test_a_folder_is_split_by_seed(self, folder):
+        config = DataConfig(source="folder", path=folder, val_fraction=0.3)
+        train, val = open_split(config, 0)
+        assert (len(train), len(val)) == (7, 3)
+        assert set(train.names) | set(val.names) == set(
+            sources.ImageFolder(folder).names
+        )
+        assert open_split(config, 0)[1].names == val.names
+        assert any(open_split(config, s)[1].names != val.names for s in range(1, 5))
+        assert train.fingerprint() != val.fingerprint()
+
+    def test_one_subject_cannot_be_split(self, folder):
+        config = DataConfig(source="folder", path=folder / "a", group_by="folder")
+        with pytest.raises(UserError, match="all 6 images show one subject"):
+            open_split(config, 0)
+
+    def test_folders_stay_on_one_side(self, folder):
+        config = DataConfig(source="folder", path=folder, group_by="folder")
+        train, val = open_split(config, 0)
+        assert set(train.groups) == {"a"}
+        assert set(val.groups) == {"b/c"}
+
+    def test_a_validation_folder_is_used_and_must_not_overlap(self, folder):
+        paths = {"path": folder / "a", "val_path": folder / "b"}
+        train, val = open_split(DataConfig(source="folder", **paths), 0)
+        assert (len(train), len(val)) == (6, 4)
+        inside = DataConfig(source="folder", path=folder, val_path=folder / "b")
+        with pytest.raises(UserError, match="among the training images"):
+            open_split(inside, 0)
+
+    def test_max_images_bounds_both_sides(self, folder):
+        config = DataConfig(
+            source="folder", path=folder, max_images=4, val_fraction=0.5
+        )
+        train, val = open_split(config, 0)
+        assert (len(train), len(val)) == (4, 2)
+
+    def test_crops_suit_the_size_of_the_set(self):
+        automatic = DataConfig()
+        counts = [
+            sources.num_crops(automatic, n) for n in (44, 1000, 36_500, 1_800_000)
+        ]
+        assert counts == [256, 50, 1, 1]
+        assert sources.num_crops(DataConfig(crops_per_image=3), 44) == 3
+        assert sources.num_crops(DataConfig(source="digits"), 44) == 1
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"source": "folder"}, "set path"),
+            ({"source": "digits", "val_path": "x"}, "leave val_path x out"),
+            ({"val_fraction": 1.0}, "val_fraction 1.0"),
+            ({"min_crop": 0.0}, "min_crop 0.0"),
+            ({"max_images": 0}, "at least 1"),
+        ],
+    )
+    def test_impossible_settings_are_refused(self, fields, message, tmp_path):
+        if "val_path" in fields:
+            fields = fields | {"val_path": tmp_path / "x"}
+            message = f"leave val_path {tmp_path / 'x'} out"
+        with pytest.raises(UserError, match=message):
+            DataConfig(**fields)
+
+
+def add_to_tar(archive, name, content):
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def png(pixels):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def write_tar(file, names, mode="w"):
+    with tarfile.open(file, mode) as archive:
+        for i, name in enumerate(names):
+            add_to_tar(archive, name, png(photo(i)))
+        add_to_tar(archive, "readme.txt", b"no image")
+
+
+class TestPlaces365:
+    VAL = tuple(f"Places365_val_0000000{i}.jpg" for i in range(1, 6))
+
+    def test_val_256_alone_is_split(self, tmp_path):
+        for i, name in enumerate(self.VAL):
+            save(tmp_path / "val_256" / name, photo(i))
+        config = DataConfig(source="places365", path=tmp_path, val_fraction=0.2)
+        train, val = open_split(config, 0)
+        assert (len(train), len(val)) == (4, 1)
+
+    @pytest.mark.parametrize("name", ["data_256", "data_256_standard", "train_256"])
+    def test_training_folders_of_any_name_go_with_val_256(self, tmp_path, name):
+        save(tmp_path / name / "a" / "airfield" / "00000001.jpg", photo(0))
+        save(tmp_path / name / "a" / "apartment" / "out" / "00000001.jpg", photo(1))
+        save(tmp_path / "val_256" / self.VAL[0], photo(2))
+        train, val = open_split(DataConfig(source="places365", path=tmp_path), 0)
+        assert train.names == (
+            "a/airfield/00000001.jpg",
+            "a/apartment/out/00000001.jpg",
+        )
+        assert val.names == self.VAL[:1]
+
+    def test_file_lists_say_what_belongs_to_the_set(self, tmp_path):
+        save(tmp_path / "data_256" / "a" / "airfield" / "00000001.jpg", photo(0))
+        save(tmp_path / "data_256" / "a" / "airfield" / "extra.jpg", photo(1))
+        save(tmp_path / "val_256" / self.VAL[0], photo(2))
+        save(tmp_path / "val_256" / "extra.jpg", photo(3))
+        train_list = tmp_path / "places365_train_standard.txt"
+        train_list.write_text("/a/airfield/00000001.jpg 0\n")
+        (tmp_path / "places365_val.txt").write_text(f"{self.VAL[0]} 165\n")
+        train, val = open_split(DataConfig(source="places365", path=tmp_path), 0)
+        assert train.names == ("a/airfield/00000001.jpg",)
+        assert val.names == self.VAL[:1]
+        assert train[0].shape == (6, 8, 3)
+
+    def test_a_tar_is_read_in_place(self, tmp_path):
+        names = [f"val_256/{name.replace('jpg', 'png')}" for name in self.VAL]
+        write_tar(tmp_path / "val_256.tar", reversed(names))
+        for path in (tmp_path, tmp_path / "val_256.tar"):
+            train, val = sources.open_places365(path)
+            assert train.names == tuple(names)
+            assert val is None
+            for i in range(5):
+                np.testing.assert_array_equal(train[i], photo(4 - i))
+
+    def test_train_and_validation_tars_go_together(self, tmp_path):
+        write_tar(
+            tmp_path / "train_256_places365standard.tar", ["data_256/a/b/1.png"] * 1
+        )
+        write_tar(tmp_path / "val_256.tar", ["val_256/2.png"])
+        train, val = open_split(DataConfig(source="places365", path=tmp_path), 0)
+        assert (train.names, val.names) == (("data_256/a/b/1.png",), ("val_256/2.png",))
+
+    def test_damage_inside_a_tar_names_the_image_and_the_tar(self, tmp_path):
+        with tarfile.open(tmp_path / "x.tar", "w") as archive:
+            add_to_tar(archive, "bad.png", png(photo(0))[:60])
+        found = sources.open_files(tmp_path / "x.tar", "file")
+        with pytest.raises(UserError, match=r"bad\.png in .*x\.tar cannot be read"):
+            found[0]
+
+    def test_archives_that_cannot_be_read_in_place_are_refused(self, tmp_path):
+        write_tar(tmp_path / "x.tar.gz", ["1.png"], "w:gz")
+        with pytest.raises(
+            UserError, match=r"x\.tar\.gz cannot be read .*uncompressed"
+        ):
+            sources.open_files(tmp_path / "x.tar.gz", "file")
+        write_tar(tmp_path / "cut.tar", [f"{i}.png" for i in range(9)])
+        content = (tmp_path / "cut.tar").read_bytes()
+        (tmp_path / "cut.tar").write_bytes(content[:3000])
+        with pytest.raises(UserError, match=r"cut\.tar cannot be read"):
+            sources.open_files(tmp_path / "cut.tar", "file")
+        write_tar(tmp_path / "none.tar", [])
+        with pytest.raises(UserError, match=r"none\.tar holds no images"):
+            sources.open_files(tmp_path / "none.tar", "file")
+
+
+def idx_bytes(pixels):
+    return struct.pack(">4I", 0x803, *pixels.shape) + pixels.tobytes()
+
+
+class TestIdx:
+    @pytest.fixture
+    def grey(self):
+        return np.random.default_rng(0).integers(0, 256, (4, 28, 28)).astype(np.uint8)
+
+    @pytest.mark.parametrize("stem", ["images-idx3-ubyte", "images.idx3-ubyte"])
+    @pytest.mark.parametrize("compress", [False, True])
+    def test_mnist_files_are_padded_to_32_and_repeated(
+        self, tmp_path, grey, stem, compress
+    ):
+        for part, pixels in (("train", grey), ("t10k", grey[:2])):
+            content = idx_bytes(pixels)
+            name = f"{part}-{stem}{'.gz' if compress else ''}"
+            (tmp_path / name).write_bytes(
+                gzip.compress(content) if compress else content
+            )
+        train, val = open_split(DataConfig(source="idx", path=tmp_path), 0)
+        assert (len(train), len(val)) == (4, 2)
+        assert train[0].shape == (32, 32, 3)
+        np.testing.assert_array_equal(train[3][2:30, 2:30, 1], grey[3])
+        assert train[3].sum() == 3 * grey[3].astype(int).sum()
+        assert train.fingerprint() != val.fingerprint()
+
+    def test_no_files_wrong_files_and_short_files_are_named(self, tmp_path, grey):
+        with pytest.raises(UserError, match="holds no train-images-idx3-ubyte"):
+            sources.idx_images(tmp_path, "train")
+        file = tmp_path / "train-images-idx3-ubyte"
+        for content in (idx_bytes(grey)[:-1], b"\0\0\x08\x01" + bytes(40), b"x"):
+            file.write_bytes(content)
+            with pytest.raises(
+                UserError, match="train-images-idx3-ubyte cannot be read"
+            ):
+                sources.idx_images(tmp_path, "train")
+        file.unlink()
+        broken = gzip.compress(idx_bytes(grey))[:-30]
+        (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(broken)
+        with pytest.raises(UserError, match=r"ubyte\.gz cannot be read"):
+            sources.idx_images(tmp_path, "train")
+
+
+def test_digits_are_scikit_learns():
+    datasets = pytest.importorskip("sklearn.datasets")
+    found = sources.digits()
+    assert len(found) == 1797
+    grey = datasets.load_digits().images / 16
+    np.testing.assert_allclose(found.pixels[..., 0] / 255, grey, atol=0.5 / 255)
+    train, val = open_split(DataConfig(source="digits"), 0)
+    assert (len(train), len(val)) == (1617, 180)
+
+
+class TestTfds:
+    @pytest.mark.filterwarnings("ignore")  # of the library's own
+    def test_places365_small_opens_by_name(self):
+        tfds = pytest.importorskip("tensorflow_datasets")
+        with tfds.testing.mock_data(num_examples=5):
+            train, val = open_split(DataConfig(source="tfds"), 0)
+            assert (len(train), len(val)) == (5, 5)
+            assert train[3].shape == (256, 256, 3)
+            assert train[3].dtype == np.uint8
+        assert train.fingerprint() != val.fingerprint()
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_an_unprepared_set_is_explained(self, tmp_path):
+        pytest.importorskip("tensorflow_datasets")
+        with pytest.raises(UserError, match="tfds build places365_small"):
+            open_split(DataConfig(source="tfds", path=tmp_path), 0)
+
+    def test_the_missing_extra_is_named(self, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "tensorflow_datasets", None)
+        with pytest.raises(UserError, match=r"pip install 'jaxgrow\[data\]'"):
+            open_split(DataConfig(source="tfds"), 0)
