@@ -86,10 +86,11 @@ class TfdsImages:
             )
         # A missing, unprepared or foreign data set raises errors of many types.
         except Exception as error:
+            where = f" in {data_dir}" if data_dir else ""
             raise UserError(
-                f"TFDS data set {name} cannot be opened at {data_dir or 'its default'} "
-                f"({error}): prepare it once, with TensorFlow installed, by "
-                f"tfds build {name}"
+                f"TFDS data set {name}{where} cannot be opened "
+                f"({str(error).splitlines()[0]}): prepare it once, with TensorFlow "
+                f"installed, by tfds build {name} --file_format=array_record"
             ) from error
         self.names = tuple(f"{split}/{i:07d}" for i in range(len(self._records)))
         self.groups = self.names

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxgrow.errors import UserError
 
@@ -62,6 +62,11 @@ def _open(file: str | Path | bytes, name: str | None) -> Image.Image:
             pixels = _eight_bits(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise UserError(f"image {name} does not exist: check its path") from None
+    except UnidentifiedImageError:
+        raise UserError(
+            f"image {name} cannot be read (no image, or its header is damaged): "
+            "replace or remove the file"
+        ) from None
     # Damaged files make Pillow's decoders raise errors of many types.
     except Exception as error:
         raise UserError(

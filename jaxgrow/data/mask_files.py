@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
 
 from jaxgrow.data import images
 from jaxgrow.data.files import list_images, map_in_threads
+from jaxgrow.data.resample import area_means, running_sums
 from jaxgrow.errors import UserError
 
 
@@ -40,15 +40,14 @@ def shrink_mask(
     """
     left, upper, right, lower = box or (0, 0, mask.shape[1], mask.shape[0])
     part = mask[upper:lower, left:right]
-    picture = Image.fromarray(part.astype(np.uint8) * 255)
-    cells = picture.resize((resolution, resolution), Image.Resampling.BOX)
-    coverage = np.asarray(cells).astype(np.float64) / 255
+    size = (0, 0, part.shape[1], part.shape[0])
+    coverage = area_means(running_sums(part[..., None]), size, resolution)[..., 0]
     rows, columns = np.nonzero(mask)
     middle_y = (rows.mean() + 0.5 - upper) / (lower - upper)
     middle_x = (columns.mean() + 0.5 - left) / (right - left)
     centres = (np.arange(resolution) + 0.5) / resolution
     away = np.hypot(centres[:, None] - middle_y, centres[None, :] - middle_x)
-    score = coverage - 1e-3 * away / away.max()  # 8-bit coverage moves by 4e-3
+    score = coverage - 1e-6 * away / away.max()
     count = round(float(part.mean()) * resolution**2)
     return largest(score, min(max(count, 1), resolution**2 - 1))
 

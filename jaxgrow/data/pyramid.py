@@ -17,6 +17,7 @@ from jaxgrow.data import cache
 from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import list_images
 from jaxgrow.data.mask_files import load_mask, shrink_mask
+from jaxgrow.data.resample import area_means, halve, running_sums
 from jaxgrow.data.sources import Source
 from jaxgrow.errors import UserError
 
@@ -57,9 +58,9 @@ def load_pyramid(
 ) -> Pyramid:
     """Crops of `source`, from the cache or made now.
 
-    Each crop is averaged over areas straight to the largest resolution (enlarged by
-    cubic interpolation where it has fewer pixels); each smaller level is the exact
-    mean of the largest, rounded once.
+    Every pixel is the exact mean of its area of the crop, rounded once. Crops with
+    fewer pixels than the largest resolution are first enlarged to it by cubic
+    interpolation.
 
     Args:
         source: Images of any size of at least 2 pixels a side.
@@ -161,25 +162,22 @@ def cut_levels(
 ) -> cache.Levels:
     """Crops of one image at every resolution; see `load_pyramid`."""
     size = max(resolutions)
-    picture = Image.fromarray(pixels)
-    crops = [
-        picture.resize(
-            (size, size),
-            Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC,
-            box=(left, upper, left + side, upper + side),
-        )
-        for left, upper, side in boxes.tolist()
-    ]
-    sums = np.stack([np.asarray(crop) for crop in crops]).astype(np.uint32)
-    levels, count = {}, 1
+    sums, picture = running_sums(pixels), Image.fromarray(pixels)
+    means = np.empty((len(boxes), size, size, 3))
+    for crop, (left, upper, side) in zip(means, boxes.tolist(), strict=True):
+        edges = (left, upper, left + side, upper + side)
+        if side >= size:
+            crop[:] = area_means(sums, edges, size)
+        else:
+            larger = picture.resize((size, size), Image.Resampling.BICUBIC, edges)
+            crop[:] = np.asarray(larger)
+    levels = {}
     while True:
         if size in resolutions:
-            levels[size] = ((sums + count // 2) // count).astype(np.uint8)
+            levels[size] = (means + 0.5).astype(np.uint8)
         if size == min(resolutions):
             return levels
-        top, bottom = sums[:, ::2], sums[:, 1::2]
-        sums = top[:, :, ::2] + top[:, :, 1::2] + bottom[:, :, ::2] + bottom[:, :, 1::2]
-        size, count = size // 2, count * 4
+        means, size = halve(means), size // 2
 
 
 def pair_masks(names: Sequence[str], mask_folder: Path) -> list[str]:

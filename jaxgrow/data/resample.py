@@ -1,0 +1,53 @@
+"""Exact area means, also where the edges of cells cut through pixels.
+
+Pillow's box filter counts a pixel wholly or not at all, so that a square of 84 pixels
+scaled to 64 would be jagged.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+
+def running_sums(
+    pixels: UInt8[np.ndarray, "h w c"] | Bool[np.ndarray, "h w c"],
+) -> Float[np.ndarray, "h+1 w+1 c"]:
+    """Entry (y, x) is the sum of all pixels above y and left of x."""
+    sums = np.zeros((pixels.shape[0] + 1, pixels.shape[1] + 1, pixels.shape[2]))
+    sums[1:, 1:] = pixels.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    return sums
+
+
+def area_means(
+    sums: Float[np.ndarray, "H W c"], box: tuple[int, int, int, int], size: int
+) -> Float[np.ndarray, "s s c"]:
+    """Means over the `size` x `size` equal cells of a box.
+
+    Between pixel edges the running sum of an image is bilinear, so its linear
+    interpolation is no approximation.
+
+    Args:
+        sums: `running_sums` of the image.
+        box: Left, upper, right, lower edge in pixels.
+        size: Cells along a side.
+    """
+    left, upper, right, lower = box
+    inside = sums[upper : lower + 1, left : right + 1]
+    bands = _interpolate(inside, np.linspace(0, lower - upper, size + 1))
+    bands = np.ascontiguousarray(np.diff(bands, axis=0).swapaxes(0, 1))
+    cells = np.diff(_interpolate(bands, np.linspace(0, right - left, size + 1)), axis=0)
+    return cells.swapaxes(0, 1) * (size**2 / ((right - left) * (lower - upper)))
+
+
+def halve(means: Float[np.ndarray, "n r r c"]) -> Float[np.ndarray, "n s s c"]:
+    """Means over blocks of 2x2."""
+    rows = means[:, ::2] + means[:, 1::2]
+    return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
+
+
+def _interpolate(
+    values: Float[np.ndarray, "a b c"], positions: Float[np.ndarray, " p"]
+) -> Float[np.ndarray, "p b c"]:
+    """Linear interpolation along the first axis."""
+    below = positions.astype(int).clip(max=len(values) - 2)
+    part = (positions - below)[:, None, None]
+    return values[below] * (1 - part) + values[below + 1] * part
