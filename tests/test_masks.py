@@ -106,13 +106,21 @@ def test_the_thinnest_strokes_hit_pixels_at_4_pixels(seed):
     thin = masks.MaskConfig(
         rectangle=0.0, stroke=1.0, max_width=1e-6, max_strokes=1, max_vertices=1
     )
-    rng = np.random.default_rng(seed)
     start, end, width = next(masks._stroke_pieces(np.random.default_rng(seed), thin))
-    mask = masks.stroke_mask(rng, 4, (0.0, 1.0), thin)
+    mask = masks.stroke_mask(np.random.default_rng(seed), 4, (0.0, 1.0), thin)
     assert width < 1e-6
-    for t in np.linspace(0, 1, 9):
-        y, x = np.minimum((start + t * (end - start)) * 4, 3.999).astype(int)
-        assert mask[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].any()
+    points = 4 * (start + np.linspace(0, 1, 401)[:, None] * (end - start))
+    centres = np.stack(np.mgrid[:4, :4] + 0.5, axis=-1)
+    distance = np.linalg.norm(centres[:, :, None] - points, axis=-1).min(axis=-1)
+    # Half a pixel's diagonal: every pixel that the line enters, and no far one.
+    assert mask[distance < 0.70].all()
+    assert not mask[distance > 0.72].any()
+
+
+def test_a_rectangle_never_hides_the_whole_picture():
+    for resolution in (2, 4, 8):
+        mask = masks.rectangle_mask(np.random.default_rng(0), resolution, (0.99, 1.0))
+        assert mask.sum() == resolution * (resolution - 1)
 
 
 def test_distance_to_a_piece_is_that_of_elementary_geometry():
