@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -90,8 +91,9 @@ def test_meta_keeps_every_float_to_the_last_bit(tmp_path):
     checkpointer = Checkpointer(tmp_path)
     checkpointer.save(12, make_state(), meta)
     latest = checkpointer.latest_meta()
-    assert latest == (12, meta)
-    back = latest[1]
+    assert latest is not None
+    step, back = latest
+    assert (step, back) == (12, meta)
     assert {k: type(v) for k, v in back.items()} == {
         k: type(v) for k, v in meta.items()
     }
@@ -283,6 +285,7 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in")  # threads of Orbax
 def test_a_disk_that_refuses_is_one_sentence_and_older_checkpoints_stay(
     tmp_path, small_files_only
 ):
@@ -297,6 +300,16 @@ def test_a_disk_that_refuses_is_one_sentence_and_older_checkpoints_stay(
     with pytest.raises(UserError, match="file too large"):
         checkpointer.save(5, big, {})
     assert_bit_equal(checkpointer.restore(2, make_state()), make_state(2))
+    checkpointer.close()
+
+
+def test_a_save_that_would_not_fit_is_refused_before_it_begins(tmp_path, monkeypatch):
+    checkpointer = saved(tmp_path, (1,))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=3 * 2**20))
+    checkpointer.save(2, make_state(2), {})
+    with pytest.raises(UserError, match=r"needs 5.8 MiB and 3.0 are left; free some"):
+        checkpointer.save(3, {"x": jnp.ones(1_000_000)}, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
     checkpointer.close()
 
 

@@ -1,30 +1,21 @@
-"""Checkpoints that survive a kill, a full disk and a damaged file.
+"""Saving and restoring over Orbax."""
 
-Every step directory holds three items: `meta`, the caller's JSON, which is read
-first, because the shape of the state depends on it; `seal`, the path, shape and type
-of every leaf and a digest of all their bytes; and `state`, the arrays.
-"""
-
-import errno
-import hashlib
+import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
-import tensorstore as ts
 from jaxtyping import PyTree
 
 from jaxgrow import files
+from jaxgrow.checkpoint.compare import check_leaves
+from jaxgrow.checkpoint.disk import check_space, is_damage, read_through
+from jaxgrow.checkpoint.seal import canonical, describe, digest_of, header_of, make_seal
 from jaxgrow.errors import UserError
-
-
-_NUM_NAMED = 4  # differing leaves that an error names before it says how many more
 
 
 class DamagedCheckpoint(UserError):
@@ -46,15 +37,19 @@ class Checkpointer:
 
     def __init__(self, directory: Path, *, keep: int = 3):
         # Orbax logs every error that it also raises, with the traces of its threads.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.directory = directory.absolute()
-        options = ocp.CheckpointManagerOptions(
+        self._options = ocp.CheckpointManagerOptions(
             preservation_policy=ocp.checkpoint_managers.LatestN(keep),
             cleanup_tmp_directories=True,
+            # Where the thread that makes the directories fails, the threads that
+            # wait for them keep the process from ending for ten minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         with files.disk_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self._manager = self._open()
 
     def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
         """Starts to save `state`; returns as soon as its arrays may be donated.
@@ -71,15 +66,16 @@ class Checkpointer:
             UserError: The disk refused this save or the one before it; the older
                 checkpoints stay.
         """
-        if json.loads(_canonical(meta)) != meta:
+        if json.loads(canonical(meta)) != meta:
             raise ValueError(f"meta does not survive a trip through JSON: {meta}")
         self.wait()
-        seal = _seal(state, meta)
+        seal = make_seal(state, meta)
         if step in self._manager.all_steps():
             if self._read_header(step)[1]["state"] == seal["state"]:
                 return
             raise ValueError(f"step {step} is saved already, with other arrays")
-        with files.disk_errors(self.directory):
+        check_space(self.directory, sum(x.nbytes for x in jax.tree.leaves(state)))
+        with self._writing():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -114,10 +110,10 @@ class Checkpointer:
             DamagedCheckpoint: Its files are not what was written.
         """
         _, seal = self._read_header(step)
-        _check_leaves(seal["leaves"], _describe(like), f"{self.directory / str(step)}")
+        check_leaves(seal["leaves"], describe(like), self.directory / str(step))
         args = ocp.args.StandardRestore(jax.tree.map(_target, like))
         state = self._read(step, state=args)["state"]
-        if _digest(state) != seal["state"]:
+        if digest_of(state) != seal["state"]:
             raise DamagedCheckpoint("its arrays differ from those that were saved")
         return state
 
@@ -165,7 +161,7 @@ class Checkpointer:
 
     def wait(self) -> None:
         """Returns when the last save is on disk; raises `UserError` if it is not."""
-        with files.disk_errors(self.directory):
+        with self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -174,6 +170,24 @@ class Checkpointer:
             self.wait()
         finally:
             self._manager.close()
+
+    def _open(self) -> ocp.CheckpointManager:
+        """A manager without history; removes what a broken save left on the disk."""
+        return ocp.CheckpointManager(self.directory, options=self._options)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with files.disk_errors(self.directory):
+            try:
+                yield
+            except Exception:
+                # A manager whose save failed may raise the error once more from a
+                # later call, even from one that only reads.
+                with contextlib.suppress(Exception):
+                    self._manager.close()
+                with contextlib.suppress(Exception):
+                    self._manager = self._open()
+                raise
 
     def _newest_first(self) -> list[int]:
         self.wait()
@@ -184,7 +198,7 @@ class Checkpointer:
         json_args = ocp.args.JsonRestore()
         items = self._read(step, meta=json_args, seal=json_args)
         meta, seal = items["meta"], items["seal"]
-        if not isinstance(seal, dict) or seal.get("header") != _header(meta, seal):
+        if not isinstance(seal, dict) or seal.get("header") != header_of(meta, seal):
             raise DamagedCheckpoint("its meta differs from the one that was saved")
         return meta, seal
 
@@ -194,134 +208,13 @@ class Checkpointer:
             try:
                 if "state" in items:
                     num_arrays = len(jax.tree.leaves(items["state"].item))
-                    _read_through(path / "state", num_arrays)
+                    read_through(path / "state", num_arrays)
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
             except Exception as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
                 what = " and ".join(items)
                 raise DamagedCheckpoint(f"its {what} cannot be read") from error
-
-
-def _read_through(directory: Path, num_arrays: int) -> None:
-    """Reads every array and description once, one by one; raises where Orbax would.
-
-    Orbax reads all of them at the same time, and when one fails leaves the others
-    behind, whose traces then turn up on stderr.
-    """
-    descriptions = [directory / "_METADATA", directory / "_sharding"]
-    for path in [*descriptions, *directory.glob("array_metadatas/*")]:
-        json.loads(path.read_bytes())
-    store = {"driver": "ocdbt", "base": f"file://{directory}/"}
-    keys = [key.decode() for key in ts.KvStore.open(store).result().list().result()]
-    names = [key.removesuffix(".zarray") for key in keys if key.endswith("/.zarray")]
-    if len(names) != num_arrays:
-        raise ValueError(f"{len(names)} arrays instead of {num_arrays}")
-    for name in names:
-        array = {
-            "driver": "zarr",
-            "kvstore": {**store, "path": name},
-            "fill_missing_data_reads": False,
-        }
-        ts.open(array).result().read().result()
-
-
-def _is_damage(error: BaseException | None) -> bool:
-    """Whether the files are to blame, rather than memory, permissions or a device."""
-    while error is not None:
-        if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
-            return False
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            return error.errno == errno.EIO
-        if files.disk_errno(error) is not None:
-            return False
-        error = error.__cause__
-    return True
-
-
-def check_same(saved: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
-    """Raises `UserError` naming every value in which two nested dicts differ.
-
-    Args:
-        saved: As it came back from JSON.
-        wanted: The same before JSON: tuples, paths and dataclasses are fine.
-        what: Names the owner of `saved` in the message, say "the run in runs/a".
-    """
-    old, new = _flatten(files.plain(saved)), _flatten(files.plain(wanted))
-    absent = "absent"
-    differing = [
-        f"{name} is {old.get(name, absent)} there and {new.get(name, absent)} here"
-        for name in [*old, *(name for name in new if name not in old)]
-        if old.get(name, absent) != new.get(name, absent)
-    ]
-    if differing:
-        raise UserError(
-            f"{what} was made with other settings: {', '.join(differing)}; give the "
-            "same values again or choose another run directory."
-        )
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted name -> JSON text of the value."""
-    flat: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.dumps(value)
-    return flat
-
-
-def _canonical(obj: Any) -> str:
-    return json.dumps(obj, sort_keys=True, allow_nan=False)
-
-
-def _seal(state: PyTree, meta: dict[str, Any]) -> dict[str, Any]:
-    seal = {"leaves": _describe(state), "state": _digest(state)}
-    return {**seal, "header": _header(meta, seal)}
-
-
-def _header(meta: Any, seal: dict[str, Any]) -> str:
-    """Digest of `meta` and of the rest of the seal."""
-    parts = [meta, seal.get("leaves"), seal.get("state")]
-    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
-
-
-def _describe(tree: PyTree) -> dict[str, str]:
-    """Path -> type and shape of every leaf, say "float32[3,4]"."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-        for path, leaf in leaves
-    }
-
-
-def _check_leaves(saved: dict[str, str], wanted: dict[str, str], what: str) -> None:
-    names = [*saved, *(name for name in wanted if name not in saved)]
-    differing = [
-        f"{name} is {saved.get(name, 'absent')} there and "
-        f"{wanted.get(name, 'absent')} here"
-        for name in names
-        if saved.get(name) != wanted.get(name)
-    ]
-    if differing:
-        named = ", ".join(differing[:_NUM_NAMED])
-        more = len(differing) - _NUM_NAMED
-        raise UserError(
-            f"the checkpoint {what} holds other arrays than this run: {named}"
-            f"{f' and {more} more' if more > 0 else ''}; give the settings it was made "
-            "with or choose another run directory."
-        )
-
-
-def _digest(tree: PyTree) -> str:
-    """sha256 over the path, type, shape and bytes of every leaf."""
-    digest = hashlib.sha256(_canonical(_describe(tree)).encode())
-    for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
-    return digest.hexdigest()
 
 
 def _target(leaf: Any) -> jax.ShapeDtypeStruct:
