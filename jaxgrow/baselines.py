@@ -22,12 +22,11 @@ _OPENCV_RADIUS = 3.0
 
 
 class MissingPackageError(UserError):
-    """A method needs a package of the extra `eval` that is not installed."""
+    """A method's package is not installed; `needs` says what would mend it."""
 
     def __init__(self, package: str):
-        super().__init__(
-            f"the package {package} is not installed: needs pip install 'jaxgrow[eval]'"
-        )
+        self.needs = "needs pip install 'jaxgrow[eval]'"
+        super().__init__(f"the package {package} is not installed: {self.needs}")
 
 
 def mean_fill(images: Pixels, masks: Holes) -> Pixels:

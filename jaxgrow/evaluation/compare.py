@@ -1,0 +1,301 @@
+"""Every method on the same photographs and holes, with paired intervals."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from jaxgrow.baselines import FillFn, MissingPackageError
+from jaxgrow.metrics import image, spectrum
+
+
+MaskBins = Mapping[str, UInt8[np.ndarray, "n r r 1"]]
+PerImage = dict[str, Float[np.ndarray, " n"]]
+"""Name of a metric -> one value per image."""
+
+HARDER, OVERALL = "10-50", "overall"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """Means of one method over the images of one bin.
+
+    Attributes:
+        method: Name of the method.
+        bin: Percent of the area that is hole ("20-30"), "10-50" or "overall".
+        num_images: How many pairs of a photograph and a hole went into the means.
+        metrics: l1, psnr, ssim over the image and `*_hole` over the hole;
+            psnr_hole_pooled; hf_error, hf_bias and mosaic over the hole.
+    """
+
+    method: str
+    bin: str
+    num_images: int
+    metrics: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Hole PSNR of the reference minus a baseline's, in dB, with its 95 % interval."""
+
+    baseline: str
+    bin: str
+    mean: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """One photograph, one hole, and what every method made of it."""
+
+    bin: str
+    original: UInt8[np.ndarray, "r r 3"]
+    hole: Bool[np.ndarray, "r r"]
+    fills: dict[str, UInt8[np.ndarray, "r r 3"]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalResult:
+    """What `evaluate` found at one resolution.
+
+    Attributes:
+        resolution: Side of the images in pixels.
+        reference: The method that the differences are about.
+        num_photos: Photographs that the images are crops of.
+        protocol_sha256: Hash of bins, masks and image names: equal hashes, same test.
+        pixels_sha256: Hash of the images' pixels.
+        rows: One per method and bin, "10-50" and "overall" last.
+        differences: One per baseline and bin.
+        missing: Methods that could not run -> what they need.
+        examples: Pictures for `draw_panel`, chosen by position alone.
+    """
+
+    resolution: int
+    reference: str
+    num_photos: int
+    protocol_sha256: str
+    pixels_sha256: str
+    rows: list[Row]
+    differences: list[Difference]
+    missing: dict[str, str]
+    examples: list[Example]
+
+    def metric(self, method: str, bin: str, name: str) -> float:
+        """One figure; KeyError if there is no such row."""
+        for row in self.rows:
+            if (row.method, row.bin) == (method, bin):
+                return row.metrics[name]
+        raise KeyError((method, bin))
+
+
+def evaluate(
+    methods: Mapping[str, FillFn],
+    images: UInt8[np.ndarray, "n r r 3"],
+    masks_by_bin: MaskBins,
+    image_index: Int[np.ndarray, " n"],
+    names: Sequence[str],
+    *,
+    reference: str = "generator",
+    num_resamples: int = 1000,
+    seed: int = 0,
+    examples_per_bin: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> EvalResult:
+    """Compares methods on every image, once per bin of hole area.
+
+    The methods get the images with black holes, so none can look at the answer, and a
+    method that changes a known pixel is refused. psnr_hole is the mean over images of
+    each image's own PSNR in its hole (errors below 8-bit rounding count as that, a cap
+    of 58.9 dB); psnr_hole_pooled is the PSNR of the mean over images of the hole's
+    mean squared error, which the worst images decide. hf_bias is the mean
+    `high_frequency_error` in dB, hf_error the mean of its size, mosaic the mean
+    `mosaic_index` over the images whose hole is large enough to tell (NaN if none is).
+
+    The 95 % intervals resample photographs, not crops, with replacement, and take the
+    same photographs for the reference and the baseline.
+
+    Args:
+        methods: Name -> fill function, in the order of the table. One that raises
+            `MissingPackageError` becomes a row that says so.
+        images: Validation images.
+        masks_by_bin: Bin -> one mask per image, 1 = hole.
+        image_index: The photograph that each image is a crop of.
+        names: Name of each image, for the protocol's hash.
+        reference: The method to compare the others with.
+        num_resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+        examples_per_bin: Images kept for the picture, evenly spaced.
+        on_progress: Called with (done, all) after each method and bin.
+    """
+    if reference not in methods:
+        raise ValueError(f"no method {reference!r} among {list(methods)}")
+    shown = np.linspace(0, len(images) - 1, min(examples_per_bin, len(images)))
+    shown = np.round(shown).astype(int)
+    values: dict[str, dict[str, PerImage]] = {}
+    missing: dict[str, str] = {}
+    kept: dict[tuple[str, str], UInt8[np.ndarray, "k r r 3"]] = {}
+    for number, (name, fill) in enumerate(methods.items()):
+        measured: dict[str, PerImage] = {}
+        try:
+            for done, (bin, masks) in enumerate(masks_by_bin.items(), start=1):
+                filled = _fill_honestly(name, fill, images, masks)
+                measured[bin] = measure(filled, images, masks)
+                kept[name, bin] = filled[shown]
+                if on_progress is not None:
+                    bins = len(masks_by_bin)
+                    on_progress(number * bins + done, len(methods) * bins)
+        except MissingPackageError as error:
+            missing[name] = error.needs
+        else:
+            values[name] = _with_unions(measured)
+    examples = [
+        Example(
+            bin=bin,
+            original=images[i],
+            hole=masks[i, ..., 0] == 1,
+            fills={name: kept[name, bin][k] for name in values},
+        )
+        for bin, masks in masks_by_bin.items()
+        for k, i in enumerate(shown.tolist())
+    ]
+    return EvalResult(
+        resolution=images.shape[1],
+        reference=reference,
+        num_photos=len(np.unique(image_index)),
+        protocol_sha256=protocol_hash(masks_by_bin, names),
+        pixels_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
+        rows=[
+            _summary(method, bin, per_image)
+            for method, by_bin in values.items()
+            for bin, per_image in by_bin.items()
+        ],
+        differences=_differences(values, reference, image_index, num_resamples, seed),
+        missing=missing,
+        examples=examples,
+    )
+
+
+def measure(
+    filled: UInt8[np.ndarray, "n r r 3"],
+    images: UInt8[np.ndarray, "n r r 3"],
+    masks: UInt8[np.ndarray, "n r r 1"],
+    batch_size: int = 64,
+) -> PerImage:
+    """All metrics of each image: l1, psnr, ssim, `*_hole`, mse_hole, hf and mosaic."""
+    parts = []
+    for first in range(0, len(images), batch_size):
+        rows = np.arange(first, first + batch_size).clip(max=len(images) - 1)
+        part = _measure_batch(filled[rows], images[rows], masks[rows])
+        parts.append({k: np.asarray(v, np.float64) for k, v in part.items()})
+    return {k: np.concatenate([p[k] for p in parts])[: len(images)] for k in parts[0]}
+
+
+@jax.jit
+def _measure_batch(filled, images, masks):
+    x, y = (jnp.asarray(v, jnp.float32) / 255.0 for v in (filled, images))
+    mask = jnp.asarray(masks, jnp.float32)
+    mse_hole = image.mse(x, y, mask)
+    return {
+        "l1_hole": image.l1(x, y, mask),
+        "mse_hole": mse_hole,
+        "psnr_hole": image.psnr_of_mse(mse_hole),
+        "ssim_hole": image.ssim(x, y, mask),
+        "l1": image.l1(x, y),
+        "psnr": image.psnr(x, y),
+        "ssim": image.ssim(x, y),
+        "hf": spectrum.high_frequency_error(x, y, mask),
+        "mosaic": spectrum.mosaic_index(x, y, mask),
+    }
+
+
+def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
+    """SHA-256 over the image names, the bins and every mask, in their order."""
+    digest = hashlib.sha256("\0".join(names).encode())
+    for bin, masks in masks_by_bin.items():
+        digest.update(f"\0{bin} {masks.shape}\0".encode())
+        digest.update(masks.astype(np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def bootstrap_interval(
+    differences: Float[np.ndarray, " n"],
+    image_index: Int[np.ndarray, " n"],
+    num_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """95 % percentile interval of the mean, resampling whole photographs."""
+    _, photo = np.unique(image_index, return_inverse=True)
+    sums = np.bincount(photo, weights=differences)
+    counts = np.bincount(photo)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(sums), size=(num_resamples, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _fill_honestly(
+    name: str,
+    fill: FillFn,
+    images: UInt8[np.ndarray, "n r r 3"],
+    masks: UInt8[np.ndarray, "n r r 1"],
+) -> UInt8[np.ndarray, "n r r 3"]:
+    holes = masks[..., 0] == 1
+    given = np.where(holes[..., None], np.uint8(0), images)
+    filled = fill(given, holes)
+    if not np.array_equal(filled[~holes], images[~holes]):
+        raise ValueError(f"{name} changed known pixels")
+    return filled
+
+
+def _with_unions(by_bin: dict[str, PerImage]) -> dict[str, PerImage]:
+    """Adds "10-50" (all bins that start at 10 % or more) and "overall"."""
+    harder = [bin for bin in by_bin if int(bin.split("-")[0]) >= 10]
+    unions = {HARDER: harder, OVERALL: list(by_bin)}
+    joined = {
+        union: {
+            k: np.concatenate([by_bin[bin][k] for bin in bins]) for k in by_bin[bins[0]]
+        }
+        for union, bins in unions.items()
+        if bins
+    }
+    return {**by_bin, **joined}
+
+
+def _summary(method: str, bin: str, per_image: PerImage) -> Row:
+    plain = ("l1_hole", "psnr_hole", "ssim_hole", "l1", "psnr", "ssim")
+    metrics = {name: float(per_image[name].mean()) for name in plain}
+    mse_hole = per_image["mse_hole"].mean()
+    metrics["psnr_hole_pooled"] = float(-10 * np.log10(max(mse_hole, 1e-12)))
+    metrics["hf_error"] = float(np.abs(per_image["hf"]).mean())
+    metrics["hf_bias"] = float(per_image["hf"].mean())
+    told = per_image["mosaic"][~np.isnan(per_image["mosaic"])]
+    metrics["mosaic"] = float(told.mean()) if len(told) else float("nan")
+    return Row(method=method, bin=bin, num_images=len(per_image["l1"]), metrics=metrics)
+
+
+def _differences(
+    values: dict[str, dict[str, PerImage]],
+    reference: str,
+    image_index: Int[np.ndarray, " n"],
+    num_resamples: int,
+    seed: int,
+) -> list[Difference]:
+    found = []
+    for baseline in values:
+        if baseline == reference:
+            continue
+        for bin, ours in values[reference].items():
+            gain = ours["psnr_hole"] - values[baseline][bin]["psnr_hole"]
+            photo = np.tile(image_index, len(gain) // len(image_index))
+            low, high = bootstrap_interval(gain, photo, num_resamples, seed)
+            mean = float(gain.mean())
+            found.append(
+                Difference(baseline=baseline, bin=bin, mean=mean, low=low, high=high)
+            )
+    return found
