@@ -25,6 +25,15 @@ def test_the_net_is_the_largest_not_above_the_generator(resolution, key):
     assert output.shape == (2, resolution, resolution, 3)
 
 
+def test_weights_start_uniform_with_he_s_bound(key):
+    net = UNet(width=16)
+    variables = jax.jit(net.init)(key, jnp.zeros((1, 4, 4, 4)))
+    kernel = np.asarray(variables["params"]["down_1_conv2"]["kernel"])
+    bound = np.sqrt(6 / (9 * 32))
+    assert 0.99 * bound < np.abs(kernel).max() <= bound
+    np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.03)
+
+
 def test_every_output_pixel_sees_every_input_pixel_at_16_px(key):
     # Positive weights keep every ReLU open, so no path can cancel another.
     net = UNet(width=1)
@@ -33,6 +42,6 @@ def test_every_output_pixel_sees_every_input_pixel_at_16_px(key):
     params = jax.tree.map(lambda p: jnp.full(p.shape, 0.1), shapes)
 
     def corner(x):
-        return net.apply(params, x)[0, 0, 0, 0]
+        return jnp.asarray(net.apply(params, x))[0, 0, 0, 0]
 
     assert np.all(np.asarray(jax.jit(jax.grad(corner))(x)) > 0)

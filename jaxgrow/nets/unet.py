@@ -1,6 +1,9 @@
 """A plain U-Net, the baseline that the generator is compared with."""
 
+import math
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -9,8 +12,8 @@ class UNet(nn.Module):
     """Encoder and decoder with two 3x3 convolutions per level (Ronneberger 2015).
 
     Pooled by 2x2 means down to 4 px (to 2 px for images of 4 px), enlarged by nearest
-    neighbour; no norm, ReLU, a linear output. The first level has `width` channels,
-    every deeper one twice as many.
+    neighbour; no norm, ReLU, a linear output, He's uniform weights. The first level has
+    `width` channels, every deeper one twice as many.
 
     Shapes:
         x: (b, r, r, 4), masked RGB in [-1, 1] with 0 in the hole, and the mask.
@@ -33,7 +36,7 @@ class UNet(nn.Module):
             x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
             x = jnp.concatenate([x, kept[level]], axis=-1)
             x = _double_conv(x, widths[level], f"up_{level}")
-        return nn.Conv(3, (1, 1), name="to_rgb")(x)
+        return nn.Conv(3, (1, 1), kernel_init=_he_uniform, name="to_rgb")(x)
 
 
 def count_levels(resolution: int) -> int:
@@ -64,8 +67,17 @@ def widest_unet(resolution: int, max_params: int) -> UNet:
 
 def _double_conv(x: Array, width: int, name: str) -> Array:
     for i in (1, 2):
-        x = nn.relu(nn.Conv(width, (3, 3), name=f"{name}_conv{i}")(x))
+        name_i = f"{name}_conv{i}"
+        x = nn.relu(nn.Conv(width, (3, 3), kernel_init=_he_uniform, name=name_i)(x))
     return x
+
+
+def _he_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    # Drawn flat: the same numbers as a draw of this shape, which takes XLA on CPU a
+    # second to compile for every kernel.
+    bound = math.sqrt(6 / math.prod(shape[:-1]))
+    flat = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
+    return flat.reshape(shape)
 
 
 def _double_conv_params(before: int, after: int) -> int:
