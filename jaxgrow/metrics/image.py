@@ -90,7 +90,7 @@ def masked_mean(values: Float[Array, "b h w c"], mask: HoleMask | None) -> PerIm
     return (values * mask).sum(axis=(1, 2, 3)) / (pixels * values.shape[-1])
 
 
-def _window_moments(x: UnitImage, y: UnitImage) -> list[Float[Array, "b h w 3"]]:
+def _window_moments(x: UnitImage, y: UnitImage) -> Float[Array, "5 b h w 3"]:
     """Means, variances and covariance of x and y in the window around each pixel.
 
     Columns first, then rows, each about the mean of its own window: E[x^2] - E[x]^2
@@ -99,36 +99,32 @@ def _window_moments(x: UnitImage, y: UnitImage) -> list[Float[Array, "b h w 3"]]
     size = window_size(*x.shape[1:3])
     offsets = np.arange(size) - (size - 1) // 2
     weights = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32).tolist()
-    zero = jnp.zeros_like(x)
-    moments = [x, y, zero, zero, zero]
-    for axis in (1, 2):
-        means_x, means_y, *within = [_shifts(m, size, axis) for m in moments]
-        mean_x, mean_y = (
-            _weighted_sum(weights, means_x),
-            _weighted_sum(weights, means_y),
-        )
-        dx, dy = [m - mean_x for m in means_x], [m - mean_y for m in means_y]
-        between = [(dx, dx), (dy, dy), (dx, dy)]
-        moments = [mean_x, mean_y] + [
-            _weighted_sum(weights, [v + p * q for v, p, q in zip(w, a, b, strict=True)])
-            for w, (a, b) in zip(within, between, strict=True)
-        ]
-    return moments
+    weights = jnp.float32(weights / weights.sum())
+    means, variances = jnp.stack([x, y]), jnp.zeros((3, *x.shape))
+    for axis in (2, 3):
+        means, variances = _moments_along(axis, means, variances, weights)
+    return jnp.concatenate([means, variances])
 
 
-def _shifts(x: Array, size: int, axis: int) -> list[Array]:
-    """The `size` neighbours of every pixel along an axis, mirrored at the border."""
-    border = [(0, 0)] * x.ndim
+def _moments_along(axis: int, means: Array, variances: Array, weights: Array):
+    """Pools the moments of windows along one axis (law of total variance)."""
+    size, n = len(weights), means.shape[axis]
+    border = [(0, 0)] * means.ndim
     border[axis] = ((size - 1) // 2, (size - 1) // 2)
-    padded = jnp.pad(x, border, mode="symmetric")
-    return [
-        lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in range(size)
-    ]
+    padded_means = jnp.pad(means, border, mode="symmetric")
+    padded_variances = jnp.pad(variances, border, mode="symmetric")
 
+    def neighbour(padded, i):
+        return lax.dynamic_slice_in_dim(padded, i, n, axis)
 
-def _weighted_sum(weights: list[float], values: list[Array]) -> Array:
-    return sum(
-        (k * v for k, v in zip(weights[1:], values[1:], strict=True)),
-        weights[0] * values[0],
-    )
+    def add_mean(i, total):
+        return total + weights[i] * neighbour(padded_means, i)
+
+    def add_variance(i, total):
+        dx, dy = neighbour(padded_means, i) - pooled
+        between = jnp.stack([dx * dx, dy * dy, dx * dy])
+        return total + weights[i] * (neighbour(padded_variances, i) + between)
+
+    # Loops, not 22 unrolled slices: those take seconds to compile.
+    pooled = lax.fori_loop(0, size, add_mean, jnp.zeros_like(means))
+    return pooled, lax.fori_loop(0, size, add_variance, jnp.zeros_like(variances))
