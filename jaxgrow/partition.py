@@ -4,7 +4,6 @@ A growing network names every submodule `r<resolution>_<role>`; that prefix is a
 this module reads.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
@@ -12,51 +11,53 @@ import jax
 import optax
 from jaxtyping import PyTree
 
+from jaxgrow.nets.growing import stage_of
 from jaxgrow.typing import Params
 
 
 FreezePolicy: TypeAlias = Literal["all", "none", "generator", "slow", "thaw_last"]
 Label: TypeAlias = Literal["new", "old", "frozen"]
 
-_STAGE_NAME = re.compile(r"r(\d+)_[a-z_]+")
-
-
-def stage_of(name: str) -> int:
-    """Resolution of the stage that owns the submodule `name`, r<resolution>_<role>."""
-    if (match := _STAGE_NAME.fullmatch(name)) is None:
-        raise ValueError(f"submodule {name!r} belongs to no stage: want r<res>_<role>")
-    return int(match[1])
-
 
 def first_trainable(
-    policy: FreezePolicy,
-    network: Literal["generator", "discriminator"],
-    resolution: int,
+    policy: FreezePolicy, network: Literal["generator", "discriminator"], first_new: int
 ) -> int:
-    """Lowest resolution that trains, at whatever rate, while `resolution` does.
+    """Lowest resolution that trains, at any rate, in a stage that adds `first_new`.
 
     `all` freezes every older stage of both networks (Speck et al. 2023, Sec. III-D);
     `generator` those of the generator alone; `none` nothing; `slow` nothing, but older
-    stages learn at a tenth of the rate; `thaw_last` all but the stage just before.
+    stages learn at a fraction of the rate; `thaw_last` all but the stage just before.
     """
     frozen_below = {
-        "all": resolution,
+        "all": first_new,
         "none": 0,
-        "generator": resolution if network == "generator" else 0,
+        "generator": first_new if network == "generator" else 0,
         "slow": 0,
-        "thaw_last": resolution // 2,
+        "thaw_last": first_new // 2,
     }
     return frozen_below[policy]
 
 
 def stage_labels(
-    names: Iterable[str], policy: FreezePolicy, first: int, resolution: int
+    names: Iterable[str],
+    policy: FreezePolicy,
+    network: Literal["generator", "discriminator"],
+    first_new: int,
+    resolution: int,
 ) -> dict[str, Label]:
     """Label of every submodule: its stage is frozen, trains as old, or as new.
+
+    Args:
+        names: Of the submodules.
+        policy: See `first_trainable`.
+        network: Whose submodules they are.
+        first_new: Lowest resolution that the stage adds; the first stage adds all.
+        resolution: Highest resolution, that of the stage.
 
     Raises:
         ValueError: If a name belongs to no stage, or to one above `resolution`.
     """
+    first = first_trainable(policy, network, first_new)
     labels: dict[str, Label] = {}
     for name in names:
         stage = stage_of(name)
@@ -65,7 +66,7 @@ def stage_labels(
         if stage < first:
             labels[name] = "frozen"
         else:
-            is_old = policy == "slow" and stage < resolution
+            is_old = policy == "slow" and stage < first_new
             labels[name] = "old" if is_old else "new"
     return labels
 
@@ -95,26 +96,28 @@ def partitioned(
 
 
 def graft(
-    fresh: Mapping[str, Params], kept: Mapping[str, Params], resolution: int
-) -> dict[str, Params]:
-    """`fresh` with every submodule older than `resolution` taken from `kept` by name.
+    fresh: Mapping[str, PyTree], kept: Mapping[str, PyTree], first_new: int
+) -> dict[str, PyTree]:
+    """`fresh` with every submodule older than `first_new` taken from `kept` by name.
 
     Raises:
         ValueError: If `kept` lacks one of them or has it in another shape.
     """
     grafted = {}
     for name, tree in fresh.items():
-        if stage_of(name) >= resolution:
+        if stage_of(name) >= first_new:
             grafted[name] = tree
             continue
         if name not in kept:
-            raise ValueError(f"the stage before {resolution} px has no {name!r}")
-        if jax.tree.map(lambda x: x.shape, kept[name]) != jax.tree.map(
-            lambda x: x.shape, tree
-        ):
-            raise ValueError(f"{name!r} has another shape than the stage before")
+            raise ValueError(f"the stage before {first_new} px has no {name!r}")
+        if _shapes(kept[name]) != _shapes(tree):
+            raise ValueError(f"{name!r} has another shape than in the stage before")
         grafted[name] = kept[name]
     return grafted
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: x.shape, tree)
 
 
 def count_params(tree: PyTree) -> int:

@@ -44,12 +44,7 @@ class SubBlock(nn.Module):
         for i, k in enumerate(self.kernel_sizes):
             # The first `channels % num_branches` branches take the remainder.
             width = channels // num_branches + (i < channels % num_branches)
-            kernel = Kernel(
-                (k, k, channels, width),
-                self.config.norm,
-                fan_in=k * k * channels,
-                name=f"conv_{k}x{k}",
-            )(update=update)
+            kernel = Kernel((k, k, channels, width), name=f"conv_{k}x{k}")()
             margin = (side - k) // 2
             kernels.append(jnp.pad(kernel, ((margin,) * 2,) * 2 + ((0, 0), (0, 0))))
         kernel = jnp.concatenate(kernels, axis=-1)

@@ -6,19 +6,23 @@ and nothing else. The layout is one of many that satisfy the paper's text and su
 """
 
 import dataclasses
+import re
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
+from jaxgrow.nets import weight_norm
 from jaxgrow.nets.blocks import DownBlock, UpBlock
 from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
 from jaxgrow.typing import HoleMask, Image
 
 
 BASE_RESOLUTION = 4
+_STAGE_NAME = re.compile(r"r(\d+)_[a-z_]+")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,15 +115,7 @@ class Generator(_Growing):
         update_from: int = 0,
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, "b r r 3"]:
-        """Paints a batch.
-
-        Args:
-            x: Masked RGB and mask.
-            train: Whether norms take a step: one power iteration, batch statistics.
-            update_from: Resolution below which they do not even then: frozen stages.
-            fade: None once the stage stands by itself; else the share of the new
-                block in [0, 1], beside the heads of the stage before.
-        """
+        """Paints a batch; call it by `apply`, which explains the arguments."""
         new = self.resolution
         resolutions = resolutions_up_to(new)
         updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
@@ -160,7 +156,7 @@ class Discriminator(_Growing):
         update_from: int = 0,
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, " b"]:
-        """Judges a batch; the arguments are `Generator`'s."""
+        """Judges a batch; call it by `apply`, which explains the arguments."""
         new = self.resolution
         resolutions = resolutions_up_to(new)
         updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
@@ -171,11 +167,11 @@ class Discriminator(_Growing):
                 old = self._from_rgb(new // 2)(halve(x), update=updates[new // 2])
                 h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
         head = DenseHead(self.config, name=f"r{new}_head")
-        return head(h.reshape(h.shape[0], -1), update=updates[new])
+        return head(h.reshape(h.shape[0], -1))
 
 
 class DenseHead(nn.Module):
-    """Dense n -> n, activation, dense n -> 1; weight norms apply, no bias.
+    """Dense n -> n, activation, dense n -> 1; no bias.
 
     Shapes:
         x: (b, n).
@@ -185,24 +181,72 @@ class DenseHead(nn.Module):
     config: NetConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n"], *, update: bool) -> Float[Array, " b"]:
-        n, norm = x.shape[-1], self.config.norm
-        hidden = Kernel((n, n), norm, fan_in=n, name="hidden")(update=update)
-        logit = Kernel((n, 1), norm, fan_in=n, name="logit")(update=update)
+    def __call__(self, x: Float[Array, "b n"]) -> Float[Array, " b"]:
+        n = x.shape[-1]
+        hidden, logit = Kernel((n, n), name="hidden")(), Kernel((n, 1), name="logit")()
         x = self.config.activation_fn(x.astype(jnp.float32) @ hidden)
         return (x @ logit)[:, 0]
 
 
-def init_variables(
-    net: Generator | Discriminator, key: jax.Array, channels: int, *, fading: bool
-) -> dict:
-    """Fresh {"params": ..., <collections>: ...} of `net` for (R, R, channels) images.
+def variable_shapes(
+    net: Generator | Discriminator, channels: int, *, fading: bool
+) -> dict[str, PyTree]:
+    """Shapes of the variables of `net` for (R, R, channels) images, weight norms aside.
 
     With `fading` they hold the heads of the stage before as well.
     """
-    shape = (1, net.resolution, net.resolution, channels)
+    x = jnp.zeros((1, net.resolution, net.resolution, channels))
     fade = 1.0 if fading else None
-    return jax.jit(lambda k: net.init(k, jnp.zeros(shape), fade=fade))(key)
+    return jax.eval_shape(lambda: net.init(jax.random.key(0), x, fade=fade))
+
+
+def init_variables(
+    net: Generator | Discriminator, seed: Sequence[int], channels: int, *, fading: bool
+) -> dict[str, PyTree]:
+    """Fresh {"params": ..., <collections>: ...}; see `variable_shapes`."""
+    shapes = variable_shapes(net, channels, fading=fading)
+    return weight_norm.init(shapes, net.config.norm, seed)
+
+
+def apply(
+    net: Generator | Discriminator,
+    params: Mapping[str, PyTree],
+    stats: Mapping[str, PyTree],
+    x: Float[Array, "b r r c"],
+    *,
+    train: bool = False,
+    update_from: int = 0,
+    fade: float | Float[Array, ""] | None = None,
+) -> tuple[Array, dict[str, PyTree]]:
+    """Runs a network with its weight norm: (output, stats after the call).
+
+    Args:
+        net: Generator or discriminator.
+        params: Submodules by name.
+        stats: Its other collections.
+        x: The network's input.
+        train: Whether norms take a step: one power iteration, batch statistics.
+        update_from: Resolution below which they do not even then: frozen stages.
+        fade: None once the stage stands by itself; else the share of the new block in
+            [0, 1], beside the heads of the stage before.
+    """
+    return weight_norm.apply(
+        net,
+        {"params": params, **stats},
+        x,
+        norm=net.config.norm,
+        is_updated=lambda path: train and stage_of(path[0]) >= update_from,
+        train=train,
+        update_from=update_from,
+        fade=fade,
+    )
+
+
+def stage_of(name: str) -> int:
+    """Resolution of the stage that owns the submodule `name`, r<resolution>_<role>."""
+    if (match := _STAGE_NAME.fullmatch(name)) is None:
+        raise ValueError(f"submodule {name!r} belongs to no stage: want r<res>_<role>")
+    return int(match[1])
 
 
 def generator_input(images: Image, mask: HoleMask) -> Float[Array, "b h w 4"]:

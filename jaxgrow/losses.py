@@ -1,0 +1,97 @@
+"""Losses of the inpainting GAN (Speck et al. 2023, Sec. III-C), one value a batch.
+
+Each is a mean over examples, so the mean over devices of equal shares is the loss of
+the whole batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgrow.typing import HoleMask, Image
+
+
+AdversarialForm: TypeAlias = Literal["bce", "hinge", "least_squares"]
+PerceptualForm: TypeAlias = Literal["eq1", "rms", "mse"]
+Logits: TypeAlias = Float[Array, " b"]
+
+
+class AdversarialLoss(NamedTuple):
+    """What the two players minimise, from D's logits (positive = real)."""
+
+    discriminator: Callable[[Logits, Logits], Float[Array, ""]]
+    """(real, fake) -> loss."""
+    generator: Callable[[Logits], Float[Array, ""]]
+    """fake -> loss."""
+
+
+# Cross-entropy with logits: -log D(x) - log(1 - D(G(x))); non-saturating -log D(G(x)).
+_BCE = AdversarialLoss(
+    lambda real, fake: jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean(),
+    lambda fake: jax.nn.softplus(-fake).mean(),
+)
+_HINGE = AdversarialLoss(
+    lambda real, fake: jax.nn.relu(1.0 - real).mean() + jax.nn.relu(1.0 + fake).mean(),
+    lambda fake: -fake.mean(),
+)
+# Mao et al. (2017) with targets 1 for real and 0 for fake.
+_LEAST_SQUARES = AdversarialLoss(
+    lambda real, fake: 0.5 * ((real - 1.0) ** 2).mean() + 0.5 * (fake**2).mean(),
+    lambda fake: 0.5 * ((fake - 1.0) ** 2).mean(),
+)
+ADVERSARIAL: Mapping[AdversarialForm, AdversarialLoss] = {
+    "bce": _BCE,
+    "hinge": _HINGE,
+    "least_squares": _LEAST_SQUARES,
+}
+
+
+def reconstruction_loss(
+    output: Image, real: Image, mask: HoleMask, hole_weight: float = 1.0
+) -> Float[Array, ""]:
+    """Mean squared error with weight `hole_weight` on the pixels of the hole.
+
+    With weight 1 it is the paper's plain MSE over the whole picture.
+    """
+    weight = 1.0 + (hole_weight - 1.0) * mask
+    return jnp.mean(weight * (output - real) ** 2)
+
+
+def perceptual_loss(
+    features: Sequence[Float[Array, "b ..."]],
+    features_real: Sequence[Float[Array, "b ..."]],
+    form: PerceptualForm,
+) -> Float[Array, ""]:
+    """Distance of two pictures' features, added over layers, averaged over examples.
+
+    For one example and one layer with n = c h w values and difference d:
+    `eq1` is |d| / n, as printed in Eq. 1 of Speck et al. (2023); its weight falls as
+    1/sqrt(n) with resolution. `rms` is |d| / sqrt(n), which does not. `mse` is |d|^2/n.
+    """
+    total = jnp.zeros(())
+    for f, f_real in zip(features, features_real, strict=True):
+        d = (f - f_real).astype(jnp.float32).reshape(f.shape[0], -1)
+        n = d.shape[1]
+        square = jnp.sum(d**2, axis=1)
+        if form == "mse":
+            total += jnp.mean(square / n)
+        else:
+            # The gradient of |d| is undefined at 0; a tiny floor makes it 0 there.
+            norm = jnp.sqrt(jnp.maximum(square, 1e-24))
+            total += jnp.mean(norm / (n if form == "eq1" else n**0.5))
+    return total
+
+
+def r1_penalty(
+    logits_fn: Callable[[Float[Array, "b h w c"]], Logits],
+    real: Float[Array, "b h w c"],
+) -> Float[Array, ""]:
+    """R1 of Mescheder et al. (2018) without its gamma: 1/2 E |grad_x D(x)|^2.
+
+    The expectation is over real pictures.
+    """
+    grads = jax.grad(lambda x: logits_fn(x).sum())(real)
+    return 0.5 * jnp.mean(jnp.sum(grads**2, axis=(1, 2, 3)))

@@ -1,0 +1,190 @@
+"""Weight norms: reparametrisations of all kernels of a network at once.
+
+A weight norm is a function of the parameters alone, so it stands before the network,
+not inside its layers. Kernels of one shape are stacked: the hundred kernels of a
+network take a few batched products. Inside the layers the same arithmetic compiled
+eight times slower and took several launches per kernel.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import lax
+from jaxtyping import Array, Float, PyTree
+
+
+Norm: TypeAlias = Literal["spectral", "weight", "batch", "instance", "none"]
+Path: TypeAlias = tuple[str, ...]
+
+_EPS = 1e-12
+
+
+def apply(
+    module: nn.Module,
+    variables: Mapping[str, PyTree],
+    *args: Any,
+    norm: Norm,
+    is_updated: Callable[[Path], bool],
+    **kwargs: Any,
+) -> tuple[Any, dict[str, PyTree]]:
+    """Runs `module` with its kernels normed.
+
+    Args:
+        module: Its kernels are the leaves named `kernel`.
+        variables: {"params": ..., <collections>}: "spectral" holds singular vectors,
+            "batch_stats" running statistics.
+        *args: Passed to the module.
+        norm: The network's.
+        is_updated: Whether the kernel at a path takes a power iteration.
+        **kwargs: Passed to the module.
+
+    Returns:
+        The module's output, and the collections after the call.
+    """
+    collections = {name: tree for name, tree in variables.items() if name != "params"}
+    kernels, spectral = normed(
+        variables["params"], collections.get("spectral"), norm, is_updated
+    )
+    running = {n: tree for n, tree in collections.items() if n != "spectral"}
+    out, running = module.apply(
+        {"params": kernels, **running}, *args, mutable=list(running), **kwargs
+    )
+    stats = dict(running) if spectral is None else {**running, "spectral": spectral}
+    return out, stats
+
+
+def normed(
+    params: PyTree,
+    vectors: PyTree | None,
+    norm: Norm,
+    is_updated: Callable[[Path], bool],
+) -> tuple[PyTree, PyTree | None]:
+    """`params` with normed kernels, and the singular vectors that they used.
+
+    `spectral` divides a kernel by the largest singular value sigma = u'Wv of its
+    (o, k k i) matrix W (Miyato et al. 2018). `weight` gives each output channel's
+    kernel the learnt length `scale` (Salimans and Kingma 2016). Feature norms and
+    `none` leave the kernels alone.
+    """
+    if norm == "spectral":
+        if vectors is None:
+            raise ValueError("spectral norm needs the collection 'spectral'")
+        return _spectral(flatten_dict(params), flatten_dict(vectors), is_updated)
+    if norm == "weight":
+        return _weight(flatten_dict(params)), vectors
+    return params, vectors
+
+
+def _spectral(params, vectors, is_updated):
+    vectors = dict(vectors)
+    params = dict(params)
+    groups: dict[tuple, list[Path]] = {}
+    for path in _kernel_paths(params):
+        groups.setdefault((params[path].shape, is_updated(path)), []).append(path)
+    for (_, update), paths in groups.items():
+        kernels = jnp.stack([params[path] for path in paths])
+        w = _matrices(kernels)
+        u, v = (
+            jnp.stack([vectors[*path[:-1], name] for path in paths]) for name in "uv"
+        )
+        if update:
+            u, v = power_iteration(w, v)
+        sigma = jnp.einsum("mo,mon,mn->m", u, w, v)
+        kernels = kernels / sigma.reshape(-1, *(1,) * (kernels.ndim - 1))
+        for i, path in enumerate(paths):
+            params[path] = kernels[i]
+            vectors[*path[:-1], "u"], vectors[*path[:-1], "v"] = u[i], v[i]
+    return unflatten_dict(params), unflatten_dict(vectors)
+
+
+def power_iteration(
+    w: Float[Array, "m o n"], v: Float[Array, "m n"]
+) -> tuple[Float[Array, "m o"], Float[Array, "m n"]]:
+    """Singular vectors (u, v) of m matrices after one step to the largest value.
+
+    u <- Wv/|Wv|, v <- W'u/|W'u| (Miyato et al. 2018, Alg. 1, in PyTorch's order). No
+    gradient flows through it.
+    """
+    w = lax.stop_gradient(w)
+    u = _unit(jnp.einsum("mon,mn->mo", w, v))
+    return u, _unit(jnp.einsum("mon,mo->mn", w, u))
+
+
+def _unit(x: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=1, keepdims=True), _EPS)
+
+
+def _weight(params):
+    normed_params = {}
+    for path, leaf in params.items():
+        if path[-1] == "kernel":
+            scale = params[*path[:-1], "scale"]
+            leaf = leaf * (scale / _lengths(leaf)).reshape(
+                (1,) * (leaf.ndim - 1) + (-1,)
+            )
+        if path[-1] != "scale":
+            normed_params[path] = leaf
+    return unflatten_dict(normed_params)
+
+
+def _lengths(kernel: Float[Array, "..."]) -> Float[Array, " o"]:
+    return jnp.sqrt(jnp.sum(kernel**2, axis=tuple(range(kernel.ndim - 1))))
+
+
+def _kernel_paths(params: Mapping[Path, Any]) -> list[Path]:
+    return [path for path in params if path[-1] == "kernel"]
+
+
+def _matrices(kernels: Float[Array, "m *k o"]) -> Float[Array, "m o n"]:
+    return kernels.reshape(kernels.shape[0], -1, kernels.shape[-1]).swapaxes(1, 2)
+
+
+def init(
+    shapes: Mapping[str, PyTree], norm: Norm, seed: Sequence[int]
+) -> dict[str, PyTree]:
+    """Fresh variables of the shapes that `module.init` has under `jax.eval_shape`.
+
+    Kernels are uniform in +-1/sqrt(k k i), PyTorch's default where a transposed
+    convolution has as many inputs as outputs. Each draw depends on `seed` and on the
+    kernel's path alone, and is made by NumPy: the same on every device, with nothing
+    to compile. Singular vectors start exact (a cold start is 26 % off), scales at the
+    kernel's length, feature norms at the identity.
+    """
+    variables = {
+        name: jax.tree_util.tree_map_with_path(_identity_norm, tree)
+        for name, tree in shapes.items()
+        if name != "params"
+    }
+    params: dict[Path, Array] = {}
+    vectors: dict[Path, Array] = {}
+    for path, leaf in flatten_dict(shapes["params"]).items():
+        if path[-1] != "kernel":
+            params[path] = _identity_norm((jax.tree_util.DictKey(path[-1]),), leaf)
+            continue
+        draw = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
+        bound = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
+        kernel = (bound * (2.0 * draw.random(leaf.shape) - 1.0)).astype(np.float32)
+        params[path] = jnp.asarray(kernel)
+        if norm == "weight":
+            params[*path[:-1], "scale"] = _lengths(params[path])
+        if norm == "spectral":
+            w = kernel.reshape(-1, kernel.shape[-1]).T
+            u, _, v = np.linalg.svd(w, full_matrices=False)
+            vectors[*path[:-1], "u"] = jnp.asarray(u[:, 0])
+            vectors[*path[:-1], "v"] = jnp.asarray(v[0])
+    if vectors:
+        variables["spectral"] = unflatten_dict(vectors)
+    return {"params": unflatten_dict(params), **variables}
+
+
+def _identity_norm(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> Array:
+    name = path[-1].key  # pyright: ignore[reportAttributeAccessIssue]
+    fill = {"scale": jnp.ones, "var": jnp.ones, "bias": jnp.zeros, "mean": jnp.zeros}
+    return fill[name](leaf.shape, leaf.dtype)
