@@ -1,0 +1,95 @@
+"""Pictures of what a net does: grids of enlarged tiles with titles."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange, repeat
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxgrow import files
+
+
+HOLE_COLOUR = (236, 64, 122)  # pink: rare in photographs, plain on dark and light
+_PAPER, _INK = (255, 255, 255), (32, 32, 32)
+_MIN_TILE = 96
+_PAD, _FONT_SIZE = 4, 13
+_TITLES = ("masked input", "output", "composite", "original")
+
+
+def image_grid(
+    images: UInt8[np.ndarray, "rows columns h w 3"],
+    *,
+    pad: int = _PAD,
+    column_titles: Sequence[str] = (),
+) -> Image.Image:
+    """Tiles in rows and columns, `pad` pixels apart, titles above the columns.
+
+    Small images are enlarged by a whole factor without smoothing, so that the short
+    side of a tile has at least 96 pixels and every pixel of the image stays a square.
+    """
+    _, columns, h, w, _ = images.shape
+    if column_titles and len(column_titles) != columns:
+        raise ValueError(f"{len(column_titles)} titles for {columns} columns")
+    factor = max(1, -(-_MIN_TILE // min(h, w)))
+    tiles = repeat(images, "r c h w k -> r c (h y) (w x) k", y=factor, x=factor)
+    margins = ((0, 0), (0, 0), (pad, 0), (pad, 0))
+    padded = np.stack(
+        [
+            np.pad(tiles[..., channel], margins, constant_values=_PAPER[channel])
+            for channel in range(3)
+        ],
+        axis=-1,
+    )
+    grid = rearrange(padded, "r c h w k -> (r h) (c w) k")
+    head = _FONT_SIZE + pad if column_titles else 0
+    size = (grid.shape[1] + pad, grid.shape[0] + pad + head)
+    canvas = Image.new("RGB", size, _PAPER)
+    canvas.paste(Image.fromarray(grid), (0, head))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=_FONT_SIZE)
+    for column, title in enumerate(column_titles):
+        left = pad + column * (factor * w + pad)
+        middle = (left + factor * w / 2, (head + pad) / 2)
+        draw.text(middle, title, fill=_INK, font=font, anchor="mm")
+    return canvas
+
+
+def paint_holes(
+    images: UInt8[np.ndarray, "n h w 3"], holes: Bool[np.ndarray, "n h w"]
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """`images` with every hole in the flat colour `HOLE_COLOUR`."""
+    colour = np.array(HOLE_COLOUR, np.uint8)
+    return np.where(holes[..., None], colour, images)
+
+
+def inpainting_panel(
+    masked: UInt8[np.ndarray, "n h w 3"],
+    output: UInt8[np.ndarray, "n h w 3"],
+    composite: UInt8[np.ndarray, "n h w 3"],
+    original: UInt8[np.ndarray, "n h w 3"],
+    titles: Sequence[str] = _TITLES,
+) -> Image.Image:
+    """One row per example: masked input, raw output, composite, original.
+
+    Args:
+        masked: The input with its holes made visible, see `paint_holes`.
+        output: What the generator paints, known pixels included.
+        composite: The output inside the hole and the original outside.
+        original: The photograph.
+        titles: One per column.
+    """
+    columns = np.stack([masked, output, composite, original], axis=1)
+    return image_grid(columns, column_titles=titles)
+
+
+def save_png(path: Path, image: Image.Image) -> None:
+    """Replaces `path` by a PNG, in one move.
+
+    Raises:
+        UserError: The disk is full, read-only or forbidden; the old file stays.
+    """
+    png = io.BytesIO()
+    image.save(png, format="PNG")
+    files.write_bytes(path, png.getvalue())
