@@ -13,6 +13,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float, PyTree
 
 from jaxgrow.nets import weight_norm
@@ -191,21 +192,28 @@ class DenseHead(nn.Module):
 def variable_shapes(
     net: Generator | Discriminator, channels: int, *, fading: bool
 ) -> dict[str, PyTree]:
-    """Shapes of the variables of `net` for (R, R, channels) images, weight norms aside.
+    """Shapes of the variables of `net` for (R, R, channels) images.
 
     With `fading` they hold the heads of the stage before as well.
     """
-    x = jnp.zeros((1, net.resolution, net.resolution, channels))
-    fade = 1.0 if fading else None
-    return jax.eval_shape(lambda: net.init(jax.random.key(0), x, fade=fade))
+    shapes = weight_norm.variable_shapes(
+        _module_shapes(net, channels, fading), net.config.norm
+    )
+    return {name: unflatten_dict(flat) for name, flat in shapes.items()}
 
 
 def init_variables(
     net: Generator | Discriminator, seed: Sequence[int], channels: int, *, fading: bool
 ) -> dict[str, PyTree]:
-    """Fresh {"params": ..., <collections>: ...}; see `variable_shapes`."""
-    shapes = variable_shapes(net, channels, fading=fading)
+    """Fresh variables {"params": ..., <collections>: ...} of `variable_shapes`."""
+    shapes = _module_shapes(net, channels, fading)
     return weight_norm.init(shapes, net.config.norm, seed)
+
+
+def _module_shapes(net, channels: int, fading: bool) -> dict[str, PyTree]:
+    x = jnp.zeros((1, net.resolution, net.resolution, channels))
+    fade = 1.0 if fading else None
+    return jax.eval_shape(lambda: net.init(jax.random.key(0), x, fade=fade))
 
 
 def apply(

@@ -146,10 +146,33 @@ def _matrices(kernels: Float[Array, "m *k o"]) -> Float[Array, "m o n"]:
     return kernels.reshape(kernels.shape[0], -1, kernels.shape[-1]).swapaxes(1, 2)
 
 
+def variable_shapes(
+    module_shapes: Mapping[str, PyTree], norm: Norm
+) -> dict[str, dict[Path, jax.ShapeDtypeStruct]]:
+    """Shapes of all variables by collection and path, those of the weight norm added.
+
+    Args:
+        module_shapes: What `module.init` gives under `jax.eval_shape`.
+        norm: The network's.
+    """
+    shapes = {name: flatten_dict(tree) for name, tree in module_shapes.items()}
+    vectors = {}
+    for path, leaf in list(shapes["params"].items()):
+        if path[-1] != "kernel":
+            continue
+        num_outputs, fan_in = leaf.shape[-1], math.prod(leaf.shape[:-1])
+        if norm == "weight":
+            shape = jax.ShapeDtypeStruct((num_outputs,), leaf.dtype)
+            shapes["params"][*path[:-1], "scale"] = shape
+        for name, size in (("u", num_outputs), ("v", fan_in)):
+            vectors[*path[:-1], name] = jax.ShapeDtypeStruct((size,), leaf.dtype)
+    return {**shapes, "spectral": vectors} if norm == "spectral" else shapes
+
+
 def init(
-    shapes: Mapping[str, PyTree], norm: Norm, seed: Sequence[int]
+    module_shapes: Mapping[str, PyTree], norm: Norm, seed: Sequence[int]
 ) -> dict[str, PyTree]:
-    """Fresh variables of the shapes that `module.init` has under `jax.eval_shape`.
+    """Fresh variables of `variable_shapes`.
 
     Kernels are uniform in +-1/sqrt(k k i), PyTorch's default where a transposed
     convolution has as many inputs as outputs. Each draw depends on `seed` and on the
@@ -157,34 +180,29 @@ def init(
     to compile. Singular vectors start exact (a cold start is 26 % off), scales at the
     kernel's length, feature norms at the identity.
     """
-    variables = {
-        name: jax.tree_util.tree_map_with_path(_identity_norm, tree)
-        for name, tree in shapes.items()
-        if name != "params"
-    }
-    params: dict[Path, Array] = {}
-    vectors: dict[Path, Array] = {}
-    for path, leaf in flatten_dict(shapes["params"]).items():
+    fill = {"scale": np.ones, "var": np.ones, "bias": np.zeros, "mean": np.zeros}
+    drawn: dict[str, dict[Path, np.ndarray]] = {"params": {}, "spectral": {}}
+    for path, leaf in flatten_dict(module_shapes["params"]).items():
         if path[-1] != "kernel":
-            params[path] = _identity_norm((jax.tree_util.DictKey(path[-1]),), leaf)
             continue
-        draw = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
+        rng = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
         bound = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
-        kernel = (bound * (2.0 * draw.random(leaf.shape) - 1.0)).astype(np.float32)
-        params[path] = jnp.asarray(kernel)
+        kernel = (bound * (2.0 * rng.random(leaf.shape) - 1.0)).astype(np.float32)
+        drawn["params"][path] = kernel
+        w = kernel.reshape(-1, kernel.shape[-1]).T
         if norm == "weight":
-            params[*path[:-1], "scale"] = _lengths(params[path])
+            drawn["params"][*path[:-1], "scale"] = np.linalg.norm(w, axis=1)
         if norm == "spectral":
-            w = kernel.reshape(-1, kernel.shape[-1]).T
             u, _, v = np.linalg.svd(w, full_matrices=False)
-            vectors[*path[:-1], "u"] = jnp.asarray(u[:, 0])
-            vectors[*path[:-1], "v"] = jnp.asarray(v[0])
-    if vectors:
-        variables["spectral"] = unflatten_dict(vectors)
-    return {"params": unflatten_dict(params), **variables}
-
-
-def _identity_norm(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> Array:
-    name = path[-1].key  # pyright: ignore[reportAttributeAccessIssue]
-    fill = {"scale": jnp.ones, "var": jnp.ones, "bias": jnp.zeros, "mean": jnp.zeros}
-    return fill[name](leaf.shape, leaf.dtype)
+            drawn["spectral"][*path[:-1], "u"] = u[:, 0]
+            drawn["spectral"][*path[:-1], "v"] = v[0]
+    variables = {}
+    for collection, shapes in variable_shapes(module_shapes, norm).items():
+        arrays = {}
+        for path, leaf in shapes.items():
+            array = drawn.get(collection, {}).get(path)
+            arrays[path] = jnp.asarray(
+                fill[path[-1]](leaf.shape) if array is None else array, leaf.dtype
+            )
+        variables[collection] = unflatten_dict(arrays)
+    return variables
