@@ -12,7 +12,7 @@ import pytest
 from jaxgrow import baselines, evaluation, inpainting
 from jaxgrow.data.batches import plan_batch
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation import compare, learned
+from jaxgrow.evaluation import compare, intervals, learned
 from jaxgrow.evaluation.provenance import git_revision
 
 
@@ -115,9 +115,13 @@ def test_differences_are_paired_and_lie_in_their_interval(result, images, masks_
         squared_error_in_holes(images, masks, 128)
         / squared_error_in_holes(images, masks, 0)
     )
-    found = next(d for d in result.differences if d.bin == "10-20")
-    assert found.mean == pytest.approx(gain.mean(), abs=1e-4)
-    assert found.low <= found.mean <= found.high
+    found = {d.metric: d for d in result.differences if d.bin == "10-20"}
+    assert set(found) == {"psnr_hole", "psnr_hole_pooled"}
+    assert found["psnr_hole"].mean == pytest.approx(gain.mean(), abs=1e-4)
+    for metric, difference in found.items():
+        rows = [result.metric(m, "10-20", metric) for m in ("generator", "black")]
+        assert difference.mean == pytest.approx(rows[0] - rows[1], abs=1e-4)
+        assert difference.low <= difference.mean <= difference.high
     assert {d.baseline for d in result.differences} == {"black"}
 
 
@@ -156,12 +160,16 @@ def test_bootstrap_interval_has_the_width_of_a_mean_over_photographs():
     rng = np.random.default_rng(0)
     effects = rng.normal(1.0, 2.0, 200)
     photo = np.repeat(np.arange(200), 5)
-    low, high = compare.bootstrap_interval(effects[photo], photo, 1000, seed=0)
+    draws = intervals.draw_photos(200, 1000, seed=0)
+    means = intervals.resampled_means(effects[photo], photo, draws)
+    low, high = np.percentile(means[1:], [2.5, 97.5])
     # Crops of a photograph repeat its effect: they must not narrow the interval.
     half = 1.96 * effects.std() / np.sqrt(200)
     assert low == pytest.approx(effects.mean() - half, abs=0.06)
     assert high == pytest.approx(effects.mean() + half, abs=0.06)
-    assert (low, high) == compare.bootstrap_interval(effects[photo], photo, 1000, 0)
+    assert means[0] == pytest.approx(effects.mean())
+    np.testing.assert_array_equal(draws, intervals.draw_photos(200, 1000, seed=0))
+    np.testing.assert_array_equal(draws.sum(axis=1), 200)
 
 
 def test_protocol_hash_changes_with_a_mask_a_name_and_a_bin(masks_by_bin):

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from jaxgrow.baselines import FillFn, MissingPackageError
+from jaxgrow.evaluation.intervals import (
+    Difference,
+    PerImage,
+    differences,
+    pooled_psnr,
+)
 from jaxgrow.metrics import image, spectrum
 
 
 MaskBins = Mapping[str, UInt8[np.ndarray, "n r r 1"]]
-PerImage = dict[str, Float[np.ndarray, " n"]]
-"""Name of a metric -> one value per image."""
 
 HARDER, OVERALL = "10-50", "overall"
 
@@ -39,17 +43,6 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Hole PSNR of the reference minus a baseline's, in dB, with its 95 % interval."""
-
-    baseline: str
-    bin: str
-    mean: float
-    low: float
-    high: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
     """One photograph, one hole, and what every method made of it."""
 
@@ -70,7 +63,7 @@ class EvalResult:
         protocol_sha256: Hash of bins, masks and image names: equal hashes, same test.
         pixels_sha256: Hash of the images' pixels.
         rows: One per method and bin, "10-50" and "overall" last.
-        differences: One per baseline and bin.
+        differences: One per baseline, bin and kind of hole PSNR.
         missing: Methods that could not run -> what they need.
         examples: Pictures for `draw_panel`, chosen by position alone.
     """
@@ -134,8 +127,7 @@ def evaluate(
     """
     if reference not in methods:
         raise ValueError(f"no method {reference!r} among {list(methods)}")
-    shown = np.linspace(0, len(images) - 1, min(examples_per_bin, len(images)))
-    shown = np.round(shown).astype(int)
+    shown = _examples(list(masks_by_bin), len(images), examples_per_bin)
     values: dict[str, dict[str, PerImage]] = {}
     missing: dict[str, str] = {}
     kept: dict[tuple[str, str], UInt8[np.ndarray, "k r r 3"]] = {}
@@ -145,7 +137,7 @@ def evaluate(
             for done, (bin, masks) in enumerate(masks_by_bin.items(), start=1):
                 filled = _fill_honestly(name, fill, images, masks)
                 measured[bin] = measure(filled, images, masks)
-                kept[name, bin] = filled[shown]
+                kept[name, bin] = filled[shown[bin]]
                 if on_progress is not None:
                     bins = len(masks_by_bin)
                     on_progress(number * bins + done, len(methods) * bins)
@@ -161,7 +153,7 @@ def evaluate(
             fills={name: kept[name, bin][k] for name in values},
         )
         for bin, masks in masks_by_bin.items()
-        for k, i in enumerate(shown.tolist())
+        for k, i in enumerate(shown[bin])
     ]
     return EvalResult(
         resolution=images.shape[1],
@@ -174,7 +166,7 @@ def evaluate(
             for method, by_bin in values.items()
             for bin, per_image in by_bin.items()
         ],
-        differences=_differences(values, reference, image_index, num_resamples, seed),
+        differences=differences(values, reference, image_index, num_resamples, seed),
         missing=missing,
         examples=examples,
     )
@@ -222,21 +214,11 @@ def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def bootstrap_interval(
-    differences: Float[np.ndarray, " n"],
-    image_index: Int[np.ndarray, " n"],
-    num_resamples: int,
-    seed: int,
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean, resampling whole photographs."""
-    _, photo = np.unique(image_index, return_inverse=True)
-    sums = np.bincount(photo, weights=differences)
-    counts = np.bincount(photo)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(sums), size=(num_resamples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+def _examples(bins: list[str], num_images: int, per_bin: int) -> dict[str, list[int]]:
+    """Evenly spaced images for the picture, other ones in every bin."""
+    per_bin = min(per_bin, num_images)
+    spaced = np.linspace(0, num_images - 1, per_bin * len(bins)).round().astype(int)
+    return {bin: spaced[i :: len(bins)].tolist() for i, bin in enumerate(bins)}
 
 
 def _fill_honestly(
@@ -270,32 +252,10 @@ def _with_unions(by_bin: dict[str, PerImage]) -> dict[str, PerImage]:
 def _summary(method: str, bin: str, per_image: PerImage) -> Row:
     plain = ("l1_hole", "psnr_hole", "ssim_hole", "l1", "psnr", "ssim")
     metrics = {name: float(per_image[name].mean()) for name in plain}
-    mse_hole = per_image["mse_hole"].mean()
-    metrics["psnr_hole_pooled"] = float(-10 * np.log10(max(mse_hole, 1e-12)))
+    mse_hole = per_image["mse_hole"].mean(keepdims=True)
+    metrics["psnr_hole_pooled"] = pooled_psnr(mse_hole).item()
     metrics["hf_error"] = float(np.abs(per_image["hf"]).mean())
     metrics["hf_bias"] = float(per_image["hf"].mean())
     told = per_image["mosaic"][~np.isnan(per_image["mosaic"])]
     metrics["mosaic"] = float(told.mean()) if len(told) else float("nan")
     return Row(method=method, bin=bin, num_images=len(per_image["l1"]), metrics=metrics)
-
-
-def _differences(
-    values: dict[str, dict[str, PerImage]],
-    reference: str,
-    image_index: Int[np.ndarray, " n"],
-    num_resamples: int,
-    seed: int,
-) -> list[Difference]:
-    found = []
-    for baseline in values:
-        if baseline == reference:
-            continue
-        for bin, ours in values[reference].items():
-            gain = ours["psnr_hole"] - values[baseline][bin]["psnr_hole"]
-            photo = np.tile(image_index, len(gain) // len(image_index))
-            low, high = bootstrap_interval(gain, photo, num_resamples, seed)
-            mean = float(gain.mean())
-            found.append(
-                Difference(baseline=baseline, bin=bin, mean=mean, low=low, high=high)
-            )
-    return found

@@ -100,7 +100,9 @@ def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
             _psnr_table(result, bins),
             f"### Gain of {result.reference} in hole PSNR, dB",
             "Mean and 95 % interval (bootstrap over photographs).",
-            _gain_table(result, bins),
+            _gain_table(result, bins, "psnr_hole"),
+            f"### Gain of {result.reference} in pooled hole PSNR, dB",
+            _gain_table(result, bins, "psnr_hole_pooled"),
         ]
     parts += [_LEGEND, _origin(results, provenance)]
     return "\n\n".join(parts) + "\n"
@@ -177,9 +179,10 @@ def _cells(result: EvalResult, bin: str, column: _Column) -> list[str]:
     return cells
 
 
-def _gain_table(result: EvalResult, bins: list[str]) -> str:
-    gains = {(d.baseline, d.bin): d for d in result.differences}
-    baselines = dict.fromkeys(d.baseline for d in result.differences)
+def _gain_table(result: EvalResult, bins: list[str], metric: str) -> str:
+    of_metric = [d for d in result.differences if d.metric == metric]
+    gains = {(d.baseline, d.bin): d for d in of_metric}
+    baselines = dict.fromkeys(d.baseline for d in of_metric)
     lines = [["against", *bins]]
     for baseline in baselines:
         found = [gains[baseline, bin] for bin in bins]

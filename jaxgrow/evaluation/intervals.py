@@ -1,0 +1,116 @@
+"""Paired differences of hole PSNR, and how sure they are."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxgrow.metrics.image import EIGHT_BIT_NOISE
+
+
+PerImage: TypeAlias = dict[str, Float[np.ndarray, " n"]]
+"""Name of a metric -> one value per image."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A PSNR of the reference minus a baseline's, in dB, with its 95 % interval.
+
+    Attributes:
+        metric: "psnr_hole" or "psnr_hole_pooled".
+        baseline: Name of the other method.
+        bin: As in `Row`.
+        mean: The difference of the two rows; `low` to `high` is its interval.
+    """
+
+    metric: str
+    baseline: str
+    bin: str
+    mean: float
+    low: float
+    high: float
+
+
+def differences(
+    values: Mapping[str, Mapping[str, PerImage]],
+    reference: str,
+    image_index: Int[np.ndarray, " n"],
+    num_resamples: int,
+    seed: int,
+) -> list[Difference]:
+    """The reference against every other method, on the same resamples.
+
+    Args:
+        values: Method -> bin -> metrics of each image, "psnr_hole" and "mse_hole"
+            among them; a bin may hold the images several times over, in order.
+        reference: The method to compare the others with.
+        image_index: The photograph that each image is a crop of.
+        num_resamples: Bootstrap resamples.
+        seed: Of the resampling.
+    """
+    _, photo = np.unique(image_index, return_inverse=True)
+    draws = draw_photos(int(photo.max()) + 1, num_resamples, seed)
+    found = []
+    for baseline, by_bin in values.items():
+        if baseline == reference:
+            continue
+        for bin, theirs in by_bin.items():
+            ours = values[reference][bin]
+            repeated = np.tile(photo, len(ours["psnr_hole"]) // len(photo))
+
+            def means(name, per_image, repeated=repeated):
+                return resampled_means(per_image[name], repeated, draws)
+
+            gains = {
+                "psnr_hole": means("psnr_hole", ours) - means("psnr_hole", theirs),
+                "psnr_hole_pooled": pooled_psnr(means("mse_hole", ours))
+                - pooled_psnr(means("mse_hole", theirs)),
+            }
+            for metric, (mean, *resampled) in gains.items():
+                low, high = np.percentile(resampled, [2.5, 97.5]).tolist()
+                found.append(
+                    Difference(
+                        metric=metric,
+                        baseline=baseline,
+                        bin=bin,
+                        mean=float(mean),
+                        low=low,
+                        high=high,
+                    )
+                )
+    return found
+
+
+def draw_photos(
+    num_photos: int, num_resamples: int, seed: int
+) -> Float[np.ndarray, "s p"]:
+    """How often each resample has each photograph, drawn with replacement.
+
+    Row 0 is the sample itself: every photograph once.
+    """
+    rng = np.random.default_rng(seed)
+    draws = np.ones((num_resamples + 1, num_photos), np.float32)
+    for row in draws[1:]:
+        row[:] = np.bincount(
+            rng.integers(num_photos, size=num_photos), None, num_photos
+        )
+    return draws
+
+
+def resampled_means(
+    values: Float[np.ndarray, " n"],
+    photo: Int[np.ndarray, " n"],
+    draws: Float[np.ndarray, "s p"],
+) -> Float[np.ndarray, " s"]:
+    """Mean over the images of each resample's photographs, as often as drawn."""
+    num_photos = draws.shape[1]
+    sums = np.bincount(photo, weights=values, minlength=num_photos)
+    counts = np.bincount(photo, minlength=num_photos)
+    return (draws @ sums) / (draws @ counts)
+
+
+def pooled_psnr(mse_hole: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+    """PSNR of means over many images of the holes' mean squared errors, in dB."""
+    return -10 * np.log10(np.maximum(mse_hole, EIGHT_BIT_NOISE))
