@@ -113,3 +113,12 @@ def _fill_each(
             filled = np.asarray(fill(blackened, hole), np.float64)
             result[hole] = np.clip(np.rint(filled[hole]), 0, 255).astype(np.uint8)
     return results
+
+
+BASELINES: dict[str, FillFn] = {
+    "mean fill": mean_fill,
+    "nearest pixel": nearest_pixel,
+    "Telea": telea,
+    "Navier-Stokes": navier_stokes,
+    "biharmonic": biharmonic,
+}

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 
 from jaxgrow import partition
 from jaxgrow.errors import UserError
@@ -264,6 +265,19 @@ def enter_stage(
         discriminator=enter(nets.discriminator, 1, d_channels, nets.d_tx, old_d, False),
         perceptual_weight=jnp.zeros(()),
     )
+
+
+def without_old_heads(
+    state: TrainState, generator: Generator
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+    """(params, stats) to evaluate with, without the heads that only a fade needs."""
+    names = variable_shapes(generator, 4, fading=False)["params"]
+    params = {name: state.eval_params[name] for name in names}
+    stats = {
+        collection: {name: tree[name] for name in names if name in tree}
+        for collection, tree in state.stats.items()
+    }
+    return params, stats
 
 
 @dataclasses.dataclass

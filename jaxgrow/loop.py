@@ -48,7 +48,7 @@ class Interrupt:
 
 
 def fit(
-    step_fn: Callable[[State, Any, int], tuple[State, Metrics]],
+    step_fn: Callable[[State, Any, int, int], tuple[State, Metrics]],
     state: State,
     make_batch: Callable[[int, int], Any],
     *,
@@ -69,8 +69,8 @@ def fit(
     resumed run calls does not depend on where it was stopped.
 
     Args:
-        step_fn: (state, batch, k) -> state and metrics of k steps, (k,) each, or () if
-            k is 1.
+        step_fn: (state, batch, step, k) -> state after the k steps from `step` on, and
+            their metrics, (k,) each, or () if k is 1.
         state: At `start`.
         make_batch: (step, k) -> batch of the k steps from `step` on; a pure function,
             called one call ahead in another thread.
@@ -95,7 +95,7 @@ def fit(
             k, batch = size_of_call(step), ahead.result()
             if step + k < stop:
                 ahead = thread.submit(make_batch, step + k, size_of_call(step + k))
-            state, metrics = step_fn(state, batch, k)
+            state, metrics = step_fn(state, batch, step, k)
             step += k
             recorded.append(metrics)
             is_due = step % report_every == 0 or step == stop

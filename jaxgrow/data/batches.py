@@ -21,8 +21,8 @@ class Batch(NamedTuple):
         image_index: Row of the pyramid.
         flip: Whether to mirror the image left to right.
         mask_index: Row of the mask bank.
-        mask_symmetry: One of the 8 symmetries of the square for the mask: quarter
-            turns in the lower two bits, a transposition in the third.
+        mask_symmetry: One of the 8 symmetries of the square for the mask: mirrored
+            left to right (bit 1), top to bottom (bit 2), transposed before (bit 4).
     """
 
     image_index: Int32[np.ndarray, " b"]

@@ -1,0 +1,186 @@
+"""What a run is: one frozen dataclass, five presets, and its way to JSON and back."""
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from jaxgrow.data.masks import MaskConfig
+from jaxgrow.data.sources import DataConfig
+from jaxgrow.errors import UserError
+from jaxgrow.growth import GrowthConfig, OptimizerConfig, check_rates
+from jaxgrow.inpainting import LossConfig
+from jaxgrow.nets.growing import NetConfig
+
+
+EXPERIMENT = "places_grow"
+VGG_WEIGHTS = Path("weights/vgg19_blocks12.safetensors")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run of progressive-growing inpainting."""
+
+    run_dir: Path
+    """Everything the run writes goes here; a run that is there already is resumed."""
+    seed: int = 0
+    """Root of every random draw."""
+    batch_size: int = 128
+    """Pictures per step, over all devices."""
+    devices: int | None = None
+    """Local devices to train on, by pmap; None = all."""
+    steps_per_call: int | None = None
+    """Steps per compiled call; None = 1 on CPU, 25 elsewhere."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """Pictures."""
+    masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
+    """Holes."""
+    num_masks: int = 16_384
+    """Holes drawn per stage; each is turned and mirrored at random when used."""
+    device_data_mb: int = 8_192
+    """Largest set of pictures, in MB, that is kept on the device; a larger one is fed
+    from memory-mapped files."""
+    net: NetConfig = dataclasses.field(default_factory=NetConfig)
+    """Networks."""
+    growth: GrowthConfig = dataclasses.field(default_factory=GrowthConfig)
+    """Stages."""
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    """Optimisers."""
+    losses: LossConfig = dataclasses.field(default_factory=LossConfig)
+    """Losses."""
+    vgg_weights: Path = VGG_WEIGHTS
+    """VGG19 weights of the perceptual term; without the file the term is off."""
+    log_every: int = 100
+    """Steps between two rows of metrics.jsonl."""
+    validate_every: int = 500
+    """Steps between two validations, each with a panel of samples; a multiple of
+    log_every."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; a multiple of log_every."""
+    evaluate: bool = True
+    """Whether to evaluate against the baselines at the end."""
+    unet_steps: int | None = None
+    """Steps of the U-Net baseline of the evaluation; None = as many as the stage
+    took, 0 = no U-Net."""
+
+    def __post_init__(self) -> None:
+        check_rates(self.optimizer, self.growth)
+        for name in ("validate_every", "checkpoint_every"):
+            if getattr(self, name) % self.log_every:
+                raise UserError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)} must be a "
+                    f"multiple of --log-every {self.log_every}"
+                )
+        for name in ("batch_size", "num_masks", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(
+                    f"--{name.replace('_', '-')} must be 1 or more, "
+                    f"not {getattr(self, name)}"
+                )
+
+    def result_fields(self) -> dict[str, Any]:
+        """The fields that decide the run's weights; the others may change on resume."""
+        plain = to_plain(self)
+        for name in (
+            *("run_dir", "devices", "steps_per_call", "device_data_mb"),
+            *("checkpoint_every", "evaluate", "unet_steps"),
+        ):
+            del plain[name]
+        del plain["data"]["cache_dir"]
+        return plain
+
+
+def to_plain(config: Any) -> Any:
+    """A config as JSON has it."""
+    if dataclasses.is_dataclass(config):
+        names = [f.name for f in dataclasses.fields(config)]
+        return {name: to_plain(getattr(config, name)) for name in names}
+    if isinstance(config, tuple):
+        return [to_plain(value) for value in config]
+    return str(config) if isinstance(config, Path) else config
+
+
+def from_plain(kind: Any, plain: Any) -> Any:
+    """Inverse of `to_plain` for a value of type `kind`.
+
+    Raises:
+        KeyError: If a field is missing, say in a file of another version.
+    """
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = [f.name for f in dataclasses.fields(kind)]
+        return kind(**{n: from_plain(hints[n], plain[n]) for n in names})
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        if plain is None:
+            return None
+        (inner,) = [a for a in typing.get_args(kind) if a is not type(None)]
+        return from_plain(inner, plain)
+    if typing.get_origin(kind) is tuple:
+        return tuple(plain)
+    return Path(plain) if kind is Path else plain
+
+
+_PAPER = Config(run_dir=Path("runs/places_paper"))
+
+_BETTER = dataclasses.replace(
+    _PAPER,
+    run_dir=Path("runs/places_better"),
+    masks=MaskConfig(rectangle=1.0, stroke=1.0, max_area=0.5),
+    net=NetConfig(skip="add"),
+    growth=GrowthConfig(freeze="slow", fade=0.5),
+    optimizer=OptimizerConfig(schedule="cosine", ema_decay=0.999),
+    losses=LossConfig(
+        perceptual="rms", perceptual_from=16, hole_weight=6.0, r1_gamma=0.1
+    ),
+)
+
+_DEMO = dataclasses.replace(
+    _BETTER,
+    run_dir=Path("runs/places_demo"),
+    batch_size=32,
+    num_masks=4_096,
+    growth=GrowthConfig(
+        resolutions=(4, 8, 16, 32), steps=(200, 300, 300, 150), freeze="slow", fade=0.3
+    ),
+    optimizer=OptimizerConfig(
+        g_learning_rate=(2e-3,), schedule="cosine", ema_decay=0.98
+    ),
+    log_every=25,
+    validate_every=50,
+    checkpoint_every=50,
+    unet_steps=150,
+)
+
+_SMOKE = dataclasses.replace(
+    _DEMO,
+    run_dir=Path("runs/places_smoke"),
+    data=DataConfig(crops_per_image=16, val_crops_per_image=1),
+    batch_size=8,
+    num_masks=256,
+    growth=GrowthConfig(resolutions=(4, 8), steps=(20, 20), freeze="all", fade=0.5),
+    log_every=5,
+    validate_every=10,
+    checkpoint_every=10,
+    unet_steps=10,
+)
+
+_MNIST = dataclasses.replace(
+    _DEMO,
+    run_dir=Path("runs/places_mnist"),
+    data=DataConfig(source="idx", path=Path("data/mnist")),
+    growth=GrowthConfig(
+        resolutions=(4, 8, 16, 32), steps=(500, 1_000, 1_000, 1_000), freeze="all"
+    ),
+)
+
+PRESETS: dict[str, tuple[str, Config]] = {
+    "demo": (
+        "Embedded photographs, 4 to 32 px: about five minutes on two CPU cores.",
+        _DEMO,
+    ),
+    "smoke": ("The same way to the report in under a minute; learns nothing.", _SMOKE),
+    "paper": ("The paper's run to 64 px; give it real data and a GPU.", _PAPER),
+    "better": ("To 64 px with our choices at the same size.", _BETTER),
+    "mnist": ("The paper's prototyping data; idx files in data/mnist.", _MNIST),
+}

@@ -1,0 +1,142 @@
+"""A run's generators against the baselines, on its validation pictures."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.places_grow.config import EXPERIMENT, Config, from_plain
+from experiments.places_grow.prepare import (
+    Pictures,
+    ValidationSet,
+    load_pictures,
+    stage_masks,
+    validation_set,
+)
+from jaxgrow import evaluation, inpainting, logs, weights
+from jaxgrow.baselines import BASELINES
+from jaxgrow.errors import UserError
+from jaxgrow.evaluation import EvalResult
+from jaxgrow.growth import Stage, learning_rate, plan_stages
+from jaxgrow.nets.growing import Generator
+
+
+_SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
+
+
+def load_config(run_dir: Path) -> Config:
+    """The config that a run was started with.
+
+    Raises:
+        UserError: If the folder is no run of this experiment and version.
+    """
+    path = run_dir / "config.json"
+    try:
+        saved = json.loads(path.read_text())
+        if saved["experiment"] != EXPERIMENT:
+            raise KeyError(saved["experiment"])
+        return from_plain(Config, saved["config"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"{run_dir} is no run of {EXPERIMENT} of this version ({error!r}): name "
+            "the --run-dir of one."
+        ) from None
+
+
+def is_current(run_dir: Path) -> bool:
+    """Whether every finished stage has been evaluated already."""
+    results = run_dir / "evaluation" / "results.json"
+    stages = run_dir / "stages.json"
+    return results.exists() and results.stat().st_mtime >= stages.stat().st_mtime
+
+
+def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> None:
+    """Writes evaluation/results.json, results.md and panels into the run.
+
+    Stages of 16 px and more are evaluated, or the last one of a run without such.
+
+    Raises:
+        UserError: If the run has no trained stage.
+    """
+    config = load_config(run_dir)
+    if not (run_dir / "stages.json").exists():
+        raise UserError(f"{run_dir} has no finished stage yet: train it further first.")
+    steps = {
+        entry["resolution"]: entry["steps"]
+        for entry in json.loads((run_dir / "stages.json").read_text())
+    }
+    begun = time.monotonic()
+
+    def say(message: str) -> None:
+        console.print(message, markup=False, highlight=False)
+
+    pictures = load_pictures(config, say)
+    stages = [s for s in plan_stages(config.growth) if s.resolution in steps]
+    stages = [s for s in stages if s.resolution >= _SMALLEST] or stages[-1:]
+    wanted = config.unet_steps if unet_steps is None else unet_steps
+    results = [
+        _evaluate_stage(
+            run_dir,
+            config,
+            pictures,
+            stage,
+            steps[stage.resolution] if wanted is None else wanted,
+            console,
+        )
+        for stage in stages
+    ]
+    provenance = evaluation.provenance(
+        ["python", "-m", "experiments.places_grow", *sys.argv[1:]],
+        seeds={"run": config.seed, "bootstrap": 0},
+        wall_s=time.monotonic() - begun,
+    )
+    evaluation.write_results(run_dir / "evaluation", results, provenance)
+    say(evaluation.to_markdown(results, provenance))
+
+
+def _evaluate_stage(
+    run_dir: Path,
+    config: Config,
+    pictures: Pictures,
+    stage: Stage,
+    unet_steps: int,
+    console: Console,
+) -> EvalResult:
+    saved = weights.load_generator(
+        run_dir / "weights" / weights.file_name(stage.resolution)
+    )
+    generator = Generator(saved.config, saved.resolution)
+    paint = inpainting.make_paint_fn(generator, saved.params, saved.stats)
+    methods = {"generator": evaluation.as_fill(paint), **BASELINES}
+    with logs.progress_bar(console) as bar:
+        if unet_steps > 0:
+            task = bar.add_task(f"U-Net, {stage.resolution} px", total=unet_steps)
+            methods[f"U-Net, L1, {unet_steps} steps"] = evaluation.train_unet(
+                pictures.train.images[stage.resolution],
+                stage_masks(config, pictures, stage),
+                resolution=stage.resolution,
+                num_steps=unet_steps,
+                batch_size=config.batch_size,
+                learning_rate=learning_rate(
+                    config.optimizer, "generator", stage._replace(num_steps=unet_steps)
+                ),
+                hole_weight=config.losses.hole_weight,
+                seed=config.seed + stage.resolution,
+                on_progress=lambda done, total: bar.update(task, completed=done),
+            )
+        task = bar.add_task(f"evaluating {stage.resolution} px", total=None)
+        validation = validation_set(config, pictures, stage.resolution)
+        return _compare(methods, validation, bar, task)
+
+
+def _compare(methods, validation: ValidationSet, bar, task) -> EvalResult:
+    return evaluation.evaluate(
+        methods,
+        validation.images,
+        validation.masks_by_bin,
+        validation.photo,
+        validation.names,
+        on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+    )

@@ -1,0 +1,193 @@
+"""One stage's training step: built, compiled ahead, and its memory known."""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from experiments.places_grow.config import Config
+from experiments.places_grow.prepare import Feed
+from jaxgrow import growth, inpainting, parallel
+from jaxgrow.errors import UserError
+from jaxgrow.growth import Stage
+from jaxgrow.inpainting import InpaintState, StepBatch
+from jaxgrow.typing import FeaturesFn, Metrics
+
+
+_STEPS_PER_CALL = 25  # off the CPU, where a step is mostly launches
+
+
+class StageStep:
+    """A stage's step, compiled once per number of steps in a call.
+
+    Attributes:
+        nets: The stage's networks and optimisers.
+        feed: Its batches.
+        steps_per_call: Most steps of one call.
+        memory_mb: What the largest call takes on a device, once it is compiled.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stage: Stage,
+        feed: Feed,
+        features_fn: FeaturesFn | None,
+        num_devices: int,
+    ):
+        self.feed, self.memory_mb = feed, 0.0
+        self._config, self._stage, self._num_devices = config, stage, num_devices
+        self._features_fn = features_fn
+        default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
+        self.steps_per_call = config.steps_per_call or default
+        axis_name = parallel.AXIS if num_devices > 1 else None
+        self.nets = make_networks(config, stage, axis_name)
+        self._schedule = growth.learning_rate(config.optimizer, "generator", stage)
+        self._step = inpainting.make_gan_step(
+            self.nets,
+            config.losses,
+            ema_decay=config.optimizer.ema_decay,
+            features_fn=features_fn,
+            axis_name=axis_name,
+        )
+        self._compiled: dict[tuple[int, bool], Any] = {}
+
+    def enter(self, before: InpaintState | None) -> InpaintState:
+        """State at the start of the stage, on its devices."""
+        config = self._config
+        state = enter_stage(config, self.nets, self._stage, before)
+        if self._features_fn is not None:
+            weight = config.losses.perceptual_weight
+            if weight is None:
+                first = jax.tree.map(jnp.asarray, self.feed.plan(0))
+                weight = inpainting.automatic_perceptual_weight(
+                    self.nets,
+                    config.losses,
+                    self._features_fn,
+                    state,
+                    self.feed.data,
+                    first,
+                )
+            state = state.replace(perceptual_weight=jnp.float32(weight))
+        return parallel.replicate(state, self._num_devices)
+
+    def __call__(
+        self, state: InpaintState, batch: StepBatch, step: int, k: int
+    ) -> tuple[InpaintState, Metrics]:
+        """Takes the `k` steps from `step` on."""
+        losses = self._config.losses
+        with_r1 = k == 1 and inpainting.has_r1(losses) and step % losses.r1_every == 0
+        call = self._compiled.get((k, with_r1)) or self._compile(
+            k, with_r1, state, batch
+        )
+        return call(state, self.feed.data, batch)
+
+    def learning_rate(self, step: int) -> float:
+        """Of the generator's new blocks."""
+        return float(self._schedule(step))
+
+    def compile(self) -> None:
+        """Compiles the largest call before there is a state.
+
+        Raises:
+            UserError: If it does not fit into the device's memory.
+        """
+        shapes = state_shapes(self._config, self._stage, self._num_devices)
+        k = self.steps_per_call
+        self._compile(k, False, shapes, self.feed(0, k))
+
+    def _compile(self, k: int, with_r1: bool, state: PyTree, batch: StepBatch) -> Any:
+        if k > 1:
+            function = inpainting.make_multi_step(self._step, self._config.losses)
+        else:
+
+            def function(state, data, batch):
+                return self._step(state, data, batch, with_r1=with_r1)
+
+        compiled = parallel.compile_step(function, self._num_devices)
+        try:
+            compiled = compiled.lower(state, self.feed.data, batch).compile()
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise UserError(self._too_large("more memory than there is")) from error
+        self._check_memory(compiled)
+        self._compiled[k, with_r1] = compiled
+        return compiled
+
+    def _check_memory(self, compiled: Any) -> None:
+        analysis = compiled.memory_analysis()
+        if analysis is None:
+            return
+        needed = (
+            analysis.temp_size_in_bytes
+            + analysis.argument_size_in_bytes
+            + analysis.output_size_in_bytes
+            - analysis.alias_size_in_bytes
+        )
+        self.memory_mb = max(self.memory_mb, needed / 2**20)
+        available = device_memory_bytes()
+        if available is not None and needed > available:
+            raise UserError(
+                self._too_large(
+                    f"{needed / 2**30:.1f} GiB where the device has "
+                    f"{available / 2**30:.1f} GiB"
+                )
+            )
+
+    def _too_large(self, amount: str) -> str:
+        return (
+            f"the {self._stage.resolution} px stage needs {amount}: halve --batch-size "
+            f"(now {self._config.batch_size}), pass --net.compute-dtype bfloat16, or "
+            "leave the largest of --growth.resolutions out"
+        )
+
+
+def device_memory_bytes() -> int | None:
+    """Memory of a device, or of the machine where the device is the CPU."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if jax.default_backend() == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def make_networks(config: Config, stage: Stage, axis_name: str | None = None):
+    """The stage's networks and optimisers."""
+    return growth.make_networks(
+        stage,
+        config.net,
+        config.growth,
+        config.optimizer,
+        d_sees_mask=config.losses.d_sees_mask,
+        axis_name=axis_name,
+    )
+
+
+def enter_stage(
+    config: Config,
+    nets: inpainting.Networks,
+    stage: Stage,
+    before: InpaintState | None,
+) -> InpaintState:
+    """State at the start of the stage."""
+    return growth.enter_stage(
+        nets,
+        stage,
+        config.seed,
+        d_channels=4 if config.losses.d_sees_mask else 3,
+        keep_ema=config.optimizer.ema_decay > 0,
+        before=before,
+    )
+
+
+def state_shapes(config: Config, stage: Stage, num_devices: int) -> PyTree:
+    """What a state of the stage looks like, placed as the step wants it."""
+    state = enter_stage(config, make_networks(config, stage), stage, None)
+    state = parallel.replicate(state, num_devices)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
