@@ -1,0 +1,33 @@
+"""Generators with random weights, made without compiling their initialisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgrow.nets.growing import Generator, NetConfig
+from jaxgrow.weights import SavedGenerator, save_generator
+
+
+SMALL = NetConfig(width=6, kernel_sizes=(1, 3), num_sub_blocks=1, norm="none")
+
+
+def random_generator(resolution, config=SMALL, seed=0, info=None):
+    """A `SavedGenerator` whose kernels keep the scale of what passes through them."""
+    rng = np.random.default_rng(seed)
+    x = jax.ShapeDtypeStruct((1, resolution, resolution, 4), jnp.float32)
+    shapes = jax.eval_shape(Generator(config, resolution).init, jax.random.key(0), x)
+
+    def draw(leaf):
+        scale = max(int(np.prod(leaf.shape[:-1])), 1) ** -0.5
+        return jnp.asarray(scale * rng.standard_normal(leaf.shape), jnp.float32)
+
+    variables = jax.tree.map(draw, shapes)
+    params = variables.pop("params")
+    return SavedGenerator(params, variables, config, resolution, info or {})
+
+
+def write_generator(path, resolution, config=SMALL, seed=0, info=None):
+    """Saves a random generator at `path` and returns it."""
+    saved = random_generator(resolution, config, seed, info)
+    save_generator(path, *saved)
+    return saved
