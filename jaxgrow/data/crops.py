@@ -1,0 +1,289 @@
+"""Square windows around the holes of a picture of any size, and the way to and fro.
+
+A network paints squares of one resolution. `plan` covers every hole with windows in
+which enough is known; `shrink` brings a window to the resolution and `enlarge` brings
+the painted square back.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float, Int32, UInt8
+from PIL import Image
+from PIL.Image import Resampling
+from scipy import ndimage
+
+
+CONTEXT = 2.0  # window over hole: a full square is then a quarter of its window
+MIN_KNOWN_FRAC = 0.5  # less than networks are trained on
+THIN = 0.05  # a hole that fills less of its window is cut in two
+_GROWTH = 1.25
+_SHARED = 1.5  # how much coarser than its own window a hole may be painted
+_EPS = 1e-6  # of a cell
+_REACH = 0.7  # in cells
+_SAMPLES = 4  # per cell and direction
+_EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A square of pixels; what lies outside the picture is its mirror image."""
+
+    top: int
+    left: int
+    side: int
+
+    def indices(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the picture that the square shows."""
+        return (
+            _mirror(np.arange(self.top, self.top + self.side), height),
+            _mirror(np.arange(self.left, self.left + self.side), width),
+        )
+
+    def box(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of its part inside the picture."""
+        return (
+            slice(max(self.top, 0), min(self.top + self.side, height)),
+            slice(max(self.left, 0), min(self.left + self.side, width)),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """Part of a connected hole inside rows [top, bottom) and columns [left, right)."""
+
+    label: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def extent(self) -> int:
+        return max(self.bottom - self.top, self.right - self.left)
+
+
+def plan(
+    mask: Bool[np.ndarray, "h w"], resolution: int
+) -> tuple[list[Window], Int32[np.ndarray, "h w"]]:
+    """Windows that cover all holes of a mask.
+
+    Each connected hole gets a window of twice its extent, but not below `resolution`
+    pixels, so that the network sees it as large as in training and nothing is enlarged
+    without need. Long thin holes are cut into pieces with finer windows of their own;
+    where other holes crowd a window it grows; pieces that fit into the window of a
+    neighbour of about their size share it. A picture of `resolution` square is one
+    window.
+
+    Returns:
+        The windows, and for every pixel the index of the window that paints it, -1
+        where it is known.
+    """
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, _EIGHT_NEIGHBOURS, output=labels)
+    total = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    pieces = [
+        piece
+        for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)
+        for piece in _cut(
+            _Piece(label, rows.start, rows.stop, columns.start, columns.stop),
+            labels,
+            resolution,
+        )
+    ]
+    placed = [(_window(piece, total, resolution), piece) for piece in pieces]
+    placed.sort(key=lambda item: -item[0].side)
+    windows: list[Window] = []
+    owner = np.full(mask.shape, -1, np.int32)
+    inner = np.empty((len(placed), 5), np.int64)  # top, bottom, left, right, side
+    for window, piece in placed:
+        n = len(windows)
+        fits = (
+            (inner[:n, 0] <= piece.top)
+            & (inner[:n, 1] >= piece.bottom)
+            & (inner[:n, 2] <= piece.left)
+            & (inner[:n, 3] >= piece.right)
+            & (inner[:n, 4] <= _SHARED * window.side)
+        )
+        index = int(fits.argmax()) if fits.any() else n
+        if index == n:
+            windows.append(window)
+            inner[n] = (*_inner(window, mask.shape), window.side)
+        here = owner[piece.box]
+        here[labels[piece.box] == piece.label] = index
+    return windows, owner
+
+
+def shrink(
+    image: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    window: Window,
+    resolution: int,
+) -> tuple[Float[np.ndarray, "r r 3"], Bool[np.ndarray, "r r"]]:
+    """The window at `resolution`: mean of the known pixels of every cell, and the hole.
+
+    Hole pixels are never read. A cell is hole, and 0, where nothing of it is known;
+    to call it hole below a quarter or a half known cost up to 0.4 dB on photographs.
+    """
+    values, known = _look(image, mask, window)
+    if window.side == resolution:
+        return values * known, known[..., 0] == 0.0
+    shrinks = window.side > resolution
+    sums = _resize(
+        np.concatenate([values * known, known], -1),
+        resolution,
+        Resampling.BOX if shrinks else Resampling.BILINEAR,
+    )
+    known_frac = sums[..., 3:]
+    return sums[..., :3] / np.maximum(known_frac, _EPS), known_frac[..., 0] < _EPS
+
+
+def enlarge(
+    painted: Float[np.ndarray, "r r 3"],
+    image: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    window: Window,
+) -> Float[np.ndarray, "s s 3"]:
+    """A painted square at its window's size, led on to the pixels around the hole.
+
+    Bilinear interpolation p of the square, plus what the known pixels x differ from
+    it by, carried into the hole by a Gaussian of a cell's width and fading there:
+    p + G(known (x - p)) / (G(known) + 0.01). Without that step the picture's edges
+    end a cell before the hole; it raised the hole's PSNR by 0.1 to 0.3 dB.
+    """
+    resolution = painted.shape[0]
+    if window.side == resolution:
+        return painted
+    enlarged = _resize(painted, window.side, Resampling.BILINEAR)
+    if window.side < resolution:
+        return enlarged
+    values, known = _look(image, mask, window)
+    residual = np.concatenate([known * (values - enlarged), known], -1)
+    # The Gaussian needs no more than a few samples to a cell, however large that is.
+    side = min(window.side, _SAMPLES * resolution)
+    sigma = _REACH * side / resolution
+    residual = _resize(residual, side, Resampling.BOX)
+    residual = ndimage.gaussian_filter(residual, (sigma, sigma, 0.0), mode="nearest")
+    offset = residual[..., :3] / (residual[..., 3:] + 0.01)
+    return enlarged + _resize(offset, window.side, Resampling.BILINEAR)
+
+
+def paste(
+    image: UInt8[np.ndarray, "h w 3"],
+    values: Float[np.ndarray, "s s 3"],
+    window: Window,
+    owner: Int32[np.ndarray, "h w"],
+    index: int,
+) -> None:
+    """Rounds a window's values into the pixels of `image` that it owns."""
+    box = window.box(*owner.shape)
+    rows, columns = (np.arange(s.start, s.stop) for s in box)
+    owned = owner[box] == index
+    values = values[np.ix_(rows - window.top, columns - window.left)][owned]
+    image[box][owned] = np.rint(values.clip(0.0, 255.0)).astype(np.uint8)
+
+
+def _look(
+    image: np.ndarray, mask: np.ndarray, window: Window
+) -> tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s 1"]]:
+    """The window's pixels, and 1 where they are known."""
+    grid = np.ix_(*window.indices(*mask.shape))
+    return image[grid].astype(np.float32), (~mask[grid])[..., None].astype(np.float32)
+
+
+def _resize(
+    values: np.ndarray, side: int, method: Resampling
+) -> Float[np.ndarray, "s s c"]:
+    channels = [
+        Image.fromarray(np.ascontiguousarray(values[..., c], np.float32))
+        for c in range(values.shape[-1])
+    ]
+    return np.stack([np.asarray(c.resize((side, side), method)) for c in channels], -1)
+
+
+def _mirror(index: np.ndarray, length: int) -> np.ndarray:
+    index = index % (2 * length)
+    return np.where(index < length, index, 2 * length - 1 - index)
+
+
+def _cut(piece: _Piece, labels: np.ndarray, resolution: int) -> list[_Piece]:
+    """`piece`, or its parts where it is too thin for one window."""
+    inside = labels[piece.box] == piece.label
+    window_side = CONTEXT * piece.extent
+    if window_side <= resolution or inside.sum() >= THIN * window_side**2:
+        return [piece]
+    height, width = inside.shape
+    axis = 0 if height >= width else 1
+    parts = []
+    for start, half in zip(
+        (0, inside.shape[axis] // 2),
+        np.array_split(inside, [inside.shape[axis] // 2], axis),
+        strict=True,
+    ):
+        rows, columns = np.flatnonzero(half.any(1)), np.flatnonzero(half.any(0))
+        if rows.size == 0:
+            continue
+        top = piece.top + (start if axis == 0 else 0)
+        left = piece.left + (start if axis == 1 else 0)
+        part = _Piece(
+            piece.label,
+            top + int(rows[0]),
+            top + int(rows[-1]) + 1,
+            left + int(columns[0]),
+            left + int(columns[-1]) + 1,
+        )
+        parts += _cut(part, labels, resolution)
+    return parts
+
+
+def _window(piece: _Piece, total: np.ndarray, resolution: int) -> Window:
+    """The smallest window of which half is known, or nearly as much as there can be."""
+    height, width = total.shape[0] - 1, total.shape[1] - 1
+    limit = max(height, width)
+    side = min(max(resolution, math.ceil(CONTEXT * piece.extent)), limit)
+    candidates = []
+    while True:
+        top = _place(piece.top + piece.bottom, side, height)
+        left = _place(piece.left + piece.right, side, width)
+        window = Window(top, left, side)
+        candidates.append((_known_frac(window, total), window))
+        if candidates[-1][0] >= MIN_KNOWN_FRAC or side == limit:
+            break
+        side = min(math.ceil(_GROWTH * side), limit)
+    enough = min(MIN_KNOWN_FRAC, 0.9 * max(frac for frac, _ in candidates))
+    return next(window for frac, window in candidates if frac >= enough)
+
+
+def _place(twice_centre: int, side: int, length: int) -> int:
+    """Start of an interval around the centre, moved inside the picture if it fits."""
+    if side >= length:
+        return -((side - length) // 2)
+    return min(max((twice_centre - side) // 2, 0), length - side)
+
+
+def _inner(window: Window, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of the part with context on all sides.
+
+    There is nothing to see beyond the edges of the picture: there it ends with them.
+    """
+    margin = window.side // 8
+    bounds = []
+    for start, length in zip((window.top, window.left), shape, strict=True):
+        stop = start + window.side
+        bounds.append(start + margin if start > 0 else 0)
+        bounds.append(stop - margin if stop < length else length)
+    return tuple(bounds)
+
+
+def _known_frac(window: Window, total: np.ndarray) -> float:
+    """Known share of the window's part inside the picture."""
+    rows, columns = window.box(total.shape[0] - 1, total.shape[1] - 1)
+    corners = total[np.ix_([rows.start, rows.stop], [columns.start, columns.stop])]
+    holes = corners[0, 0] + corners[1, 1] - corners[0, 1] - corners[1, 0]
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return 1.0 - float(holes) / area
