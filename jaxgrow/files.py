@@ -117,3 +117,19 @@ def plain(obj: Any) -> Any:
     if obj is None or isinstance(obj, str | bool | int | float):
         return obj
     raise TypeError(f"{type(obj).__name__} has no form in JSON: {obj!r}")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one a line; [] if there is no such file.
+
+    Lines that are no JSON object, such as one cut short by a kill, are left out.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows

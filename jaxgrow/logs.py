@@ -1,6 +1,5 @@
 """What a run says while it goes: metrics.jsonl and a progress bar."""
 
-import contextlib
 import json
 import math
 from pathlib import Path
@@ -79,34 +78,21 @@ class MetricWriter:
         """
         if not self.path.exists():
             return
-        kept = [
-            line for line, row in _parsed_lines(self.path) if row.get("step", 0) <= step
-        ]
+        rows = files.read_json_lines(self.path)
+        kept = [json.dumps(row) for row in rows if row.get("step", 0) <= step]
         files.write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a metrics file, oldest first; [] if there is none.
 
-    Lines that are no JSON object, such as one cut short by a kill, are left out.
+    A line that a kill cut short is left out.
     """
-    if not path.exists():
-        return []
     rows = []
-    for _, row in _parsed_lines(path):
+    for row in files.read_json_lines(path):
         not_finite = row.pop(_NOT_FINITE, {})
         rows.append(row | {name: float(text) for name, text in not_finite.items()})
     return rows
-
-
-def _parsed_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    parsed = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            if isinstance(row, dict):
-                parsed.append((line, row))
-    return parsed
 
 
 def progress_bar(console: Console) -> Progress:
