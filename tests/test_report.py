@@ -79,12 +79,13 @@ def finished_run(tmp_path_factory):
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
     panel = viz.inpainting_panel(images, images, images, images)
     for step in (2, 4, 6, 8, 9):
-        viz.save_png(run_dir / "samples" / f"4_{step:06}.png", panel)
+        viz.save_png(run_dir / "samples" / f"r004_{step:06}.png", panel)
     viz.save_png(run_dir / "evaluation" / "panel.png", panel)
     stage = {"resolution": 4, "parameters": 66447, "wall_s": 75.2, "ended_by": EVIL}
     files.write_json(run_dir / "stages.json", [stage])
     command = ["python", "-m", "experiments.places_grow", "--run-dir", EVIL]
-    versions = {"python": "3.11", "jax": "0.10.2", "command": command}
+    files.write_json(run_dir / "command.json", command)
+    versions = {"python": "3.11", "jax": "0.10.2"}
     files.write_json(run_dir / "versions.json", versions)
     files.write_json(run_dir / "config.json", {"net": {"width": 27, "norm": EVIL}})
     notes = ["perceptual term off: no VGG19 weights", EVIL]
@@ -174,6 +175,7 @@ def test_the_last_panel_of_a_stage_comes_first(page):
         "evaluation/panel.png",
         "stages.json",
         "versions.json",
+        "command.json",
         "config.json",
         "notes.json",
     ],
@@ -203,9 +205,9 @@ def test_an_empty_directory_gives_an_empty_page(tmp_path):
 
 def test_a_broken_sample_is_left_out_and_a_foreign_file_ignored(tmp_path):
     samples = tmp_path / "samples"
-    viz.save_png(samples / "8_1.png", Image.new("RGB", (400, 100)))
-    (samples / "8_2.png").write_bytes((samples / "8_1.png").read_bytes()[:60])
-    shutil.copy(samples / "8_1.png", samples / "thumbnail.png")
+    viz.save_png(samples / "r8_1.png", Image.new("RGB", (400, 100)))
+    (samples / "r8_2.png").write_bytes((samples / "r8_1.png").read_bytes()[:60])
+    shutil.copy(samples / "r8_1.png", samples / "thumbnail.png")
     page = Page(write_report(tmp_path))
     assert len(page.all("img")) == 1
     assert "8 px" in page.words

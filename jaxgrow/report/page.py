@@ -45,8 +45,6 @@ def write_report(run_dir: Path) -> Path:
     rows = files.read_json_lines(run_dir / "metrics.jsonl")
     evaluation = _read_json(run_dir / "evaluation" / "results.json", {})
     results = sorted(evaluation.get("results", []), key=lambda r: -r["resolution"])
-    recorded = evaluation.get("provenance", {}).get("command")
-    command = versions.pop("command", _command(recorded))
     curves = stage_curves(rows)
     panels = _sample_panels(run_dir / "samples")
     environment = jinja2.Environment(
@@ -66,7 +64,7 @@ def write_report(run_dir: Path) -> Path:
         stage_table=stage_table(stages),
         versions=versions,
         config=_flatten(_read_json(run_dir / "config.json", {})),
-        command=command,
+        command=shlex.join(map(str, _read_json(run_dir / "command.json", []))),
         notes=notes,
     )
     path = run_dir / "report.html"
@@ -84,33 +82,25 @@ def _read_json(path: Path, absent: Any) -> Any:
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted name -> value as text; a command line as one would type it."""
+    """Dotted name -> value as text."""
     flat: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
             flat |= _flatten(value, f"{prefix}{name}.")
-        elif name == "command":
-            flat[prefix + name] = _command(value)
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             flat[prefix + name] = text
     return flat
 
 
-def _command(value: Any) -> str:
-    if isinstance(value, list):
-        return shlex.join(map(str, value))
-    return str(value or "")
-
-
 def _sample_panels(directory: Path) -> dict[int, list[Picture]]:
     """Stage -> its last panel, then earlier ones spread over the stage.
 
-    The names are <stage>_<step>.png; other files are left out.
+    The names are r<resolution>_<step>.png; other files are left out.
     """
     found: dict[int, list[tuple[int, Path]]] = {}
     for path in directory.glob("*.png"):
-        if match := re.fullmatch(r"(\d+)_(\d+)", path.stem):
+        if match := re.fullmatch(r"r(\d+)_(\d+)", path.stem):
             stage, step = map(int, match.groups())
             found.setdefault(stage, []).append((step, path))
     panels = {}
