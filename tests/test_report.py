@@ -88,7 +88,7 @@ def finished_run(tmp_path_factory):
     versions = {"python": "3.11", "jax": "0.10.2"}
     files.write_json(run_dir / "versions.json", versions)
     files.write_json(run_dir / "config.json", {"net": {"width": 27, "norm": EVIL}})
-    notes = ["perceptual term off: no VGG19 weights", EVIL]
+    notes = ["perceptual term off: no VGG19 weights at a/b (tool)", EVIL]
     files.write_json(run_dir / "notes.json", notes)
     result = {
         "resolution": 4,
@@ -138,7 +138,7 @@ def test_the_headline_has_the_figures_of_the_files(page):
         "training time 1 min 15 s",
         "hole PSNR at 4 px, holes of 10-50 % 18.50 dB",
         "against the best other (telea) +1.25 dB",
-        "perceptual term off: no VGG19 weights",
+        "perceptual term off: no VGG19 weights Notes",
         "python -m experiments.places_grow --run-dir",
         "net.width 27",
         "jax 0.10.2",

@@ -56,9 +56,9 @@ def headline(
         facts += _last_validation(rows)
     about = [note for note in notes if note.lower().startswith("perceptual")]
     if about:
-        facts.append(
-            ("perceptual term", re.sub(r"(?i)^perceptual term:? ", "", about[0]))
-        )
+        text = re.sub(r"(?i)^perceptual term:? ", "", about[0])
+        brief = re.split(r" at | from | \(", text)[0]  # the notes tell the rest
+        facts.append(("perceptual term", brief))
     elif rows:
         is_on = any("perceptual" in name for row in rows for name in row)
         facts.append(("perceptual term", "on" if is_on else "off"))
