@@ -1,10 +1,10 @@
-"""Generators with random weights, made without compiling their initialisation."""
+"""Generators with random weights."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgrow.nets.growing import Generator, NetConfig
+from jaxgrow.nets.growing import Generator, NetConfig, variable_shapes
 from jaxgrow.weights import SavedGenerator, save_generator
 
 
@@ -14,8 +14,7 @@ SMALL = NetConfig(width=6, kernel_sizes=(1, 3), num_sub_blocks=1, norm="none")
 def random_generator(resolution, config=SMALL, seed=0, info=None):
     """A `SavedGenerator` whose kernels keep the scale of what passes through them."""
     rng = np.random.default_rng(seed)
-    x = jax.ShapeDtypeStruct((1, resolution, resolution, 4), jnp.float32)
-    shapes = jax.eval_shape(Generator(config, resolution).init, jax.random.key(0), x)
+    shapes = variable_shapes(Generator(config, resolution), 4, fading=False)
 
     def draw(leaf):
         scale = max(int(np.prod(leaf.shape[:-1])), 1) ** -0.5

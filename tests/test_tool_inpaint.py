@@ -1,4 +1,5 @@
 import errno
+import functools
 import os
 
 import numpy as np
@@ -19,10 +20,14 @@ def run(tmp_path_factory):
     return folder
 
 
+load_once = functools.cache(Inpainter.load)  # compiled once for the whole file
+
+
 @pytest.fixture
 def paint(run, tmp_path, monkeypatch, capsys):
     """Runs the tool in a folder of its own: (status, what it said)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inpaint.Inpainter, "load", load_once)
 
     def call(*args):
         base = ["--images", "images", "--masks", "masks", "--out", "out"]
