@@ -8,7 +8,7 @@ import pytest
 from jaxgrow import baselines
 
 
-METHODS = list(baselines.ALL.values())
+METHODS = list(baselines.BASELINES.values())
 
 
 @pytest.fixture

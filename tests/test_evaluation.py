@@ -322,6 +322,16 @@ def test_the_u_net_s_loss_weighs_the_hole_like_the_generator_s():
     np.testing.assert_allclose(loss, (weight * error).mean(), rtol=1e-5)
 
 
+def test_paired_masks_stay_with_their_images():
+    masks = (np.random.default_rng(0).random((8, 4, 4, 1)) < 0.5).astype(np.uint8)
+    white_in_the_hole = (255 * masks).repeat(3, axis=-1)
+    data = inpainting.Data(images=None, masks=jnp.asarray(masks))
+    for step in range(3):
+        batch = learned._batch(white_in_the_hole, masks, 0, step, 8, is_paired=True)
+        real, mask = inpainting.gather(data, batch)
+        np.testing.assert_array_equal(real[..., :1], 2 * mask - 1)
+
+
 def test_a_u_net_that_diverges_is_named_with_its_step(monkeypatch):
     def diverging(*_):
         return lambda state, data, batch: (state, jnp.nan * batch.images.size)

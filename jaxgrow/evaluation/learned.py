@@ -12,7 +12,14 @@ from jaxtyping import Bool, UInt8
 from jaxgrow.baselines import FillFn
 from jaxgrow.data.batches import plan_batch
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import Data, StepBatch, composite, gather, to_unit_range
+from jaxgrow.inpainting import (
+    MIRROR,
+    Data,
+    StepBatch,
+    composite,
+    gather,
+    to_unit_range,
+)
 from jaxgrow.nets.growing import Generator, NetConfig, generator_input
 from jaxgrow.nets.unet import UNet, widest_unet
 from jaxgrow.typing import HoleMask, Image, Params
@@ -72,6 +79,7 @@ def train_unet(
     hole_weight: float,
     seed: int,
     max_params: int | None = None,
+    is_paired: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainedUNet:
     """Trains a U-Net of the generator's size with Adam and L1.
@@ -92,6 +100,7 @@ def train_unet(
         seed: Of the batches and of the first weights.
         max_params: Most parameters that it may have; None: as many as the paper's
             generator at this resolution (the net takes the widest that fits).
+        is_paired: Whether mask i belongs to image i alone.
         on_progress: Called with (done, all) every 100 steps and at the end.
 
     Raises:
@@ -111,9 +120,7 @@ def train_unet(
     step = jax.jit(_make_step(net, tx, hole_weight), donate_argnums=0)
     masks = jnp.asarray(mask_bank)
     for number in range(num_steps):
-        plan = plan_batch(seed, number, batch_size, len(images), len(mask_bank))
-        pixels = jnp.asarray(images[plan.image_index])
-        batch = StepBatch(*map(jnp.asarray, plan), images=pixels)
+        batch = _batch(images, mask_bank, seed, number, batch_size, is_paired)
         state, loss = step(state, Data(images=None, masks=masks), batch)
         done = number + 1
         if done % _STEPS_BETWEEN_CHECKS == 0 or done == num_steps:
@@ -132,6 +139,22 @@ def train_unet(
         return composite(images, jnp.clip(output, -1.0, 1.0), mask)
 
     return TrainedUNet(net, params, as_fill(paint))
+
+
+def _batch(
+    images: UInt8[np.ndarray, "n r r 3"],
+    mask_bank: UInt8[np.ndarray, "m r r 1"],
+    seed: int,
+    step: int,
+    batch_size: int,
+    is_paired: bool,
+) -> StepBatch:
+    plan = plan_batch(seed, step, batch_size, len(images), len(mask_bank))
+    if is_paired:
+        symmetry = plan.flip * np.int32(MIRROR)
+        plan = plan._replace(mask_index=plan.image_index, mask_symmetry=symmetry)
+    pixels = jnp.asarray(images[plan.image_index])
+    return StepBatch(*map(jnp.asarray, plan), images=pixels)
 
 
 def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
