@@ -5,6 +5,7 @@ sum of each term's gradient there, so the terms' gradient norms cost nothing.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -31,6 +32,9 @@ class LossConfig:
     """Weight of the adversarial term; 0 leaves the discriminator out."""
     reconstruction_weight: float = 1.0
     """Weight of the mean squared error."""
+    reconstruction: losses.ReconstructionForm = "mse"
+    """mse: the paper's; log_mse: the mean over pictures of the logarithm of each one's
+    error, which is its PSNR, so that easy pictures count as much as hard ones."""
     hole_weight: float = 1.0
     """How much more a pixel of the hole counts in the mean squared error."""
     perceptual: losses.PerceptualForm = "eq1"
@@ -91,16 +95,21 @@ class Data(NamedTuple):
 
 
 class StepBatch(NamedTuple):
-    """One batch: rows of `Data`, or the images themselves."""
+    """One batch: rows of `Data`, or the images themselves.
+
+    The fields are those of `data.batches.Batch`; without `augmentation` pictures are
+    only flipped.
+    """
 
     image_index: Int[Array, " b"]
     flip: Bool[Array, " b"]
     mask_index: Int[Array, " b"]
     mask_symmetry: Int[Array, " b"]
+    augmentation: Int[Array, " b"] | None = None
     images: UInt8[Array, "b r r 3"] | None = None
 
 
-MIRROR = 1  # the symmetry that mirrors a mask left to right, as `flip` does a picture
+_CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
 
 
 GanStep = Callable[[InpaintState, Data, StepBatch], tuple[InpaintState, Metrics]]
@@ -120,17 +129,25 @@ def gather(data: Data, batch: StepBatch) -> tuple[Image, HoleMask]:
             raise ValueError("neither the data nor the batch has images")
         images = data.images[batch.image_index]
     images = jnp.where(batch.flip[:, None, None, None], images[:, :, ::-1], images)
+    if batch.augmentation is not None:
+        images = jax.vmap(_augment)(images, batch.augmentation)
     masks = jax.vmap(_turn)(data.masks[batch.mask_index], batch.mask_symmetry)
     return to_unit_range(images), masks.astype(jnp.float32)
 
 
-def _turn(
-    mask: UInt8[Array, "r r 1"], symmetry: Int[Array, ""]
-) -> UInt8[Array, "r r 1"]:
+def _turn(x: UInt8[Array, "r r c"], symmetry: Int[Array, ""]) -> UInt8[Array, "r r c"]:
     """One of the square's eight symmetries: transpose, flip rows, flip columns."""
-    mask = jnp.where(symmetry & 4, mask.transpose(1, 0, 2), mask)
-    mask = jnp.where(symmetry & 2, mask[::-1], mask)
-    return jnp.where(symmetry & 1, mask[:, ::-1], mask)
+    x = jnp.where(symmetry & 4, x.transpose(1, 0, 2), x)
+    x = jnp.where(symmetry & 2, x[::-1], x)
+    return jnp.where(symmetry & 1, x[:, ::-1], x)
+
+
+def _augment(
+    image: UInt8[Array, "r r 3"], augmentation: Int[Array, ""]
+) -> UInt8[Array, "r r 3"]:
+    """A symmetry of the square and an order of the channels, 6 * symmetry + order."""
+    order = jnp.array(_CHANNEL_ORDERS)[augmentation % 6]
+    return _turn(image, augmentation // 6)[..., order]
 
 
 def composite(real: Image, output: Image, mask: HoleMask) -> Image:
@@ -223,7 +240,9 @@ def make_gan_step(
         """Per term: its value, and its weighted gradient at G's output."""
 
         def reconstruction(output):
-            return losses.reconstruction_loss(output, real, mask, config.hole_weight)
+            return losses.reconstruction_loss(
+                output, real, mask, config.hole_weight, config.reconstruction
+            )
 
         terms = {"reconstruction": reconstruction}
         if use_d:
@@ -349,7 +368,9 @@ def automatic_perceptual_weight(
     )
 
     def reconstruction(output):
-        return losses.reconstruction_loss(output, real, mask, config.hole_weight)
+        return losses.reconstruction_loss(
+            output, real, mask, config.hole_weight, config.reconstruction
+        )
 
     def perceptual(output):
         features, real_features = features_fn(output), features_fn(real)

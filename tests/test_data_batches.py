@@ -3,10 +3,11 @@
 import time
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgrow.data.batches import plan_batch
+from jaxgrow.data.batches import MIRROR, plan_batch
 
 
 @given(
@@ -72,3 +73,21 @@ def test_a_plan_takes_a_small_part_of_a_step():
     for step in range(100):
         plan_batch(0, step, 64, 10_000, 8192)
     assert (time.process_time() - start) / 100 < 5e-4
+
+
+def test_an_augmented_plan_draws_all_48_pairs_and_flips_nothing():
+    plan = plan_batch(0, 3, 20_000, 100, 7, augment=True)
+    counts = np.bincount(plan.augmentation, minlength=48)
+    assert len(counts) == 48
+    # 20,000 draws over 48 cells: mean 417, standard deviation 20.
+    assert abs(counts - 20_000 / 48).max() < 5 * 20
+    assert not plan.flip.any()
+    assert plan_batch(0, 3, 20_000, 100, 7).augmentation is None
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_paired_mask_is_the_images_own_and_follows_its_symmetry(augment):
+    plan = plan_batch(0, 3, 500, 100, 100, augment=augment, is_paired=True)
+    np.testing.assert_array_equal(plan.mask_index, plan.image_index)
+    expected = plan.augmentation // 6 if augment else plan.flip * MIRROR
+    np.testing.assert_array_equal(plan.mask_symmetry, expected)

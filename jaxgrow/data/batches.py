@@ -14,29 +14,53 @@ from jaxtyping import Bool, Int32
 _EPOCH, _STEP = 0x0E90C4, 0x057E9  # streams of draws that never meet
 
 
+MIRROR = 1  # the symmetry that mirrors left to right, as `flip` does
+
+
 class Batch(NamedTuple):
     """Indices of one batch; the training step gathers the pixels.
+
+    A symmetry of the square is a number from 0 to 7: mirrored left to right (bit 1),
+    top to bottom (bit 2), transposed before both (bit 4).
 
     Attributes:
         image_index: Row of the pyramid.
         flip: Whether to mirror the image left to right.
         mask_index: Row of the mask bank.
-        mask_symmetry: One of the 8 symmetries of the square for the mask: mirrored
-            left to right (bit 1), top to bottom (bit 2), transposed before (bit 4).
+        mask_symmetry: Symmetry of the mask.
+        augmentation: Of the image, 6 * symmetry + order of its colour channels; None
+            if images are only flipped.
     """
 
     image_index: Int32[np.ndarray, " b"]
     flip: Bool[np.ndarray, " b"]
     mask_index: Int32[np.ndarray, " b"]
     mask_symmetry: Int32[np.ndarray, " b"]
+    augmentation: Int32[np.ndarray, " b"] | None = None
 
 
 def plan_batch(
-    seed: int, step: int, batch_size: int, num_images: int, num_masks: int
+    seed: int,
+    step: int,
+    batch_size: int,
+    num_images: int,
+    num_masks: int,
+    *,
+    augment: bool = False,
+    is_paired: bool = False,
 ) -> Batch:
     """Plan of step `step`; each epoch visits every image once, in an order of its own.
 
     A batch that crosses the end of an epoch takes its rest from the next one.
+
+    Args:
+        seed: Of the stream.
+        step: Steps before this one.
+        batch_size: Images per step.
+        num_images: Rows of the pyramid.
+        num_masks: Rows of the mask bank.
+        augment: Turn images and permute their colours instead of flipping them.
+        is_paired: Every image has its own mask, which follows its symmetry.
     """
     position = step * batch_size + np.arange(batch_size)
     epochs, rows = np.divmod(position, num_images)
@@ -44,12 +68,18 @@ def plan_batch(
     for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
         now = epochs == epoch
         image_index[now] = _epoch_order(seed, epoch, num_images)[rows[now]]
-    draws = np.random.default_rng((_STEP, seed, step)).random((3, batch_size))
+    draws = np.random.default_rng((_STEP, seed, step)).random((4, batch_size))
+    flip = draws[0] < 0.5
+    mask_index = (draws[1] * num_masks).astype(np.int32)
+    mask_symmetry = (draws[2] * 8).astype(np.int32)
+    augmentation = (draws[3] * 48).astype(np.int32)
+    image_symmetry = augmentation // 6 if augment else flip * np.int32(MIRROR)
     return Batch(
         image_index=image_index,
-        flip=draws[0] < 0.5,
-        mask_index=(draws[1] * num_masks).astype(np.int32),
-        mask_symmetry=(draws[2] * 8).astype(np.int32),
+        flip=np.zeros_like(flip) if augment else flip,
+        mask_index=image_index if is_paired else mask_index,
+        mask_symmetry=image_symmetry if is_paired else mask_symmetry,
+        augmentation=augmentation if augment else None,
     )
 
 

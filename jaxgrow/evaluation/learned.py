@@ -13,7 +13,6 @@ from jaxgrow.baselines import FillFn
 from jaxgrow.data.batches import plan_batch
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting import (
-    MIRROR,
     Data,
     StepBatch,
     composite,
@@ -79,6 +78,7 @@ def train_unet(
     hole_weight: float,
     seed: int,
     max_params: int | None = None,
+    augment: bool = False,
     is_paired: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainedUNet:
@@ -100,6 +100,7 @@ def train_unet(
         seed: Of the batches and of the first weights.
         max_params: Most parameters that it may have; None: as many as the paper's
             generator at this resolution (the net takes the widest that fits).
+        augment: As the generator's run, see `plan_batch`.
         is_paired: Whether mask i belongs to image i alone.
         on_progress: Called with (done, all) every 100 steps and at the end.
 
@@ -120,7 +121,15 @@ def train_unet(
     step = jax.jit(_make_step(net, tx, hole_weight), donate_argnums=0)
     masks = jnp.asarray(mask_bank)
     for number in range(num_steps):
-        batch = _batch(images, mask_bank, seed, number, batch_size, is_paired)
+        batch = _batch(
+            images,
+            mask_bank,
+            seed,
+            number,
+            batch_size,
+            augment=augment,
+            is_paired=is_paired,
+        )
         state, loss = step(state, Data(images=None, masks=masks), batch)
         done = number + 1
         if done % _STEPS_BETWEEN_CHECKS == 0 or done == num_steps:
@@ -147,14 +156,21 @@ def _batch(
     seed: int,
     step: int,
     batch_size: int,
-    is_paired: bool,
+    *,
+    augment: bool = False,
+    is_paired: bool = False,
 ) -> StepBatch:
-    plan = plan_batch(seed, step, batch_size, len(images), len(mask_bank))
-    if is_paired:
-        symmetry = plan.flip * np.int32(MIRROR)
-        plan = plan._replace(mask_index=plan.image_index, mask_symmetry=symmetry)
-    pixels = jnp.asarray(images[plan.image_index])
-    return StepBatch(*map(jnp.asarray, plan), images=pixels)
+    plan = plan_batch(
+        seed,
+        step,
+        batch_size,
+        len(images),
+        len(mask_bank),
+        augment=augment,
+        is_paired=is_paired,
+    )
+    batch = StepBatch(*plan, images=images[plan.image_index])
+    return jax.tree.map(jnp.asarray, batch)
 
 
 def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
