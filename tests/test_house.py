@@ -140,6 +140,6 @@ def test_no_file_knows_the_machine_that_it_was_written_on():
 def test_documents_name_only_targets_that_the_makefile_has(document):
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     text = (ROOT / document).read_text()
-    named = re.findall(r"(?:`|^|\$ )make ([a-z]+)", text, re.MULTILINE)
+    named = re.findall(r"(?:`|^ *|\$ )make ([a-z]+)", text, re.MULTILINE)
     assert named
     assert set(named) <= set(targets)
