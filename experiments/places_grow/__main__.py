@@ -1,12 +1,22 @@
-"""Command line of System 1.
+"""Grow an inpainting GAN on pictures, evaluate it, and tell of it in report.html.
 
-python -m experiments.places_grow                      # the demo: embedded photographs
-python -m experiments.places_grow better --data.source folder --data.path photos
-python -m experiments.places_grow evaluate --run runs/places_better
+Without a name the demo runs:
+
+    python -m experiments.places_grow
+
+Every field of a preset can be changed, and the same command resumes:
+
+    python -m experiments.places_grow better --data.source folder --data.path photos
+
+A preset's --help lists the fields.
 """
 
+import contextlib
 import dataclasses
+import io
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +25,13 @@ from rich.console import Console
 
 from experiments.places_grow import evaluate as evaluation
 from experiments.places_grow.config import PRESETS, Config
-from experiments.places_grow.train import Stopped, train
+from experiments.places_grow.run import Stopped
+from experiments.places_grow.train import train
 from jaxgrow import report, runtime
 from jaxgrow.errors import UserError
 
 
+_PROGRAM = "python -m experiments.places_grow"
 _DEFAULT = "demo"
 
 
@@ -39,31 +51,56 @@ def parse(arguments: list[str]) -> Config | Evaluate:
     Raises:
         UserError: For an unknown preset or a field with a value out of range.
     """
-    commands = [*PRESETS, "evaluate"]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _HELP):
-        arguments = [_DEFAULT, *arguments]
-    elif arguments[0] not in commands and arguments[0] not in _HELP:
-        raise UserError(
-            f"there is no preset {arguments[0]!r}: choose from {', '.join(commands)}"
+    if arguments and arguments[0] in ("-h", "--help"):
+        return tyro.cli(
+            _every_command(), args=["--help"], prog=_PROGRAM, description=__doc__
         )
+    if not arguments or arguments[0].startswith("-"):
+        arguments = [_DEFAULT, *arguments]
+    name, *fields = arguments
+    with _own_errors():
+        if name == "evaluate":
+            return tyro.cli(Evaluate, args=fields, prog=f"{_PROGRAM} {name}")
+        if name in PRESETS:
+            about, preset = PRESETS[name]
+            return tyro.cli(
+                Config,
+                default=preset,
+                args=fields,
+                prog=f"{_PROGRAM} {name}",
+                description=about,
+            )
+    known = ", ".join([*PRESETS, "evaluate"])
+    raise UserError(f"there is no preset {name!r}: choose from {known}.")
+
+
+def _every_command() -> Any:
+    """A type whose help lists all presets."""
     kinds: Any = Annotated[
         Evaluate, tyro.conf.subcommand("evaluate", description=Evaluate.__doc__)
     ]
-    for name, (description, preset) in PRESETS.items():
+    for name, (about, preset) in PRESETS.items():
         kinds |= Annotated[
-            Config,
-            tyro.conf.subcommand(name, default=preset, description=description),
+            Config, tyro.conf.subcommand(name, default=preset, description=about)
         ]
-    return tyro.cli(
-        kinds,
-        args=arguments,
-        prog="python -m experiments.places_grow",
-        description=__doc__,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    return kinds
 
 
-_HELP = ("-h", "--help")
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raises a config's own `UserError` in place of the box that tyro makes of it."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as exiting:
+        error: BaseException | None = exiting
+        while error is not None:
+            if isinstance(error, UserError):
+                raise error from None
+            error = error.__context__
+        print(said.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,7 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
-        return 130
+        return stopped.exit_status
+    except KeyboardInterrupt:
+        print("stopped: nothing is lost; the same command goes on.", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -1,10 +1,11 @@
 """What a run is: one frozen dataclass, five presets, and its way to JSON and back."""
 
 import dataclasses
+import json
 import types
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxgrow.data.masks import MaskConfig
 from jaxgrow.data.sources import DataConfig
@@ -34,6 +35,9 @@ class Config:
     """Steps per compiled call; None = 1 on CPU, 25 elsewhere."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     """Pictures."""
+    augment: Literal["flip", "all"] = "flip"
+    """flip: left to right, for half of the pictures; all: the 8 symmetries of the
+    square and the 6 orders of the colours, for small sets."""
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
     """Holes."""
     num_masks: int = 16_384
@@ -66,17 +70,21 @@ class Config:
 
     def __post_init__(self) -> None:
         check_rates(self.optimizer, self.growth)
+        for name in (
+            *("batch_size", "steps_per_call", "num_masks", "log_every"),
+            *("validate_every", "checkpoint_every"),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{_flag(name)} must be 1 or more, not {value}.")
+        if self.seed < 0:
+            raise UserError(f"--seed must be 0 or more, not {self.seed}.")
         for name in ("validate_every", "checkpoint_every"):
-            if getattr(self, name) % self.log_every:
+            value = getattr(self, name)
+            if value % self.log_every:
                 raise UserError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)} must be a "
-                    f"multiple of --log-every {self.log_every}"
-                )
-        for name in ("batch_size", "num_masks", "log_every"):
-            if getattr(self, name) < 1:
-                raise UserError(
-                    f"--{name.replace('_', '-')} must be 1 or more, "
-                    f"not {getattr(self, name)}"
+                    f"{_flag(name)} {value} must be a multiple of --log-every "
+                    f"{self.log_every}."
                 )
 
     def result_fields(self) -> dict[str, Any]:
@@ -89,6 +97,10 @@ class Config:
             del plain[name]
         del plain["data"]["cache_dir"]
         return plain
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def to_plain(config: Any) -> Any:
@@ -107,7 +119,7 @@ def from_plain(kind: Any, plain: Any) -> Any:
     Raises:
         KeyError: If a field is missing, say in a file of another version.
     """
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         names = [f.name for f in dataclasses.fields(kind)]
         return kind(**{n: from_plain(hints[n], plain[n]) for n in names})
@@ -119,6 +131,29 @@ def from_plain(kind: Any, plain: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         return tuple(plain)
     return Path(plain) if kind is Path else plain
+
+
+def read_config(run_dir: Path) -> Config:
+    """The config that a run was started with.
+
+    Raises:
+        UserError: If the folder is no run of this experiment and version.
+    """
+    try:
+        saved = json.loads((run_dir / "config.json").read_text())
+        if saved["experiment"] != EXPERIMENT:
+            raise ValueError(f"it is one of {saved['experiment']}")
+        return from_plain(Config, saved["config"])
+    except FileNotFoundError:
+        reason = "it has no config.json" if run_dir.is_dir() else "no such folder"
+    except KeyError as error:
+        reason = f"its config.json has no {error}"
+    except (OSError, TypeError, ValueError) as error:
+        reason = str(error)
+    raise UserError(
+        f"{run_dir} is no run of {EXPERIMENT} of this version ({reason}): name the "
+        "--run-dir of one."
+    )
 
 
 _PAPER = Config(run_dir=Path("runs/places_paper"))

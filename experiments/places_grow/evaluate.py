@@ -1,13 +1,12 @@
 """A run's generators against the baselines, on its validation pictures."""
 
 import json
-import sys
 import time
 from pathlib import Path
 
 from rich.console import Console
 
-from experiments.places_grow.config import EXPERIMENT, Config, from_plain
+from experiments.places_grow.config import Config, read_config
 from experiments.places_grow.prepare import (
     Pictures,
     ValidationSet,
@@ -15,6 +14,7 @@ from experiments.places_grow.prepare import (
     stage_masks,
     validation_set,
 )
+from experiments.places_grow.run import command
 from jaxgrow import evaluation, inpainting, logs, weights
 from jaxgrow.baselines import BASELINES
 from jaxgrow.errors import UserError
@@ -26,30 +26,13 @@ from jaxgrow.nets.growing import Generator
 _SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
 
 
-def load_config(run_dir: Path) -> Config:
-    """The config that a run was started with.
-
-    Raises:
-        UserError: If the folder is no run of this experiment and version.
-    """
-    path = run_dir / "config.json"
-    try:
-        saved = json.loads(path.read_text())
-        if saved["experiment"] != EXPERIMENT:
-            raise KeyError(saved["experiment"])
-        return from_plain(Config, saved["config"])
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{run_dir} is no run of {EXPERIMENT} of this version ({error!r}): name "
-            "the --run-dir of one."
-        ) from None
-
-
 def is_current(run_dir: Path) -> bool:
     """Whether every finished stage has been evaluated already."""
     results = run_dir / "evaluation" / "results.json"
     stages = run_dir / "stages.json"
-    return results.exists() and results.stat().st_mtime >= stages.stat().st_mtime
+    if not results.exists() or not stages.exists():
+        return False
+    return results.stat().st_mtime >= stages.stat().st_mtime
 
 
 def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> None:
@@ -60,7 +43,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
     Raises:
         UserError: If the run has no trained stage.
     """
-    config = load_config(run_dir)
+    config = read_config(run_dir)
     if not (run_dir / "stages.json").exists():
         raise UserError(f"{run_dir} has no finished stage yet: train it further first.")
     steps = {
@@ -88,7 +71,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
         for stage in stages
     ]
     provenance = evaluation.provenance(
-        ["python", "-m", "experiments.places_grow", *sys.argv[1:]],
+        command(),
         seeds={"run": config.seed, "bootstrap": 0},
         wall_s=time.monotonic() - begun,
     )
@@ -123,6 +106,8 @@ def _evaluate_stage(
                     config.optimizer, "generator", stage._replace(num_steps=unet_steps)
                 ),
                 hole_weight=config.losses.hole_weight,
+                augment=config.augment == "all",
+                is_paired=pictures.paired_masks is not None,
                 seed=config.seed + stage.resolution,
                 on_progress=lambda done, total: bar.update(task, completed=done),
             )

@@ -1,6 +1,8 @@
 """From a config to arrays: pictures, holes and validation sets of every stage."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -8,10 +10,12 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from experiments.places_grow.config import Config
-from jaxgrow import inpainting, parallel
+from jaxgrow import parallel
 from jaxgrow.data import masks as hole_masks
 from jaxgrow.data import pyramid, sources
 from jaxgrow.data.batches import plan_batch
+from jaxgrow.data.files import list_images, map_in_threads
+from jaxgrow.data.mask_files import load_mask
 from jaxgrow.data.sources import Source
 from jaxgrow.growth import Stage
 from jaxgrow.inpainting import Data, StepBatch
@@ -20,6 +24,9 @@ from jaxgrow.inpainting import Data, StepBatch
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always
 # One protocol for every run, whatever it trained on, unless it brought its own masks.
 _PROTOCOL_MASKS = hole_masks.MaskConfig(rectangle=1.0, stroke=1.0)
+_OWN_MASKS_ONLY = {"rectangle": 0.0, "stroke": 0.0, "half": 0.0, "folder": 1.0}
+_NUM_LOOKED_AT = 1_000  # masks that are read for the sake of warnings
+_LARGE_HOLE = 0.5
 
 
 class Pictures(NamedTuple):
@@ -31,10 +38,21 @@ class Pictures(NamedTuple):
 
 
 def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures:
-    """Reads or reuses the cached pyramids; photographs of the halves are disjoint."""
+    """Reads or reuses the cached pyramids; photographs of the halves are disjoint.
+
+    Raises:
+        UserError: The pictures or masks cannot be found, read, paired or cached.
+    """
     train, validation = sources.open_split(config.data, config.seed)
-    data, resolutions = config.data, _resolutions(config)
+    data, resolutions = config.data, sorted(config.growth.resolutions)
     crops = sources.num_crops(data, len(train))
+    unread = dict.fromkeys([*_unread(train), *_unread(validation)])
+    if unread:
+        on_message(
+            f"skipped, as they cannot be read: {_some(list(unread), 'pictures')}"
+        )
+    if config.masks.folder_path is not None:
+        _describe_masks(config.masks.folder_path, on_message)
 
     def load(source: Source, crops_per_image: int, seed: int, what: str):
         loaded = pyramid.load_pyramid(
@@ -48,16 +66,16 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
         if loaded.was_damaged:
             on_message(f"the cache of the {what} pictures was damaged: made anew")
         if loaded.skipped:
-            some = ", ".join(loaded.skipped[:3])
-            on_message(f"{len(loaded.skipped)} broken {what} pictures skipped: {some}")
+            some = _some(loaded.skipped, f"{what} pictures")
+            on_message(f"skipped, as they cannot be read: {some}")
         on_message(
-            f"{what}: {len(source)} pictures, {len(loaded.names)} crops, "
-            f"at {', '.join(map(str, resolutions))} px"
+            f"{what}: {len(source) - len(loaded.skipped)} pictures, "
+            f"{len(loaded.names)} crops, at {', '.join(map(str, resolutions))} px"
         )
         return loaded
 
     paired = None
-    if config.masks.folder > 0 and config.masks.pairing == "by-name":
+    if is_paired(config):
         assert config.masks.folder_path is not None  # MaskConfig has seen to it
         paired = pyramid.load_mask_pyramid(
             train,
@@ -68,6 +86,9 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
             seed=config.seed,
             cache_dir=data.cache_dir,
         )
+        on_message("every picture trains with its own mask, and with no other shape")
+    if config.masks.folder_path is not None:
+        _describe_masks(config.masks.folder_path, on_message)
     return Pictures(
         train=load(train, crops, config.seed, "training"),
         validation=load(
@@ -77,8 +98,41 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
     )
 
 
-def _resolutions(config: Config) -> list[int]:
-    return sorted(config.growth.resolutions)
+def is_paired(config: Config) -> bool:
+    """Whether pictures train with the masks of their names, and no others."""
+    return config.masks.pairing == "by-name"
+
+
+def _unread(source: Source) -> tuple[str, ...]:
+    """Files that the source has left out."""
+    while isinstance(source, sources.Subset):
+        source = source.source
+    return getattr(source, "skipped", ())
+
+
+def _describe_masks(folder: Path, on_message: Callable[[str], None]) -> None:
+    """Says what is odd about the user's own masks, or about the first of many."""
+    names = list_images(folder)[:_NUM_LOOKED_AT]
+    loaded = list(map_in_threads(lambda name: load_mask(folder / name), names))
+    grey = [n for n, (_, binary) in zip(names, loaded, strict=True) if not binary]
+    if grey:
+        some = _some(grey, "masks hold grey values")
+        on_message(f"{some}: 128 and above is the hole, the rest is known")
+    areas = np.array([mask.mean() for mask, _ in loaded])
+    useless = [n for n, a in zip(names, areas, strict=True) if a in (0.0, 1.0)]
+    if useless:
+        some = _some(useless, "masks have no hole or nothing but hole")
+        on_message(f"{some}: they are not used")
+    if areas.size and np.median(areas) > _LARGE_HOLE:
+        on_message(
+            f"the masks in {folder} hide {np.median(areas):.0%} of a picture: white "
+            "is the hole; if they mark what is known, invert them"
+        )
+
+
+def _some(names: Sequence[str], what: str) -> str:
+    more = ", ..." if len(names) > 3 else ""
+    return f"{len(names)} {what} ({', '.join(names[:3])}{more})"
 
 
 def stage_masks(
@@ -123,15 +177,18 @@ class Feed:
         """The batch of one step, not yet shared out over devices."""
         seed = self._config.seed + self._stage.resolution
         size = self._config.batch_size
-        plan = plan_batch(seed, step, size, len(self._images), self._num_masks)
-        mask_index, symmetry = plan.mask_index, plan.mask_symmetry
-        if self._is_paired:
-            mask_index = plan.image_index
-            symmetry = plan.flip * np.int32(inpainting.MIRROR)
-        images = None
-        if self.data.images is None:
-            images = self._images[plan.image_index]
-        return StepBatch(plan.image_index, plan.flip, mask_index, symmetry, images)
+        plan = plan_batch(
+            seed,
+            step,
+            size,
+            len(self._images),
+            self._num_masks,
+            augment=self._config.augment == "all",
+            is_paired=self._is_paired,
+        )
+        on_host = self.data.images is None
+        images = self._images[plan.image_index] if on_host else None
+        return StepBatch(*plan, images=images)
 
 
 class ValidationSet(NamedTuple):
@@ -154,6 +211,8 @@ def validation_set(
     """The validation pictures of a resolution, each with one hole per bin of area."""
     images = np.asarray(pictures.validation.images[resolution])
     mixture = config.masks if config.masks.folder > 0 else _PROTOCOL_MASKS
+    if is_paired(config):
+        mixture = dataclasses.replace(config.masks, **_OWN_MASKS_ONLY)
     masks = hole_masks.evaluation_masks(
         mixture, resolution, len(images), _VALIDATION_SEED
     )

@@ -1,10 +1,13 @@
 """One stage's training step: built, compiled ahead, and its memory known."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from experiments.places_grow.config import Config
@@ -86,7 +89,7 @@ class StageStep:
 
     def learning_rate(self, step: int) -> float:
         """Of the generator's new blocks."""
-        return float(self._schedule(step))
+        return float(np.asarray(self._schedule(step)))
 
     def compile(self) -> None:
         """Compiles the largest call before there is a state.
@@ -99,20 +102,12 @@ class StageStep:
         self._compile(k, False, shapes, self.feed(0, k))
 
     def _compile(self, k: int, with_r1: bool, state: PyTree, batch: StepBatch) -> Any:
-        if k > 1:
-            function = inpainting.make_multi_step(self._step, self._config.losses)
-        else:
+        def single(state, data, batch):
+            return self._step(state, data, batch, with_r1=with_r1)
 
-            def function(state, data, batch):
-                return self._step(state, data, batch, with_r1=with_r1)
-
-        compiled = parallel.compile_step(function, self._num_devices)
-        try:
-            compiled = compiled.lower(state, self.feed.data, batch).compile()
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise UserError(self._too_large("more memory than there is")) from error
+        several = inpainting.make_multi_step(self._step, self._config.losses)
+        jitted = parallel.compile_step(single if k == 1 else several, self._num_devices)
+        compiled = jitted.lower(state, self.feed.data, batch).compile()
         self._check_memory(compiled)
         self._compiled[k, with_r1] = compiled
         return compiled
@@ -130,19 +125,31 @@ class StageStep:
         self.memory_mb = max(self.memory_mb, needed / 2**20)
         available = device_memory_bytes()
         if available is not None and needed > available:
-            raise UserError(
-                self._too_large(
-                    f"{needed / 2**30:.1f} GiB where the device has "
-                    f"{available / 2**30:.1f} GiB"
-                )
+            amount = (
+                f"{needed / 2**20:,.0f} MB where the device has "
+                f"{available / 2**20:,.0f} MB"
             )
+            raise _too_large(self._config, self._stage, amount)
 
-    def _too_large(self, amount: str) -> str:
-        return (
-            f"the {self._stage.resolution} px stage needs {amount}: halve --batch-size "
-            f"(now {self._config.batch_size}), pass --net.compute-dtype bfloat16, or "
-            "leave the largest of --growth.resolutions out"
-        )
+
+@contextlib.contextmanager
+def memory_errors(config: Config, stage: Stage) -> Iterator[None]:
+    """Turns a device without enough memory for `stage` into a `UserError`."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        amount = "more memory than the device has"
+        raise _too_large(config, stage, amount) from error
+
+
+def _too_large(config: Config, stage: Stage, amount: str) -> UserError:
+    return UserError(
+        f"the {stage.resolution} px stage needs {amount}: halve --batch-size (now "
+        f"{config.batch_size}), lower --device-data-mb, pass --net.compute-dtype "
+        "bfloat16, or leave the largest of --growth.resolutions out."
+    )
 
 
 def device_memory_bytes() -> int | None:
