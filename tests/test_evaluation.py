@@ -156,20 +156,32 @@ def test_padding_the_last_batch_changes_no_value(images, masks_by_bin):
         np.testing.assert_allclose(parts[name], values, atol=1e-5, err_msg=name)
 
 
-def test_bootstrap_interval_has_the_width_of_a_mean_over_photographs():
+def test_the_interval_is_that_of_a_mean_over_photographs():
     rng = np.random.default_rng(0)
     effects = rng.normal(1.0, 2.0, 200)
     photo = np.repeat(np.arange(200), 5)
-    draws = intervals.draw_photos(200, 1000, seed=0)
-    means = intervals.resampled_means(effects[photo], photo, draws)
-    low, high = np.percentile(means[1:], [2.5, 97.5])
+    zero, ones = np.zeros(1000), np.ones(1000)
+    ours = {"psnr_hole": effects[photo], "mse_hole": 0.01 * ones}
+    theirs = {"psnr_hole": zero, "mse_hole": 0.1 * ones}
+
+    found = intervals.differences(
+        {"net": {"0-10": ours}, "other": {"0-10": theirs}}, "net", photo, 1000, seed=0
+    )
+
+    single, pooled = found
     # Crops of a photograph repeat its effect: they must not narrow the interval.
     half = 1.96 * effects.std() / np.sqrt(200)
-    assert low == pytest.approx(effects.mean() - half, abs=0.06)
-    assert high == pytest.approx(effects.mean() + half, abs=0.06)
-    assert means[0] == pytest.approx(effects.mean())
-    np.testing.assert_array_equal(draws, intervals.draw_photos(200, 1000, seed=0))
-    np.testing.assert_array_equal(draws.sum(axis=1), 200)
+    assert single.mean == pytest.approx(effects.mean())
+    assert single.low == pytest.approx(effects.mean() - half, abs=0.06)
+    assert single.high == pytest.approx(effects.mean() + half, abs=0.06)
+    assert (pooled.low, pooled.mean, pooled.high) == pytest.approx((10, 10, 10))
+
+
+def test_resamples_draw_as_many_photographs_as_there_are():
+    draws = intervals.draw_photos(20, 100, seed=0)
+    np.testing.assert_array_equal(draws[0], 1)
+    np.testing.assert_array_equal(draws.sum(axis=1), 20)
+    np.testing.assert_array_equal(draws, intervals.draw_photos(20, 100, seed=0))
 
 
 def test_protocol_hash_changes_with_a_mask_a_name_and_a_bin(masks_by_bin):
@@ -274,9 +286,9 @@ def test_the_u_net_learns_on_the_batches_of_the_plan(monkeypatch):
     masks = rectangles(4, 4, 2)
     plans, progress = [], []
 
-    def recording(*arguments):
-        plans.append(arguments)
-        return plan_batch(*arguments)
+    def recording(*arguments, **options):
+        plans.append((arguments, options))
+        return plan_batch(*arguments, **options)
 
     monkeypatch.setattr(learned, "plan_batch", recording)
     net = evaluation.train_unet(
@@ -292,7 +304,8 @@ def test_the_u_net_learns_on_the_batches_of_the_plan(monkeypatch):
         on_progress=lambda done, total: progress.append((done, total)),
     )
 
-    assert plans == [(7, step, 32, 64, 4) for step in range(300)]
+    options = {"augment": False, "is_paired": False}
+    assert plans == [((7, step, 32, 64, 4), options) for step in range(300)]
     assert progress == [(100, 300), (200, 300), (300, 300)]
     assert 3_500 < net.num_params <= 5_000
     filled = net(images, masks[:1].repeat(64, axis=0)[..., 0] == 1)

@@ -185,12 +185,17 @@ def test_mosaic_index_sees_a_checkerboard_and_not_blur():
     def index(filling):
         return mosaic_index(jnp.where(mask > 0, filling, real), real, mask)
 
+    waves = 0.05 * np.sin(np.pi * x / 2) * np.cos(np.pi * y / 2)
+    marked = as_image(smooth + 0.1 * detail + waves)  # every 4 px, not every 2
+
     np.testing.assert_allclose(index(real), 0.0, atol=1e-6)
     assert index(checkered) > 0.8
+    assert index(marked) > 0.8
     assert abs(index(blurred)) < 0.1
 
 
 def test_mosaic_index_is_nan_where_the_hole_is_too_small_to_tell():
     real = as_image(0.1 * cosine(16, 3, 3))
-    assert np.isnan(mosaic_index(real, real, square_hole(16, 4, 6)))[0]
-    assert not np.isnan(mosaic_index(real, real, square_hole(16, 4, 7)))[0]
+    for width, too_small in ((3, True), (4, False)):  # 2 x 4 = 8 pixels suffice
+        mask = jnp.zeros((1, 16, 16, 1)).at[:, 4:6, 4 : 4 + width].set(1.0)
+        assert np.isnan(mosaic_index(real, real, mask))[0] == too_small

@@ -169,8 +169,8 @@ def _batch(
         augment=augment,
         is_paired=is_paired,
     )
-    batch = StepBatch(*plan, images=images[plan.image_index])
-    return jax.tree.map(jnp.asarray, batch)
+    pixels = jnp.asarray(images[plan.image_index])
+    return StepBatch(*jax.tree.map(jnp.asarray, plan), images=pixels)
 
 
 def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
