@@ -236,27 +236,32 @@ def test_the_picture_shows_every_example_enlarged(result):
     np.testing.assert_array_equal(pixels[-132:-4, -132:-4], original)
 
 
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def test_revision_is_none_outside_a_repository_or_without_git(tmp_path, monkeypatch):
-    file = tmp_path / "module.py"
+    file, other = tmp_path / "module.py", tmp_path / "other.py"
     file.write_text("")
     assert git_revision(file) is None
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    assert git_revision(file) is None  # somebody else's repository, not tracked
-    monkeypatch.setenv("PATH", "")
+    other.write_text("")
+    git(tmp_path, "init")
+    git(tmp_path, "add", "other.py")
+    git(tmp_path, "commit", "-m", "somebody else's")
     assert git_revision(file) is None
+    assert git_revision(other) is not None
+    monkeypatch.setenv("PATH", "")
+    assert git_revision(other) is None
 
 
 def test_revision_says_when_the_code_was_edited(tmp_path):
-    def git(*arguments):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
     file = tmp_path / "module.py"
     file.write_text("")
-    git("init")
-    git("add", "module.py")
-    git("commit", "-m", "first")
+    git(tmp_path, "init")
+    git(tmp_path, "add", "module.py")
+    git(tmp_path, "commit", "-m", "first")
     assert re.fullmatch("[0-9a-f]{40}", git_revision(file) or "")
     file.write_text("edited")
     assert re.fullmatch(r"[0-9a-f]{40}\+changes", git_revision(file) or "")
