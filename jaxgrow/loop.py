@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-
-from jaxgrow.typing import Metrics
+from jaxtyping import Array, Shaped
 
 
 State = TypeVar("State")
@@ -48,7 +47,7 @@ class Interrupt:
 
 
 def fit(
-    step_fn: Callable[[State, Any, int, int], tuple[State, Metrics]],
+    step_fn: Callable[[State, Any, int, int], tuple[State, dict[str, Array]]],
     state: State,
     make_batch: Callable[[int, int], Any],
     *,
@@ -107,7 +106,9 @@ def fit(
     return state, step
 
 
-def _concatenate(recorded: list[Metrics]) -> dict[str, np.ndarray]:
+def _concatenate(
+    recorded: list[dict[str, Shaped[Array, "..."]]],
+) -> dict[str, np.ndarray]:
     fetched = jax.device_get(recorded)
     names = fetched[0].keys()
     return {n: np.concatenate([np.atleast_1d(m[n]) for m in fetched]) for n in names}
