@@ -27,8 +27,9 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from jaxgrow import growth, inpainting, parallel  # noqa: E402
+from jaxgrow.examples import Data, StepBatch  # noqa: E402
 from jaxgrow.growth import GrowthConfig, OptimizerConfig, Stage  # noqa: E402
-from jaxgrow.inpainting import Data, InpaintState, LossConfig, StepBatch  # noqa: E402
+from jaxgrow.inpainting import InpaintState, LossConfig  # noqa: E402
 from jaxgrow.nets.growing import NetConfig  # noqa: E402
 
 

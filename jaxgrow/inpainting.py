@@ -5,17 +5,17 @@ sum of each term's gradient there, so the terms' gradient norms cost nothing.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar, UInt8
+from jaxtyping import Array, Float, Int, PyTree, Scalar, UInt8
 
 from jaxgrow import losses, parallel, partition
+from jaxgrow.examples import Data, StepBatch, gather, to_unit_range
 from jaxgrow.nets import growing
 from jaxgrow.nets.growing import Discriminator, Generator, generator_input
 from jaxgrow.train_state import TrainState
@@ -52,6 +52,8 @@ class LossConfig:
     """Whether D gets the mask as a fourth channel."""
 
 
+# JAX and Orbax rebuild it with other leaves than arrays: shapes, descriptions.
+@no_type_check
 class InpaintState(struct.PyTreeNode):
     """Both networks' training, and the weight that the stage's start has set."""
 
@@ -84,70 +86,7 @@ class Networks(NamedTuple):
     fade_steps: int
 
 
-class Data(NamedTuple):
-    """What stays on the device for a whole stage.
-
-    `images` is None where they do not fit; then each batch brings its own.
-    """
-
-    images: UInt8[Array, "n r r 3"] | None
-    masks: UInt8[Array, "m r r 1"]
-
-
-class StepBatch(NamedTuple):
-    """One batch: rows of `Data`, or the images themselves.
-
-    The fields are those of `data.batches.Batch`; without `augmentation` pictures are
-    only flipped.
-    """
-
-    image_index: Int[Array, " b"]
-    flip: Bool[Array, " b"]
-    mask_index: Int[Array, " b"]
-    mask_symmetry: Int[Array, " b"]
-    augmentation: Int[Array, " b"] | None = None
-    images: UInt8[Array, "b r r 3"] | None = None
-
-
-_CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
-
-
 GanStep = Callable[[InpaintState, Data, StepBatch], tuple[InpaintState, Metrics]]
-
-
-def to_unit_range(images: UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
-    """uint8 to [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1.0
-
-
-def gather(data: Data, batch: StepBatch) -> tuple[Image, HoleMask]:
-    """Pictures in [-1, 1] and their masks, flipped and turned as the batch says."""
-    if batch.images is not None:
-        images = batch.images
-    else:
-        if data.images is None:
-            raise ValueError("neither the data nor the batch has images")
-        images = data.images[batch.image_index]
-    images = jnp.where(batch.flip[:, None, None, None], images[:, :, ::-1], images)
-    if batch.augmentation is not None:
-        images = jax.vmap(_augment)(images, batch.augmentation)
-    masks = jax.vmap(_turn)(data.masks[batch.mask_index], batch.mask_symmetry)
-    return to_unit_range(images), masks.astype(jnp.float32)
-
-
-def _turn(x: UInt8[Array, "r r c"], symmetry: Int[Array, ""]) -> UInt8[Array, "r r c"]:
-    """One of the square's eight symmetries: transpose, flip rows, flip columns."""
-    x = jnp.where(symmetry & 4, x.transpose(1, 0, 2), x)
-    x = jnp.where(symmetry & 2, x[::-1], x)
-    return jnp.where(symmetry & 1, x[:, ::-1], x)
-
-
-def _augment(
-    image: UInt8[Array, "r r 3"], augmentation: Int[Array, ""]
-) -> UInt8[Array, "r r 3"]:
-    """A symmetry of the square and an order of the channels, 6 * symmetry + order."""
-    order = jnp.array(_CHANNEL_ORDERS)[augmentation % 6]
-    return _turn(image, augmentation // 6)[..., order]
 
 
 def composite(real: Image, output: Image, mask: HoleMask) -> Image:

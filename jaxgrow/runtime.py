@@ -25,7 +25,15 @@ def configure() -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
-    packages = ["jaxgrow", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"]
+    packages = [
+        "jaxgrow",
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "numpy",
+    ]
     found = {"python": platform.python_version()}
     for name in packages:
         try:

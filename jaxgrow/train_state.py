@@ -1,7 +1,7 @@
 """The arrays that one network's training carries from step to step."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jaxtyping import Array, Int, PyTree
 from jaxgrow.typing import Params
 
 
+# JAX and Orbax rebuild it with other leaves than arrays: shapes, descriptions.
+@no_type_check
 class TrainState(struct.PyTreeNode):
     """Arrays only: no functions, so the whole of it can be saved and sharded.
 

@@ -14,8 +14,9 @@ from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import Feed
 from jaxgrow import growth, inpainting, parallel
 from jaxgrow.errors import UserError
+from jaxgrow.examples import StepBatch
 from jaxgrow.growth import Stage
-from jaxgrow.inpainting import InpaintState, StepBatch
+from jaxgrow.inpainting import InpaintState
 from jaxgrow.typing import FeaturesFn, Metrics
 
 

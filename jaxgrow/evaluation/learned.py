@@ -12,13 +12,8 @@ from jaxtyping import Bool, UInt8
 from jaxgrow.baselines import FillFn
 from jaxgrow.data.batches import plan_batch
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import (
-    Data,
-    StepBatch,
-    composite,
-    gather,
-    to_unit_range,
-)
+from jaxgrow.examples import Data, StepBatch, gather, to_unit_range
+from jaxgrow.inpainting import composite
 from jaxgrow.nets.growing import Generator, NetConfig, generator_input
 from jaxgrow.nets.unet import UNet, widest_unet
 from jaxgrow.typing import HoleMask, Image, Params
