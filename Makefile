@@ -18,10 +18,10 @@ INSTALL := $(PIP) install --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 # Tests compile much and compute little; 0 gives the compiler back its optimisations.
-JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
-export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
-export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+test slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+test slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+types: export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: help
 help: ## List the targets.
@@ -33,7 +33,7 @@ places: $(VENV)/eval.stamp ## Grow the inpainting GAN on photographs; ARGS="bett
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run the fast tests.
-	JAX_DISABLE_MOST_OPTIMIZATIONS=$(JAX_DISABLE_MOST_OPTIMIZATIONS) $(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(ARGS)
 
 .PHONY: slow
 slow: $(VENV)/dev.stamp ## Run the slow tests, too long for `make test`.
