@@ -195,9 +195,10 @@ def make_gan_step(
         if features_fn is not None:
             real_features = features_fn(real)
 
-            def perceptual(output):
+            def perceptual(output, features_fn=features_fn):
+                features = features_fn(output)
                 return losses.perceptual_loss(
-                    features_fn(output), real_features, config.perceptual
+                    features, real_features, config.perceptual
                 )
 
             terms["perceptual"] = perceptual

@@ -65,8 +65,9 @@ class TrainState(struct.PyTreeNode):
         """
         frozen = {n: p for n, p in self.params.items() if n not in grads}
         all_grads = {**grads, **jax.tree.map(jnp.zeros_like, frozen)}
+        updates: Any
         updates, opt_state = tx.update(all_grads, self.opt_state, self.params)
-        trained = optax.apply_updates(
+        trained: Any = optax.apply_updates(
             {n: self.params[n] for n in grads}, {n: updates[n] for n in grads}
         )
         params = {**frozen, **trained}

@@ -1,0 +1,170 @@
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import re
+import subprocess
+import sys
+import textwrap
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.places_grow.__main__ import Evaluate, main, parse
+from experiments.places_grow.config import PRESETS, Config, from_plain, to_plain
+from jaxgrow.inpainter import Inpainter
+from jaxgrow.logs import read_metrics
+from jaxgrow.weights import load_generator
+from tests import places
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_a_trip_through_json(name):
+    _, config = PRESETS[name]
+    text = json.dumps(to_plain(config), allow_nan=False)
+    assert from_plain(Config, json.loads(text)) == config
+    assert parse([name]) == config
+
+
+def test_without_a_name_the_demo_runs():
+    _, demo = PRESETS["demo"]
+    assert parse([]) == demo
+    assert parse(["--seed", "3"]) == dataclasses.replace(demo, seed=3)
+
+
+def test_a_field_given_on_the_command_line_changes_that_field_alone():
+    _, better = PRESETS["better"]
+    changed = dataclasses.replace(
+        better,
+        growth=dataclasses.replace(better.growth, resolutions=(4, 8), steps=(3, 5)),
+        evaluate=False,
+    )
+    fields = ["--growth.resolutions", "4", "8", "--growth.steps", "3", "5"]
+    assert parse(["better", *fields, "--no-evaluate"]) == changed
+
+
+def test_evaluate_is_a_command_of_its_own(tmp_path):
+    command = parse(["evaluate", "--run", str(tmp_path), "--unet-steps", "7"])
+    assert command == Evaluate(run=tmp_path, unet_steps=7)
+
+
+def texts_of(kind):
+    """{field: docstring} of a dataclass and its parents, from their source."""
+    texts = {}
+    for owner in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(owner):
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+            for node, after in itertools.pairwise(tree.body):
+                if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    texts[node.target.id] = ast.literal_eval(after.value)
+    return texts
+
+
+def flags_and_texts(kind, prefix=""):
+    """Flag and docstring of every field of a config, nested ones included."""
+    texts, kinds = texts_of(kind), typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(kinds[field.name]):
+            yield from flags_and_texts(kinds[field.name], f"{field.name}.")
+        else:
+            yield f"--{prefix}{field.name}".replace("_", "-"), texts[field.name]
+
+
+def test_help_lists_every_field_with_its_text(capsys):
+    said = places.run(capsys, "smoke", "--help")
+    assert said.status == 0
+    shown = re.sub(r"[\s│]+", " ", said.out)
+    listed = dict(flags_and_texts(Config))
+    assert len(listed) > 50
+    for flag, text in listed.items():
+        assert flag in shown
+        words = re.sub(r"\s+", " ", text).strip()
+        assert words in shown, f"{flag} has no such text in the help: {words}"
+
+
+def test_help_lists_every_preset(capsys):
+    said = places.run(capsys, "--help")
+    assert said.status == 0
+    assert all(name in said.out for name in [*PRESETS, "evaluate"])
+
+
+def test_importing_the_experiment_touches_no_device():
+    code = """
+import experiments.places_grow.__main__, jax
+jax.config.update("jax_num_cpu_devices", 3)  # refused once devices are known
+assert jax.device_count() == 3
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The command line of a run of two stages that went all the way, and its folder."""
+    folder = tmp_path_factory.mktemp("places")
+    pictures = places.write_pictures(folder / "pictures")
+    line = [*places.TINY, "--growth.resolutions", "4", "8", "--growth.steps", "4", "3"]
+    line += ["--data.path", str(pictures), "--run-dir", str(folder / "run")]
+    assert main(line) == 0
+    return line, folder / "run"
+
+
+def test_a_run_leaves_all_its_files(finished):
+    _, run = finished
+    config = from_plain(Config, json.loads((run / "config.json").read_text())["config"])
+    assert config.run_dir == run
+    stages = json.loads((run / "stages.json").read_text())
+    assert [(s["resolution"], s["steps"]) for s in stages] == [(4, 4), (8, 3)]
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 6, 7]
+    assert [(row["stage"], row["stage_step"]) for row in rows[-2:]] == [(8, 2), (8, 3)]
+    assert all("validation/hole_error" in row for row in rows)
+    samples = sorted(path.name for path in (run / "samples").iterdir())
+    assert samples[0] == "r004_000002.png"
+    assert samples[-1] == "r008_000003.png"
+    with Image.open(run / "samples" / samples[-1]) as panel:
+        assert panel.width > 4 * 96
+    assert load_generator(run / "weights" / "generator_r8.safetensors").resolution == 8
+    assert {path.name for path in run.iterdir()} == {
+        *("checkpoints", "config.json", "evaluation", "metrics.jsonl", "notes.json"),
+        *("report.html", "samples", "stages.json", "versions.json", "weights"),
+    }
+
+
+def test_a_run_is_evaluated_and_reported(finished):
+    _, run = finished
+    results = json.loads((run / "evaluation" / "results.json").read_text())
+    assert results["results"][0]["resolution"] == 8
+    assert "biharmonic" in (run / "evaluation" / "results.md").read_text()
+    page = (run / "report.html").read_text()
+    assert "data:image/png" in page
+    assert "biharmonic" in page
+    assert "perceptual term off" in page
+
+
+def test_the_same_command_again_changes_nothing_but_the_report(finished, capsys):
+    line, run = finished
+
+    def files():
+        kept = [p for p in run.rglob("*") if p.is_file() and p.name != "report.html"]
+        return {path: path.read_bytes() for path in kept}
+
+    before = files()
+    said = places.run(capsys, *line)
+    assert said.status == 0
+    assert "training is complete" in said.out
+    assert files() == before
+
+
+def test_a_loaded_run_fills_holes(finished):
+    _, run = finished
+    image = np.asarray(places.picture(99))
+    hole = np.asarray(places.hole()) > 0
+    filled = Inpainter.load(run)(image, hole)
+    np.testing.assert_array_equal(filled[~hole], image[~hole])
