@@ -1,15 +1,17 @@
 """Training examples on the device: rows of a data set become pictures and holes."""
 
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgrow.typing import HoleMask, Image
 
 
+_Rows: TypeAlias = Array | np.ndarray  # on the device, or on its way there
 _CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
 
 
@@ -19,8 +21,8 @@ class Data(NamedTuple):
     `images` is None where they do not fit; then each batch brings its own.
     """
 
-    images: UInt8[Array, "n r r 3"] | None
-    masks: UInt8[Array, "m r r 1"]
+    images: UInt8[_Rows, "n r r 3"] | None
+    masks: UInt8[_Rows, "m r r 1"]
 
 
 class StepBatch(NamedTuple):
@@ -30,12 +32,12 @@ class StepBatch(NamedTuple):
     only flipped.
     """
 
-    image_index: Int[Array, " b"]
-    flip: Bool[Array, " b"]
-    mask_index: Int[Array, " b"]
-    mask_symmetry: Int[Array, " b"]
-    augmentation: Int[Array, " b"] | None = None
-    images: UInt8[Array, "b r r 3"] | None = None
+    image_index: Int[_Rows, " b"]
+    flip: Bool[_Rows, " b"]
+    mask_index: Int[_Rows, " b"]
+    mask_symmetry: Int[_Rows, " b"]
+    augmentation: Int[_Rows, " b"] | None = None
+    images: UInt8[_Rows, "b r r 3"] | None = None
 
 
 def to_unit_range(images: UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
@@ -53,8 +55,9 @@ def gather(data: Data, batch: StepBatch) -> tuple[Image, HoleMask]:
         images = data.images[batch.image_index]
     images = jnp.where(batch.flip[:, None, None, None], images[:, :, ::-1], images)
     if batch.augmentation is not None:
-        images = jax.vmap(_augment)(images, batch.augmentation)
-    masks = jax.vmap(_turn)(data.masks[batch.mask_index], batch.mask_symmetry)
+        images = jax.vmap(_augment)(images, jnp.asarray(batch.augmentation))
+    masks = jnp.asarray(data.masks)[batch.mask_index]
+    masks = jax.vmap(_turn)(masks, jnp.asarray(batch.mask_symmetry))
     return to_unit_range(images), masks.astype(jnp.float32)
 
 

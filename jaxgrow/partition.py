@@ -4,7 +4,7 @@ A growing network names every submodule `r<resolution>_<role>`; that prefix is a
 this module reads.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Literal, TypeAlias
 
 import jax
@@ -91,7 +91,11 @@ def partitioned(
     are no moments at all for frozen weights. (`optax.masked` would not do: it passes
     the other gradients through, and they would be added to the frozen weights.)
     """
-    transforms = {"new": new, "old": old, "frozen": optax.set_to_zero()}
+    transforms: dict[Hashable, optax.GradientTransformation] = {
+        "new": new,
+        "old": old,
+        "frozen": optax.set_to_zero(),
+    }
     return optax.partition(transforms, dict(labels))
 
 

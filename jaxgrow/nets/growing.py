@@ -8,7 +8,7 @@ and nothing else. The layout is one of many that satisfy the paper's text and su
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -82,7 +82,7 @@ class _Growing(nn.Module):
     resolution: int
     axis_name: str | None = None
 
-    def _block(self, block: type[DownBlock] | type[UpBlock], name: str):
+    def _block(self, block: type[DownBlock] | type[UpBlock], name: str) -> Any:
         c = self.config
         return block(
             c.width, c.kernel_sizes, c.num_sub_blocks, c, self.axis_name, name=name

@@ -155,7 +155,7 @@ def variable_shapes(
         module_shapes: What `module.init` gives under `jax.eval_shape`.
         norm: The network's.
     """
-    shapes = {name: flatten_dict(tree) for name, tree in module_shapes.items()}
+    shapes: dict[str, Any] = {n: flatten_dict(t) for n, t in module_shapes.items()}
     vectors = {}
     for path, leaf in list(shapes["params"].items()):
         if path[-1] != "kernel":
@@ -182,6 +182,7 @@ def init(
     """
     fill = {"scale": np.ones, "var": np.ones, "bias": np.zeros, "mean": np.zeros}
     drawn: dict[str, dict[Path, np.ndarray]] = {"params": {}, "spectral": {}}
+    leaf: Any
     for path, leaf in flatten_dict(module_shapes["params"]).items():
         if path[-1] != "kernel":
             continue
