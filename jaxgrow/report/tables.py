@@ -48,7 +48,7 @@ def headline(
     if stages:
         facts.append(("final stage", f"{_show('resolution', stages[-1])} px"))
         facts.append(("generator parameters", _show("parameters", stages[-1])))
-        wall_s = sum(stage.get("wall_s") or 0 for stage in stages)
+        wall_s = sum((stage.get("wall_s") or 0.0 for stage in stages), start=0.0)
         facts.append(("training time", _duration(wall_s)))
     for result in sorted(results, key=lambda r: r["resolution"])[-1:]:
         facts += _best_numbers(result)
