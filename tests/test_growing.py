@@ -234,7 +234,7 @@ def test_bfloat16_comes_close_to_float32(module):
         for tree in (grads, expected_grads)
     )
     cosine = flat @ expected / (np.linalg.norm(flat) * np.linalg.norm(expected))
-    assert cosine > 0.99
+    assert cosine > 0.98
 
 
 def test_the_generator_sees_no_pixel_of_the_hole():
