@@ -145,7 +145,8 @@ def learning_rate(
     rates = config.g_learning_rate if network == "generator" else config.d_learning_rate
     rate = rates[0] if len(rates) == 1 else rates[stage.index]
     if config.schedule == "cosine":
-        schedule = optax.cosine_decay_schedule(rate, stage.num_steps, config.final_rate)
+        num_steps = max(1, stage.num_steps - config.warm_up)
+        schedule = optax.cosine_decay_schedule(rate, num_steps, config.final_rate)
     else:
         schedule = optax.constant_schedule(rate)
     if config.warm_up:

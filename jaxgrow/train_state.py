@@ -61,7 +61,9 @@ class TrainState(struct.PyTreeNode):
         """One update of the submodules that `grads` names; the others do not change.
 
         Frozen submodules reach `tx` with zeros that its partition ignores, and their
-        parameters are handed on, not rewritten, so they stay bit-identical.
+        parameters are handed on, not rewritten, so they stay bit-identical. The
+        average's decay rises to `ema_decay` as (1 + step) / (10 + step), so that it
+        forgets the fresh weights of a stage's start.
         """
         frozen = {n: p for n, p in self.params.items() if n not in grads}
         all_grads = {**grads, **jax.tree.map(jnp.zeros_like, frozen)}
@@ -73,8 +75,9 @@ class TrainState(struct.PyTreeNode):
         params = {**frozen, **trained}
         ema_params = self.ema_params
         if ema_params is not None:
+            decay = jnp.minimum(ema_decay, (1.0 + self.step) / (10.0 + self.step))
             ema_params = jax.tree.map(
-                lambda e, p: e + (1.0 - ema_decay) * (p - e), ema_params, params
+                lambda e, p: e + (1.0 - decay) * (p - e), ema_params, params
             )
         return self.replace(
             step=self.step + 1,

@@ -10,29 +10,16 @@ from jaxgrow import inpainting
 from jaxgrow.data.batches import MIRROR
 from jaxgrow.inpainting import (
     Data,
-    StepBatch,
     gather,
 )
 from tests import small_gan
 from tests.oracles import assert_identical
+from tests.small_gan import rows
 
 
 @pytest.fixture(scope="module")
 def data():
     return small_gan.make_data(4)
-
-
-def rows(*indices, flip=False, symmetry=0, augmentation=None, images=None):
-    """A batch of rows of pictures and masks."""
-    n = len(indices)
-    return StepBatch(
-        image_index=jnp.array(indices),
-        flip=jnp.full(n, flip),
-        mask_index=jnp.array(indices),
-        mask_symmetry=jnp.broadcast_to(jnp.int32(symmetry), (n,)),
-        augmentation=augmentation,
-        images=images,
-    )
 
 
 def test_pictures_and_masks_are_taken_by_row(data):
