@@ -17,6 +17,10 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet --quiet
 INSTALL := $(PIP) install --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
+# Most of the fast suite is compilation, on one core at a time. A test file stays in
+# one process, for its fixtures are shared.
+PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 # Tests compile much and compute little; 0 gives the compiler back its optimisations.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
@@ -33,7 +37,7 @@ places: $(VENV)/eval.stamp ## Grow the inpainting GAN on photographs; ARGS="bett
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run the fast tests.
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: slow
 slow: $(VENV)/dev.stamp ## Run the slow tests, too long for `make test`.

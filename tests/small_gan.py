@@ -9,8 +9,8 @@ import optax
 
 from jaxgrow import growth, inpainting
 from jaxgrow.data.batches import plan_batch
+from jaxgrow.examples import Data, StepBatch
 from jaxgrow.growth import GrowthConfig, OptimizerConfig
-from jaxgrow.inpainting import Data, StepBatch
 from jaxgrow.nets.growing import NetConfig
 
 

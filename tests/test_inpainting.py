@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxgrow import inpainting
-from jaxgrow.inpainting import composite, fade_factor, gather
+from jaxgrow.examples import gather
+from jaxgrow.inpainting import composite, fade_factor
 from jaxgrow.nets import growing
 from jaxgrow.nets.growing import generator_input
 from tests import small_gan

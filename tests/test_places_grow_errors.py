@@ -312,7 +312,7 @@ def small_files_only():
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in")  # threads of Orbax
 def test_a_disk_that_refuses_a_checkpoint_is_one_sentence_and_the_older_ones_stay(
-    line, trained, tmp_path, capsys, monkeypatch
+    line, tmp_path, capsys, monkeypatch
 ):
     whole = Checkpointer.save
 
@@ -326,6 +326,6 @@ def test_a_disk_that_refuses_a_checkpoint_is_one_sentence_and_the_older_ones_sta
         said = places.run(capsys, *line)
     assert "cannot write" in said.error
     assert "file too large; raise the limit" in said.error
-    said = places.run(capsys, *line)
-    assert "resuming at step 2 of 4" in said.out
-    assert places.tensors_of(tmp_path / "run") == places.tensors_of(trained)
+    kept = Checkpointer(tmp_path / "run" / "checkpoints")
+    step, meta = kept.latest_meta()
+    assert (step, meta["at"]["stage_step"]) == (2, 2)

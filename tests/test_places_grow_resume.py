@@ -38,6 +38,7 @@ class Machine:
             "PYTHONPATH": str(ROOT),
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         }
 
     def line(self, run):
