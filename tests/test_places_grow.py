@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from experiments.places_grow.__main__ import Evaluate, main, parse
-from experiments.places_grow.config import PRESETS, Config, from_plain, to_plain
+from experiments.places_grow.config import PRESETS, Config
+from jaxgrow import configs, files
 from jaxgrow.inpainter import Inpainter
 from jaxgrow.logs import read_metrics
 from jaxgrow.weights import load_generator
@@ -22,8 +23,8 @@ from tests import places
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_survives_a_trip_through_json(name):
     _, config = PRESETS[name]
-    text = json.dumps(to_plain(config), allow_nan=False)
-    assert from_plain(Config, json.loads(text)) == config
+    text = json.dumps(files.plain(config), allow_nan=False)
+    assert configs.from_plain(Config, json.loads(text)) == config
     assert parse([name]) == config
 
 
@@ -103,7 +104,9 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_all_its_files(finished):
     _, run = finished
-    config = from_plain(Config, json.loads((run / "config.json").read_text())["config"])
+    config = configs.from_plain(
+        Config, json.loads((run / "config.json").read_text())["config"]
+    )
     assert config.run_dir == run
     stages = json.loads((run / "stages.json").read_text())
     assert [(s["resolution"], s["steps"]) for s in stages] == [(4, 4), (8, 3)]

@@ -1,12 +1,10 @@
-"""What a run is: one frozen dataclass, five presets, and its way to JSON and back."""
+"""What a run is: one frozen dataclass and five presets."""
 
 import dataclasses
-import json
-import types
-import typing
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxgrow import files
 from jaxgrow.data.masks import MaskConfig
 from jaxgrow.data.sources import DataConfig
 from jaxgrow.errors import UserError
@@ -89,7 +87,7 @@ class Config:
 
     def result_fields(self) -> dict[str, Any]:
         """The fields that decide the run's weights; the others may change on resume."""
-        plain = to_plain(self)
+        plain = files.plain(self)
         for name in (
             *("run_dir", "devices", "steps_per_call", "device_data_mb"),
             *("checkpoint_every", "evaluate", "unet_steps"),
@@ -101,59 +99,6 @@ class Config:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def to_plain(config: Any) -> Any:
-    """A config as JSON has it."""
-    if dataclasses.is_dataclass(config):
-        names = [f.name for f in dataclasses.fields(config)]
-        return {name: to_plain(getattr(config, name)) for name in names}
-    if isinstance(config, tuple):
-        return [to_plain(value) for value in config]
-    return str(config) if isinstance(config, Path) else config
-
-
-def from_plain(kind: Any, plain: Any) -> Any:
-    """Inverse of `to_plain` for a value of type `kind`.
-
-    Raises:
-        KeyError: If a field is missing, say in a file of another version.
-    """
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        names = [f.name for f in dataclasses.fields(kind)]
-        return kind(**{n: from_plain(hints[n], plain[n]) for n in names})
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        if plain is None:
-            return None
-        (inner,) = [a for a in typing.get_args(kind) if a is not type(None)]
-        return from_plain(inner, plain)
-    if typing.get_origin(kind) is tuple:
-        return tuple(plain)
-    return Path(plain) if kind is Path else plain
-
-
-def read_config(run_dir: Path) -> Config:
-    """The config that a run was started with.
-
-    Raises:
-        UserError: If the folder is no run of this experiment and version.
-    """
-    try:
-        saved = json.loads((run_dir / "config.json").read_text())
-        if saved["experiment"] != EXPERIMENT:
-            raise ValueError(f"it is one of {saved['experiment']}")
-        return from_plain(Config, saved["config"])
-    except FileNotFoundError:
-        reason = "it has no config.json" if run_dir.is_dir() else "no such folder"
-    except KeyError as error:
-        reason = f"its config.json has no {error}"
-    except (OSError, TypeError, ValueError) as error:
-        reason = str(error)
-    raise UserError(
-        f"{run_dir} is no run of {EXPERIMENT} of this version ({reason}): name the "
-        "--run-dir of one."
-    )
 
 
 _PAPER = Config(run_dir=Path("runs/places_paper"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.places_grow.config import Config, read_config
+from experiments.places_grow.config import EXPERIMENT, Config
 from experiments.places_grow.prepare import (
     Pictures,
     ValidationSet,
@@ -14,7 +14,7 @@ from experiments.places_grow.prepare import (
     stage_masks,
     validation_set,
 )
-from experiments.places_grow.run import command
+from experiments.shared import run_dir as runs
 from jaxgrow import evaluation, inpainting, logs, weights
 from jaxgrow.baselines import BASELINES
 from jaxgrow.errors import UserError
@@ -43,7 +43,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
     Raises:
         UserError: If the run has no trained stage.
     """
-    config = read_config(run_dir)
+    config = runs.read_config(run_dir, EXPERIMENT, Config)
     if not (run_dir / "stages.json").exists():
         raise UserError(f"{run_dir} has no finished stage yet: train it further first.")
     steps = {
@@ -71,7 +71,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
         for stage in stages
     ]
     provenance = evaluation.provenance(
-        command(),
+        runs.command(EXPERIMENT),
         seeds={"run": config.seed, "bootstrap": 0},
         wall_s=time.monotonic() - begun,
     )

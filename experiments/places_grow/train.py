@@ -5,13 +5,14 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.places_grow import run as runs
 from experiments.places_grow import stage_step
-from experiments.places_grow.config import Config
+from experiments.places_grow.config import EXPERIMENT, Config
 from experiments.places_grow.prepare import Feed, Pictures, load_pictures
 from experiments.places_grow.reporter import Reporter
-from experiments.places_grow.run import Progressed, Run, Stopped
+from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
+from experiments.shared import run_dir as runs
+from experiments.shared.run_dir import Stopped
 from jaxgrow import logs, loop, parallel
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
@@ -29,7 +30,7 @@ def train(config: Config, console: Console) -> None:
         Stopped: After SIGINT or SIGTERM during steps, once the run is saved.
     """
     num_devices = parallel.check_devices(config.devices, config.batch_size)
-    runs.claim(config)
+    runs.claim(config.run_dir, EXPERIMENT, config)
     checkpointer = Checkpointer(config.run_dir / "checkpoints")
     try:
         _Training(Run(config, console, checkpointer), num_devices).train()
@@ -58,7 +59,7 @@ class _Training:
     def train(self) -> None:
         run = self.run
         state = self._resume()
-        runs.describe(self.config)
+        runs.describe(self.config.run_dir, EXPERIMENT, self.config)
         if run.at.stage_done and run.at.stage == len(self.stages) - 1:
             run.say(f"training is complete: {self.config.run_dir}")
             return

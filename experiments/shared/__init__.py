@@ -1,0 +1,1 @@
+"""What every experiment has: a command line with presets, and a run directory."""
