@@ -1,0 +1,1 @@
+"""One module per class, each with one function that builds an object."""

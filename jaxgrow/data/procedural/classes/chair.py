@@ -1,0 +1,135 @@
+"""Chairs."""
+
+import math
+
+from jaxgrow.data.procedural.builder import Builder, around
+from jaxgrow.data.procedural.classes.legs import legs
+from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.paints import (
+    BLACK,
+    Colour,
+    Paint,
+    colour,
+    finish,
+)
+from jaxgrow.data.procedural.solids import rotation
+
+
+def chair(draw: Draws, builder: Builder) -> None:
+    """A chair, an armchair with wooden arms, a swivel chair or a bar stool's kin."""
+    width, depth = draw.uniform(0.4, 0.5), draw.uniform(0.38, 0.48)
+    seat, rise = draw.uniform(0.38, 0.5), draw.uniform(0.35, 0.58)
+    skin = colour(draw, "wood", "bright", "bright", "dark", "white")
+    frame = skin if draw.chance(0.4) else colour(draw, "wood", "metal", "dark")
+    thick = draw.uniform(0.03, 0.09)
+    cover = finish(draw, skin, prob=0.3)
+    if draw.chance(0.2):
+        builder.cylinder((0, seat, 0), width, thick, cover, flat=depth / width)
+    else:
+        lean = draw.pick(0.0, 0.0, 0.08)
+        builder.box(
+            (0, seat, 0), (depth, thick, width), cover, taper=(0, 0, lean, lean)
+        )
+    _back(draw, builder, (width, depth, seat, rise), cover, frame)
+    if draw.chance(0.4):
+        arm = draw.uniform(0.16, 0.24)
+        for side in (-1, 1):
+            z = side * 0.5 * width
+            builder.box((0, seat + arm, z), (0.95 * depth, 0.035, 0.05), frame)
+            start = (0.38 * depth, seat, z)
+            builder.rod(start, (0.42 * depth, seat + arm, z), 0.032, frame)
+    _base(draw, builder, (width, depth, seat), frame)
+
+
+def _back(
+    draw: Draws,
+    builder: Builder,
+    size: tuple[Number, Number, Number, Number],
+    cover: Paint,
+    frame: Colour,
+) -> None:
+    """A panel, bars across, bars upright, a rounded shell or a frame with a panel."""
+    width, depth, seat, rise = size
+    tilt, style = draw.uniform(0.0, 0.22), draw.count(0, 4)
+    turn, slope, foot = rotation(pitch=tilt), math.tan(tilt), -depth / 2 + 0.02
+
+    def bar(
+        y: Number,
+        z: Number,
+        high: Number,
+        wide: Number,
+        thick: Number,
+        paint: Paint | Colour,
+    ) -> None:
+        at = (foot - slope * y, seat + y, z)
+        builder.box(at, (thick, high, wide), paint, turn=turn)
+
+    if style == 0:
+        lean = draw.pick(0.0, 0.12)
+        at = (foot - slope * rise / 2, seat + rise / 2, 0)
+        panel = (draw.uniform(0.03, 0.08), rise, 0.95 * width)
+        builder.box(at, panel, cover, turn=turn, taper=(0, 0, lean, lean))
+        return
+    if style == 3:
+        at = (foot - slope * rise * 0.6, seat + 0.62 * rise, 0)
+        builder.ball(at, (0.06, 0.85 * rise, width), cover, turn=turn)
+        for side in (-1, 1):
+            bar(0.2 * rise, side * 0.25 * width, 0.5 * rise, 0.03, 0.03, frame)
+        return
+    for side in (-1, 1):
+        bar(rise / 2, side * 0.45 * width, rise, 0.035, 0.035, frame)
+    if style == 1:
+        count = draw.count(2, 5)
+        for k in range(count):
+            y = rise * (0.25 + 0.75 * (k + 0.5) / count)
+            bar(y, 0, 0.5 * rise / count, 0.88 * width, 0.035, cover)
+    elif style == 2:
+        bar(0.95 * rise, 0, 0.06, 0.94 * width, 0.035, frame)
+        count = draw.count(3, 6)
+        for k in range(count):
+            z = width * (-0.36 + 0.72 * k / (count - 1))
+            bar(0.5 * rise, z, 0.9 * rise, 0.022, 0.022, frame)
+    else:
+        bar(0.7 * rise, 0, 0.5 * rise, 0.84 * width, 0.03, cover)
+
+
+def _base(
+    draw: Draws, builder: Builder, size: tuple[Number, Number, Number], frame: Colour
+) -> None:
+    width, depth, seat = size
+    style = draw.count(0, 5)
+    if style < 3:
+        thick = draw.uniform(0.03, 0.055)
+        splay = draw.uniform(0.02, 0.07) if style == 2 else 0.0
+        legs(
+            builder,
+            (depth, width),
+            (0, seat),
+            thick,
+            frame,
+            round_legs=style == 1,
+            splay=splay,
+        )
+        if draw.chance(0.3):
+            level = draw.uniform(0.15, 0.3) * seat
+            for side in (-1, 1):
+                at = (0, level, side * 0.46 * width)
+                builder.box(at, (0.9 * depth, 0.025, 0.02), frame)
+    elif style == 3:
+        builder.cylinder((0, 0.55 * seat, 0), 0.05, 0.9 * seat, frame)
+        for c, s in around(5):
+            end = (0.25 * c, 0.03, 0.25 * s)
+            builder.rod((0, 0.09, 0), end, 0.04, frame)
+            builder.ball(end, (0.05, 0.06, 0.05), BLACK)
+    elif style == 4:
+        for side in (-1, 1):
+            at = (0, seat / 2, side * 0.45 * width)
+            builder.box(at, (0.9 * depth, seat, 0.04), frame)
+    else:
+        for side in (-1, 1):
+            z = side * 0.45 * width
+            builder.rod((0.45 * depth, 0.015, z), (0.45 * depth, seat, z), 0.03, frame)
+            builder.rod((-0.5 * depth, 0.015, z), (0.46 * depth, 0.015, z), 0.03, frame)
+        if draw.chance(0.5):
+            back = (-0.5 * depth, 0.015, 0)
+            builder.cylinder(back, 0.03, 0.9 * width, frame, axis="z")

@@ -1,0 +1,108 @@
+"""The thirteen classes, and pictures of one object of a class."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxgrow.data.procedural.builder import Builder, Scene, make_scene
+from jaxgrow.data.procedural.camera import camera
+from jaxgrow.data.procedural.classes import (
+    airplane,
+    bench,
+    cabinet,
+    car,
+    chair,
+    display,
+    lamp,
+    loudspeaker,
+    rifle,
+    sofa,
+    table,
+    telephone,
+    vessel,
+)
+from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.render import render
+from jaxgrow.errors import UserError
+
+
+VERSION = 1  # changes whenever a pixel of any object may
+_MAKERS: dict[str, Callable[[Draws, Builder], None]] = {
+    "airplane": airplane.airplane,
+    "bench": bench.bench,
+    "cabinet": cabinet.cabinet,
+    "car": car.car,
+    "chair": chair.chair,
+    "display": display.display,
+    "lamp": lamp.lamp,
+    "loudspeaker": loudspeaker.loudspeaker,
+    "rifle": rifle.rifle,
+    "sofa": sofa.sofa,
+    "table": table.table,
+    "telephone": telephone.telephone,
+    "vessel": vessel.vessel,
+}
+CLASSES = tuple(_MAKERS)  # the names of the NMR data set, in its order
+
+
+def render_object(
+    class_name: str,
+    index: int,
+    *,
+    seed: int,
+    azimuths: Sequence[Number],
+    size: int = 64,
+) -> UInt8[np.ndarray, "v size size 3"]:
+    """Views of a synthetic object, a pure function of the arguments.
+
+    Args:
+        class_name: One of `CLASSES`.
+        index: Which object of the class, from 0 on.
+        seed: Root of all draws.
+        azimuths: Degrees about the vertical axis, one per view: 0 sees the front, 90
+            the right side, 180 the back. Adding a view does not change the others.
+        size: Side of a view in pixels.
+
+    Raises:
+        UserError: There is no such class, or a number is out of its range.
+    """
+    check_request([(class_name, index)], seed=seed, azimuths=azimuths, size=size)
+    scene = object_scene(class_name, index, seed=seed)
+    return np.stack([render(scene, camera(float(a)), size) for a in azimuths])
+
+
+def object_scene(class_name: str, index: int, *, seed: int) -> Scene:
+    """The solids of an object, scaled and centred."""
+    builder = Builder()
+    draw = Draws(seed, CLASSES.index(class_name), index)
+    _MAKERS[class_name](draw, builder)
+    return make_scene(builder.solids)
+
+
+def check_request(
+    items: Sequence[tuple[str, int]],
+    *,
+    seed: int,
+    azimuths: Sequence[Number],
+    size: int,
+) -> None:
+    """Refuses what cannot be rendered.
+
+    Raises:
+        UserError: There is no such class or no view, or a number is out of its range.
+    """
+    for class_name, index in items:
+        if class_name not in _MAKERS:
+            raise UserError(
+                f"there are no synthetic objects of class {class_name!r}: choose among "
+                f"{', '.join(CLASSES)}"
+            )
+        if index < 0:
+            raise UserError(f"index {index} of class {class_name} must be at least 0")
+    if seed < 0:
+        raise UserError(f"seed {seed} must be at least 0")
+    if not len(azimuths):
+        raise UserError("no views are asked for: give at least one azimuth")
+    if size < 1:
+        raise UserError(f"size {size} of a view must be at least 1 pixel")

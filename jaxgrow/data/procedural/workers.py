@@ -1,0 +1,172 @@
+"""Rendering with all cores.
+
+The workers are programs of their own that talk over pipes, not `multiprocessing`'s:
+a fork is unsafe once JAX runs threads, and a spawned process imports the caller's main
+module again, which breaks scripts without a guard and programs read from stdin.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxgrow.data.procedural.draws import Number
+from jaxgrow.data.procedural.objects import check_request, render_object
+
+
+Item: TypeAlias = tuple[str, int]
+_PROGRAM = "jaxgrow.data.procedural.worker"
+_MIN_VIEWS = 1000  # below this, starting workers costs more than they save
+_CHUNK = 16  # objects handed to a worker at a time
+_AHEAD = 3  # chunks per worker that may wait for the reader
+
+
+def render_objects(
+    items: Sequence[Item],
+    *,
+    seed: int,
+    azimuths: Sequence[Number],
+    size: int = 64,
+    num_workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[UInt8[np.ndarray, "v size size 3"]]:
+    """Views of many objects, in the order of `items`.
+
+    Args:
+        items: (class name, index) of each object.
+        seed: As for `render_object`.
+        azimuths: As for `render_object`.
+        size: As for `render_object`.
+        num_workers: Processes to use; None for as many as suit the machine and the
+            work, 0 for none but this one. The views do not depend on it.
+        on_progress: Called with (objects done, objects in all) as each is done.
+
+    Raises:
+        UserError: At once, if an item cannot be rendered.
+    """
+    check_request(items, seed=seed, azimuths=azimuths, size=size)
+    if num_workers is not None and num_workers < 0:
+        raise ValueError(f"num_workers {num_workers} is negative")
+    if num_workers is None:
+        cores = available_cores()
+        worthwhile = cores > 1 and len(items) * len(azimuths) >= _MIN_VIEWS
+        num_workers = cores if worthwhile else 0
+    # Plain numbers, whatever NumPy scalars they came as, can be sent to a worker.
+    items = [(name, int(index)) for name, index in items]
+    angles = [float(azimuth) for azimuth in azimuths]
+    if num_workers == 0:
+        views = (
+            render_object(name, index, seed=seed, azimuths=angles, size=size)
+            for name, index in items
+        )
+    else:
+        views = _in_workers(items, (int(seed), angles, int(size)), num_workers)
+    return _reported(views, len(items), on_progress)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _reported(
+    views: Generator[np.ndarray, None, None],
+    total: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Iterator[UInt8[np.ndarray, "v size size 3"]]:
+    with contextlib.closing(views):
+        for done, view in enumerate(views, start=1):
+            if on_progress is not None:
+                on_progress(done, total)
+            yield view
+
+
+class _Worker:
+    """A process that renders what it is told."""
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+        )
+
+    def render(
+        self, items: Sequence[Item], seed: int, azimuths: list[float], size: int
+    ) -> UInt8[np.ndarray, "n v h w 3"]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        shape = (len(items), len(azimuths), size, size, 3)
+        job = json.dumps([list(items), seed, azimuths, size])
+        data, wanted = b"", int(np.prod(shape))
+        with contextlib.suppress(BrokenPipeError):
+            stdin.write(job.encode() + b"\n")
+            stdin.flush()
+            data = stdout.read(wanted)
+        if len(data) < wanted:
+            status = self._process.wait()
+            raise RuntimeError(f"a rendering process ended with status {status}")
+        return np.frombuffer(data, np.uint8).reshape(shape)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """Frees the pipes of a killed worker."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+
+
+def _in_workers(
+    items: Sequence[Item], options: tuple[int, list[float], int], num_workers: int
+) -> Generator[np.ndarray, None, None]:
+    chunk = max(1, min(_CHUNK, -(-len(items) // num_workers)))
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
+    count = min(num_workers, len(chunks))
+    workers: list[_Worker] = []
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+
+    def render(part: Sequence[Item]) -> np.ndarray:
+        worker = idle.get()
+        try:
+            return worker.render(part, *options)
+        finally:
+            idle.put(worker)
+
+    pool = ThreadPoolExecutor(max(1, count))
+    waiting: collections.deque[Future[np.ndarray]] = collections.deque()
+    try:
+        for _ in range(count):
+            workers.append(_Worker())
+            idle.put(workers[-1])
+        for part in chunks:
+            waiting.append(pool.submit(render, part))
+            if len(waiting) >= _AHEAD * count:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        for worker in workers:  # threads that still read find the end of its output
+            worker.kill()
+        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()
