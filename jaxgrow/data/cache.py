@@ -13,6 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +22,7 @@ from jaxgrow.data.files import map_in_threads, refuse_if_mostly_broken
 from jaxgrow.errors import UserError
 
 
+T = TypeVar("T")
 # Keys are resolutions: the middle axes have that length.
 Levels = dict[int, UInt8[np.ndarray, "k _ _ c"]]
 _READ_BYTES = 1 << 24
@@ -85,23 +87,57 @@ def load_or_build(
         UserError: The folder cannot be written, the disk has too little space, or
             more than a fifth of the images are broken.
     """
+    num_bytes = sum(recipe.bytes_of(r, len(recipe.names)) for r in recipe.resolutions)
+    stack, was_damaged = open_or_build(
+        recipe.key,
+        cache_dir,
+        read=lambda folder: _open(folder, recipe),
+        num_bytes=lambda: num_bytes,
+        build=lambda folder: _build(folder, recipe, on_progress),
+    )
+    return dataclasses.replace(stack, was_damaged=was_damaged)
+
+
+def open_or_build(
+    key: str,
+    cache_dir: Path | None,
+    *,
+    read: Callable[[Path], T | None],
+    num_bytes: Callable[[], int],
+    build: Callable[[Path], None],
+) -> tuple[T, bool]:
+    """The content of a cached folder; built first if it is not there whole.
+
+    Args:
+        key: Hash of everything that decides the content; the name of the folder.
+        cache_dir: Where the folder lies; `default_folder()` if None.
+        read: Opens a folder; None if anything about it is wrong.
+        num_bytes: Space that the content will take; asked only before building.
+        build: Fills an empty folder. It gets another name until it is whole.
+
+    Returns:
+        What `read` gave, and whether an older content had to be thrown away.
+
+    Raises:
+        UserError: The folder cannot be written, or the disk has too little space.
+    """
     parent = cache_dir or default_folder()
-    folder = parent / recipe.key
+    folder = parent / key
     was_damaged = False
     if folder.exists():
-        stack = _open(folder, recipe)
-        if stack is not None:
-            return stack
+        content = read(folder)
+        if content is not None:
+            return content, False
         was_damaged = True
     with _explain_write_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         if was_damaged:
             shutil.rmtree(folder)
-        _check_space(parent, recipe)
-        partial = Path(tempfile.mkdtemp(prefix=f"{recipe.key}.partial-", dir=parent))
+        _check_space(parent, num_bytes())
+        partial = Path(tempfile.mkdtemp(prefix=f"{key}.partial-", dir=parent))
         _remove_stale(partial)
         try:
-            _build(partial, recipe, on_progress)
+            build(partial)
             try:
                 partial.rename(folder)
             except OSError:
@@ -109,10 +145,10 @@ def load_or_build(
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    stack = _open(folder, recipe)
-    if stack is None:
-        raise OSError(f"the stack just written to {folder} does not match its checksum")
-    return dataclasses.replace(stack, was_damaged=was_damaged)
+    content = read(folder)
+    if content is None:
+        raise OSError(f"what was just written to {folder} does not match its checksum")
+    return content, was_damaged
 
 
 def _build(
@@ -156,7 +192,7 @@ def _open(folder: Path, recipe: Recipe) -> Stack | None:
             file = _raw_file(folder, r)
             if file.stat().st_size != recipe.bytes_of(r, num_images):
                 return None
-            if _checksum(file) != meta["checksums"][str(r)]:
+            if checksum_of(file) != meta["checksums"][str(r)]:
                 return None
             shape = (num_images * recipe.rows_per_image, r, r, recipe.channels)
             arrays[r] = np.memmap(file, np.uint8, mode="r", shape=shape)
@@ -169,7 +205,8 @@ def _raw_file(folder: Path, resolution: int) -> Path:
     return folder / f"r{resolution}.bin"
 
 
-def _checksum(file: Path) -> int:
+def checksum_of(file: Path) -> int:
+    """CRC-32 of a file's content."""
     checksum = 0
     with file.open("rb") as content:
         while block := content.read(_READ_BYTES):
@@ -177,14 +214,13 @@ def _checksum(file: Path) -> int:
     return checksum
 
 
-def _check_space(parent: Path, recipe: Recipe) -> None:
-    needed = sum(recipe.bytes_of(r, len(recipe.names)) for r in recipe.resolutions)
+def _check_space(parent: Path, needed: int) -> None:
     free = shutil.disk_usage(parent).free
     if needed > free:
         raise UserError(
             f"cache folder {parent} has {free / 1e6:.0f} MB free but needs "
             f"{needed / 1e6:.0f} MB for the scaled images: free some space, use fewer "
-            "images or crops, or set cache_dir to another disk"
+            "images, or set cache_dir to another disk"
         )
 
 

@@ -1,0 +1,8 @@
+"""Views of objects: NMR, SoftRas's files, folders of one's own, procedural objects."""
+
+from jaxgrow.data.views.config import ViewDataConfig
+from jaxgrow.data.views.opening import open_partitions
+from jaxgrow.data.views.view_set import Partition, Partitions, ViewSet
+
+
+__all__ = ["Partition", "Partitions", "ViewDataConfig", "ViewSet", "open_partitions"]

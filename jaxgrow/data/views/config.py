@@ -1,0 +1,102 @@
+"""Which multi-view data to read, and how to part it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from jaxgrow.errors import UserError
+
+
+NUM_RENDERED = 24  # views around each object in NMR
+_STEP = 360.0 / NUM_RENDERED
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewDataConfig:
+    """Which objects, which of their views, and how they are parted."""
+
+    source: Literal["synthetic", "nmr", "softras", "folder"] = "synthetic"
+    """synthetic: procedural objects, made here; nmr: NMR_Dataset.zip or its folder;
+    softras: a folder of <synset>_<set>_images.npz; folder: your own
+    <class>/<object>/<view>.png."""
+    path: Path | None = None
+    """Archive or folder of the data; synthetic has none."""
+    views: tuple[int, ...] = (0, 12, 6, 18)
+    """Views and their order, as indices of 24 around the object, 15 degrees apart:
+    0 front, 12 back, 6 right, 18 left. For folder see view_names."""
+    view_names: tuple[str, ...] = ()
+    """folder: file names of the views without ending, in the order wanted; left out,
+    all that there are, sorted by name."""
+    classes: tuple[str, ...] = ()
+    """Only these classes; left out, all that there are."""
+    size: int = 64
+    """Pixels along a side."""
+    resize: bool = False
+    """Scale square images of another size, instead of refusing them."""
+    allow_missing: bool = False
+    """folder: take objects along that lack some of the views."""
+    objects_d: int | None = None
+    """Most objects of each class to train the generative model on; left out, 120 for
+    synthetic and else all."""
+    objects_c: int | None = None
+    """Most objects of each class to train classifiers on; left out, 60 for synthetic
+    and else all."""
+    objects_e: int | None = None
+    """Most objects of each class to test on; left out, 40 for synthetic and else
+    all."""
+    d_fraction: float = 0.5
+    """Part of the training objects that the generative model gets, the classifiers
+    getting the others; not for synthetic."""
+    test_fraction: float = 0.2
+    """folder: part of the objects held out for the test where the folder has no train
+    and test of its own."""
+    cache_dir: Path | None = None
+    """Where decoded views are kept; left out, jaxgrow in the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        if self.source != "synthetic" and self.path is None:
+            raise UserError(f"source {self.source} needs its data: set path")
+        if self.source == "synthetic" and self.path is not None:
+            raise UserError(
+                f"source synthetic makes its own data: leave path {self.path} out, or "
+                "set source"
+            )
+        self._check_views()
+        for name in ("d_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(
+                    f"{name} {getattr(self, name)} must lie between 0 and 1"
+                )
+        counts = (self.objects_d, self.objects_c, self.objects_e)
+        if any(count is not None and count < 1 for count in counts):
+            raise UserError(
+                f"objects_d, objects_c and objects_e {counts} must be at least 1"
+            )
+        if self.size < 4:
+            raise UserError(f"size {self.size} must be at least 4")
+
+    @property
+    def azimuths(self) -> tuple[float, ...]:
+        """Degrees of the views in `views`."""
+        return tuple(_STEP * index for index in self.views)
+
+    def _check_views(self) -> None:
+        if len(self.views) < 2 or len(self.view_names) == 1:
+            raise UserError("at least 2 views are needed: set more of them")
+        for chosen in (self.views, self.view_names):
+            doubled = [view for view in chosen if chosen.count(view) > 1]
+            if doubled:
+                raise UserError(
+                    f"view {doubled[0]} is given {chosen.count(doubled[0])} times: "
+                    "give every view once"
+                )
+        outside = [view for view in self.views if not 0 <= view < NUM_RENDERED]
+        if outside:
+            raise UserError(
+                f"view {outside[0]} is none of 0 to {NUM_RENDERED - 1}: views count "
+                "steps of 15 degrees"
+            )
+        if self.view_names and self.source != "folder":
+            raise UserError(
+                f"view_names are for source folder: set views for {self.source}"
+            )

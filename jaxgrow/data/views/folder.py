@@ -1,0 +1,205 @@
+"""Objects of the user's own: <class>/<object>/<view>.<any image format>.
+
+Where the folder holds `train` and `test`, and both hold classes, `test` is partition e.
+Else a part of the objects is held out by the hash of `<class>/<object>`.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from jaxgrow.data.file_sources import fingerprint_files
+from jaxgrow.data.files import list_images, map_in_threads
+from jaxgrow.data.images import decode_image
+from jaxgrow.data.views.config import ViewDataConfig
+from jaxgrow.data.views.listing import Listing
+from jaxgrow.data.views.partition import Candidate, divide
+from jaxgrow.data.views.pixels import fit
+from jaxgrow.errors import UserError
+
+
+_WHITE = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class _Object:
+    """One object's folder: files by the names of the views, relative to the root."""
+
+    path: str
+    class_name: str
+    held_out: bool | None
+    files: dict[str, str]
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts numbers inside names by value: view2 before view10.
+
+    >>> sorted(["view10", "view2", "front"], key=natural_key)
+    ['front', 'view2', 'view10']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [
+        (0, int(part), part) if i % 2 else (1, 0, part) for i, part in enumerate(parts)
+    ]
+
+
+class ObjectFolders:
+    """A folder of classes, which are folders of objects, which hold the views."""
+
+    def __init__(self, config: ViewDataConfig, seed: int):
+        assert config.path is not None  # ViewDataConfig has seen to it
+        self._config, self._seed, self._root = config, seed, config.path
+        found = _find_objects(self._root)
+        self._names = _choose(sorted({o.class_name for o in found}), config.classes)
+        self._objects = [o for o in found if o.class_name in self._names]
+        self._slots = config.view_names or _common_views(self._objects, self._root)
+        self._observed = self._find_views()
+
+    def fingerprint(self) -> str:
+        """Hash of names and contents; above 2 GiB, of names, sizes and times."""
+        files = [
+            o.files[slot]
+            for o in self._objects
+            for slot in self._slots
+            if slot in o.files
+        ]
+        return fingerprint_files([self._root / f for f in files], files)
+
+    def list_objects(self) -> Listing:
+        candidates = [
+            Candidate(
+                object_id=o.path,
+                label=self._names.index(o.class_name),
+                identity=o.path,
+                held_out=o.held_out,
+            )
+            for o in self._objects
+        ]
+        entries, notes = divide(candidates, self._names, self._config, self._seed)
+        num_missing = int((~self._observed).sum())
+        if num_missing:
+            notes = (
+                *notes,
+                f"{num_missing} of {self._observed.size} views in {self._root} are "
+                "missing",
+            )
+        kept = [
+            o for o, e in zip(self._objects, entries, strict=True) if e.part is not None
+        ]
+        return Listing(
+            class_names=self._names,
+            entries=entries,
+            observed=self._observed,
+            azimuths=None,
+            size=self._config.size,
+            notes=notes,
+            read=functools.partial(self._read, kept),
+        )
+
+    def _read(self, kept: Sequence[_Object]) -> Iterator[UInt8[np.ndarray, "v h w 3"]]:
+        return map_in_threads(self._views, kept)
+
+    def _views(self, one: _Object) -> UInt8[np.ndarray, "v h w 3"]:
+        size, resize = self._config.size, self._config.resize
+        views = np.full((len(self._slots), size, size, 3), _WHITE, np.uint8)
+        for view, slot in zip(views, self._slots, strict=True):
+            if slot in one.files:
+                file = self._root / one.files[slot]
+                view[:] = fit(decode_image(file), size, resize, str(file))
+        return views
+
+    def _find_views(self) -> Bool[np.ndarray, "n v"]:
+        observed = np.array(
+            [[slot in o.files for slot in self._slots] for o in self._objects]
+        )
+        for one, there in zip(self._objects, observed, strict=True):
+            if not there.any():
+                raise UserError(
+                    f"object {one.path} in {self._root} has none of the views "
+                    f"{', '.join(self._slots)}: name its files so"
+                )
+            if not there.all() and not self._config.allow_missing:
+                missing = self._slots[int(there.argmin())]
+                raise UserError(
+                    f"object {one.path} in {self._root} has no view {missing}: add it, "
+                    "or set allow_missing to take the object along without it"
+                )
+        return observed
+
+
+def _find_objects(root: Path) -> list[_Object]:
+    names = list_images(root)
+    tops = {name.split("/")[0] for name in names}
+    has_split = {"train", "test"} <= tops
+    depth = 4 if has_split else 3
+    folders: dict[str, dict[str, str]] = {}
+    for name in names:
+        if has_split and name.split("/")[0] not in ("train", "test"):
+            continue
+        if name.count("/") != depth - 1:
+            layout = "<train or test>/" * has_split + "<class>/<object>/<view>"
+            raise UserError(f"image {name} in {root} is not at {layout}: move it there")
+        path, file = name.rsplit("/", 1)
+        views = folders.setdefault(path, {})
+        view = Path(file).stem
+        if view in views:
+            raise UserError(
+                f"object {path} in {root} has view {view} twice ({views[view]} and "
+                f"{name}): keep one of them"
+            )
+        views[view] = name
+    if not folders:
+        raise UserError(
+            f"folder {root} holds no images: put them at <class>/<object>/<view>.png"
+        )
+    _refuse_empty(root, has_split, set(folders))
+    return [
+        _Object(
+            path=path,
+            class_name=path.split("/")[-2],
+            held_out=path.startswith("test/") if has_split else None,
+            files=views,
+        )
+        for path, views in sorted(
+            folders.items(), key=lambda item: natural_key(item[0])
+        )
+    ]
+
+
+def _refuse_empty(root: Path, has_split: bool, objects: set[str]) -> None:
+    """Classes and objects without a single view are mistakes, not nothing."""
+    classes = {path.rsplit("/", 1)[0] for path in objects}
+    tops = [root / "train", root / "test"] if has_split else [root]
+    for what, pattern, full in (
+        ("class", "*/", classes),
+        ("object", "*/*/", objects),
+    ):
+        for folder in sorted(f for top in tops for f in top.glob(pattern)):
+            name = folder.relative_to(root).as_posix()
+            if name not in full and not re.search(r"(^|/)\.", name):
+                raise UserError(
+                    f"{what} {name} in {root} holds no images: add some or remove it"
+                )
+
+
+def _choose(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    for want in wanted:
+        if want not in names:
+            raise UserError(
+                f"class {want} is not in the data: choose among {', '.join(names)}"
+            )
+    return tuple(name for name in names if not wanted or name in wanted)
+
+
+def _common_views(objects: Sequence[_Object], root: Path) -> tuple[str, ...]:
+    views = sorted({view for o in objects for view in o.files}, key=natural_key)
+    if len(views) < 2:
+        raise UserError(
+            f"the objects in {root} have one view, {views[0]}: at least 2 are needed"
+        )
+    return tuple(views)

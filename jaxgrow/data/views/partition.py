@@ -1,0 +1,157 @@
+"""Which object belongs to which part, by a hash that no machine or order changes."""
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from jaxgrow.data.views.config import ViewDataConfig
+from jaxgrow.data.views.listing import PARTS, Entry, Part
+from jaxgrow.errors import UserError
+
+
+_MEANING = {"d": "generative model", "c": "classifiers", "e": "test"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """An object that waits for its part.
+
+    Attributes:
+        object_id: `<class>/<object>`.
+        label: Index of its class.
+        identity: What is hashed. Two candidates of one identity show one object and
+            are never parted.
+        held_out: Whether the data itself keeps the object for the test; None if it
+            does not say.
+    """
+
+    object_id: str
+    label: int
+    identity: str
+    held_out: bool | None
+
+
+def draw(seed: int, stream: str, identity: str) -> float:
+    """A number in [0, 1) that depends on nothing but the arguments."""
+    digest = hashlib.sha256(f"{seed}/{stream}/{identity}".encode()).digest()
+    # 53 bits, because all 64 could round up to 1.
+    return (int.from_bytes(digest[:8]) >> 11) / 2**53
+
+
+def part_of(
+    identity: str,
+    seed: int,
+    *,
+    held_out: bool | None,
+    d_fraction: float,
+    test_fraction: float,
+) -> Part:
+    """The part of an object: e if it is held out, else d with chance `d_fraction`.
+
+    Objects for which the data does not say are held out with chance `test_fraction`.
+    """
+    if held_out is None:
+        held_out = draw(seed, "test", identity) < test_fraction
+    if held_out:
+        return "e"
+    return "d" if draw(seed, "d", identity) < d_fraction else "c"
+
+
+def divide(
+    candidates: Sequence[Candidate],
+    class_names: Sequence[str],
+    config: ViewDataConfig,
+    seed: int,
+) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """Entries in the order of the candidates, and notes.
+
+    Where the configuration limits the objects of each class, a larger limit or
+    another part's limit never drops an object.
+
+    Raises:
+        UserError: A part would be empty.
+    """
+    in_test = {c.identity for c in candidates if c.held_out}
+    notes: list[str] = []
+    parts: list[Part | None] = []
+    num_doubled = 0
+    for candidate in candidates:
+        if candidate.held_out is False and candidate.identity in in_test:
+            num_doubled += 1
+            parts.append(None)
+            continue
+        part = part_of(
+            candidate.identity,
+            seed,
+            held_out=candidate.held_out,
+            d_fraction=config.d_fraction,
+            test_fraction=config.test_fraction,
+        )
+        parts.append(part)
+    if num_doubled:
+        notes.append(
+            f"{num_doubled} training objects are left out because they are in the test "
+            "too"
+        )
+    _limit(candidates, parts, config, seed)
+    _check_parts(candidates, parts, class_names, notes)
+    entries = tuple(
+        Entry(c.object_id, c.label, part)
+        for c, part in zip(candidates, parts, strict=True)
+    )
+    return entries, tuple(notes)
+
+
+def known_slots(
+    object_ids: Sequence[str], observed: Bool[np.ndarray, "n v"], seed: int
+) -> Int[np.ndarray, " n"]:
+    """Slot of the one view that is given of each object, uniform over the observed."""
+    slots = np.empty(len(object_ids), np.int64)
+    for i, (object_id, there) in enumerate(zip(object_ids, observed, strict=True)):
+        choices = np.flatnonzero(there)
+        slots[i] = choices[int(draw(seed, "known", object_id) * len(choices))]
+    return slots
+
+
+def _limit(
+    candidates: Sequence[Candidate],
+    parts: list[Part | None],
+    config: ViewDataConfig,
+    seed: int,
+) -> None:
+    """Takes the part away from all but the objects with the smallest draws."""
+    limits = {"d": config.objects_d, "c": config.objects_c, "e": config.objects_e}
+    members: dict[tuple[Part, int], list[int]] = collections.defaultdict(list)
+    for i, part in enumerate(parts):
+        if part is not None and limits[part] is not None:
+            members[part, candidates[i].label].append(i)
+    for (part, _), indices in members.items():
+        draws = {i: draw(seed, "limit", candidates[i].object_id) for i in indices}
+        for i in sorted(indices, key=draws.__getitem__)[limits[part] :]:
+            parts[i] = None
+
+
+def _check_parts(
+    candidates: Sequence[Candidate],
+    parts: Sequence[Part | None],
+    class_names: Sequence[str],
+    notes: list[str],
+) -> None:
+    held = {(c.label, p) for c, p in zip(candidates, parts, strict=True)}
+    for part in PARTS:
+        lacking = [name for k, name in enumerate(class_names) if (k, part) not in held]
+        if len(lacking) == len(class_names):
+            raise UserError(
+                f"partition {part} ({_MEANING[part]}) would be empty, with "
+                f"{len(candidates)} objects in all: add objects, or set other "
+                "fractions"
+            )
+        if lacking:
+            notes.append(
+                f"partition {part} ({_MEANING[part]}) has no object of "
+                f"{', '.join(lacking)}"
+            )

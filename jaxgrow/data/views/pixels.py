@@ -1,0 +1,34 @@
+"""Bringing views to one size."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxgrow.data.pyramid import cut_levels
+from jaxgrow.errors import UserError
+
+
+def fit(
+    pixels: UInt8[np.ndarray, "h w 3"], size: int, resize: bool, name: str
+) -> UInt8[np.ndarray, "s s 3"]:
+    """The view at `size` x `size` pixels.
+
+    Larger ones become exact area means, smaller ones are enlarged by cubic
+    interpolation.
+
+    Raises:
+        UserError: It has another size and `resize` is off, or it is not square.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == (size, size):
+        return pixels
+    if height != width:
+        raise UserError(
+            f"view {name} has {width}x{height} pixels: pad or crop it to a square"
+        )
+    if not resize:
+        raise UserError(
+            f"view {name} has {width}x{height} pixels, not {size}x{size}: set "
+            f"--data.resize to scale it, or --data.size {width} to work at its size"
+        )
+    whole = np.array([[0, 0, width]])
+    return cut_levels(pixels, whole, (size,))[size][0]

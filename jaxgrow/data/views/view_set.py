@@ -1,0 +1,85 @@
+"""Objects seen from several sides, and their three parts."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewSet:
+    """Views of `n` objects; slot `s` is the same side of every object.
+
+    Attributes:
+        images: RGB views on white ground, in memory or mapped from disk, read-only.
+            A view that is not there is white.
+        labels: Index of each object's class in `class_names`.
+        class_names: All classes of the data, in alphabetical order.
+        object_ids: `<class>/<object>`, in the data's own names; where the data is a
+            folder parted by its user, with `train/` or `test/` before it.
+        observed: Whether each view is there.
+        azimuths: Degrees of each slot, 0 in front of the object and 90 at its right;
+            None where the data does not say.
+    """
+
+    images: UInt8[np.ndarray, "n v h w 3"]
+    labels: Int[np.ndarray, " n"]
+    class_names: tuple[str, ...]
+    object_ids: tuple[str, ...]
+    observed: Bool[np.ndarray, "n v"]
+    azimuths: tuple[float, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_views(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side."""
+        return self.images.shape[2]
+
+    def take(self, indices: Int[np.ndarray, " k"]) -> "ViewSet":
+        """The objects at `indices`, in that order, with their images in memory."""
+        return dataclasses.replace(
+            self,
+            images=np.asarray(self.images[indices]),
+            labels=self.labels[indices],
+            object_ids=tuple(self.object_ids[i] for i in indices.tolist()),
+            observed=self.observed[indices],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """Objects of which one view each is given.
+
+    Attributes:
+        views: All views; those that are not given serve for comparison alone.
+        known: Slot of the view that is given, an observed one.
+    """
+
+    views: ViewSet
+    known: Int[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+
+@dataclasses.dataclass(frozen=True)
+class Partitions:
+    """The three parts of Di Giacomo et al. (2024), Sec. IV, disjoint by object.
+
+    Attributes:
+        d: All views, to train the generative model.
+        c: One view each, to train classifiers.
+        e: One view each, to test.
+        notes: Sentences on what the reader had to mend or assume, for the user.
+    """
+
+    d: ViewSet
+    c: Partition
+    e: Partition
+    notes: tuple[str, ...]
