@@ -1,0 +1,231 @@
+"""The deterministic autoencoder of one view, shared by all views.
+
+Di Giacomo et al. (2024), Sec. III, train one encoder and one decoder for all views.
+`resnet` is a residual network without norms (variant A of the specification, after
+Bounoua et al. 2024), `autokl` the autoencoder of Stable Diffusion made deterministic
+(variant B, see autokl.py).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgrow.errors import UserError
+from jaxgrow.nets import autokl
+from jaxgrow.nets.conv import Conv, double
+from jaxgrow.nets.initial import uniform_fan_in
+from jaxgrow.typing import Params, UnitImage
+
+
+_SMALLEST_SIDE = 16  # the encoder stops pooling there
+_ENCODER_CAP, _DECODER_CAP = 1024, 512
+_SIZES = (16, 32, 64, 128, 256)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Shape of the autoencoder; the defaults are the paper's."""
+
+    arch: Literal["resnet", "autokl"] = "resnet"
+    """resnet: 9.8 million weights at 64 px; autokl: 57 million, 12.5 times the work."""
+    image_size: int = 64
+    """Side of the views: 16, 32, 64, 128 or 256."""
+    latent_dim: int = 64
+    """Numbers that stand for one view; autokl makes (image_size / 8)^2 of them."""
+    base_channels: int = 64
+    """Channels at full resolution."""
+    autokl_multipliers: tuple[int, int, int, int] = (2, 2, 4, 8)
+    """autokl: channels of its four levels, in units of `base_channels`."""
+    autokl_blocks: int = 2
+    """autokl: residual blocks of each level of the encoder."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the convolutions' operands; parameters and outputs stay float32."""
+
+    def __post_init__(self) -> None:
+        if self.image_size not in _SIZES:
+            raise UserError(
+                f"image_size must be one of {', '.join(map(str, _SIZES))}, "
+                f"not {self.image_size}."
+            )
+        if self.latent_dim < 1 or self.base_channels < 1:
+            raise UserError("latent_dim and base_channels must be 1 or more.")
+        if self.arch == "autokl":
+            self._check_autokl()
+
+    def _check_autokl(self) -> None:
+        latent_dim = (self.image_size // 8) ** 2
+        if self.latent_dim != latent_dim:
+            raise UserError(
+                f"autokl makes {latent_dim} latents of {self.image_size} px: set "
+                f"latent_dim to {latent_dim}, not {self.latent_dim}, or take resnet."
+            )
+        if self.base_channels % 32:
+            raise UserError(
+                "autokl has group norms of 32 groups: base_channels must be a "
+                f"multiple of 32, not {self.base_channels}."
+            )
+        if min(*self.autokl_multipliers, self.autokl_blocks) < 1:
+            raise UserError("autokl_multipliers and autokl_blocks must be 1 or more.")
+
+
+class ResidualBlock(nn.Module):
+    """shortcut(x) + 0.1 * branch(x); the branch activates before each 3x3 convolution.
+
+    The shortcut is a 1x1 convolution without bias where the channels change.
+
+    Shapes:
+        x: (b, h, w, i).
+        returns: (b, h, w, features).
+    """
+
+    features: int
+    config: AutoencoderConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+        dtype = _dtype(self.config)
+        hidden = min(x.shape[-1], self.features)
+        h = Conv(hidden, dtype=dtype, name="conv0")(_activate(x))
+        h = Conv(self.features, dtype=dtype, name="conv1")(_activate(h))
+        if x.shape[-1] != self.features:
+            x = Conv(self.features, 1, use_bias=False, dtype=dtype, name="shortcut")(x)
+        return x + 0.1 * h
+
+
+class Encoder(nn.Module):
+    """Blocks with pooling between them down to 16 px, then one dense layer.
+
+    Shapes:
+        x: (b, h, w, 3).
+        returns: (b, latent_dim).
+    """
+
+    config: AutoencoderConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
+        config, dtype = self.config, _dtype(self.config)
+        x = Conv(config.base_channels, dtype=dtype, name="conv_in")(x)
+        for i, channels in enumerate(_channels(config, _ENCODER_CAP)):
+            x = pool(x) if i > 0 else x
+            x = ResidualBlock(channels, config, name=f"block{i}")(x)
+        x = _activate(x).reshape(len(x), -1)
+        return nn.Dense(config.latent_dim, dtype=dtype, name="linear")(x)
+
+
+class Decoder(nn.Module):
+    """One dense layer to 16 px, then blocks with up-sampling between them.
+
+    Shapes:
+        z: (b, latent_dim).
+        returns: (b, h, w, 3), unbounded.
+    """
+
+    config: AutoencoderConfig
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "b d"]) -> Float[Array, "b h w 3"]:
+        config, dtype = self.config, _dtype(self.config)
+        # The last two blocks both end at the base channels.
+        channels = _channels(config, _DECODER_CAP)
+        side = _SMALLEST_SIDE
+        x = nn.Dense(side * side * channels[-1], dtype=dtype, name="linear")(z)
+        x = x.reshape(len(z), side, side, channels[-1])
+        for i, features in enumerate([*channels[-2::-1], channels[0]]):
+            x = double(x) if i > 0 else x
+            x = ResidualBlock(features, config, name=f"block{i}")(x)
+        return Conv(3, dtype=dtype, name="conv_out")(_activate(x))
+
+
+def pool(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
+    """Mean of 3x3 pixels, stride 2, zeros around: the sum is always divided by 9.
+
+    Row i of the output sums rows 2i - 1, 2i and 2i + 1. Written as shifts, whose
+    gradient is cheaper on CPU than that of a windowed sum.
+    """
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // 2, 2, w, c)
+    above = jnp.pad(x[:, :-1, 1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+    x = (above + x[:, :, 0] + x[:, :, 1]).reshape(b, h // 2, w // 2, 2, c)
+    left = jnp.pad(x[:, :, :-1, 1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    return (left + x[:, :, :, 0] + x[:, :, :, 1]) / 9.0
+
+
+def init_autoencoder(config: AutoencoderConfig, seed: int | Sequence[int]) -> Params:
+    """Fresh {"encoder": ..., "decoder": ...} by PyTorch's default law."""
+    side, dim = config.image_size, config.latent_dim
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    z = jax.ShapeDtypeStruct((1, dim), jnp.float32)
+    seeds = (seed,) if isinstance(seed, int) else tuple(seed)
+    return {
+        "encoder": uniform_fan_in(_encoder(config), image, seed=(*seeds, 0)),
+        "decoder": uniform_fan_in(_decoder(config), z, seed=(*seeds, 1)),
+    }
+
+
+def encode(
+    config: AutoencoderConfig, params: Params, images: UnitImage
+) -> Float[Array, "b d"]:
+    """Latents of images in [0, 1], as they are: not standardised."""
+    _check_side(config, images.shape[1:3])
+    z = _encoder(config).apply({"params": params["encoder"]}, images)
+    assert isinstance(z, jax.Array)
+    return z.astype(images.dtype)
+
+
+def decode(
+    config: AutoencoderConfig, params: Params, z: Float[Array, "b d"]
+) -> UnitImage:
+    """Images of latents; the last layer is linear, so they may leave [0, 1]."""
+    images = _decoder(config).apply({"params": params["decoder"]}, z)
+    assert isinstance(images, jax.Array)
+    return images.astype(z.dtype)
+
+
+def _encoder(config: AutoencoderConfig) -> nn.Module:
+    if config.arch == "resnet":
+        return Encoder(config)
+    return autokl.Encoder(_autokl_shape(config))
+
+
+def _decoder(config: AutoencoderConfig) -> nn.Module:
+    if config.arch == "resnet":
+        return Decoder(config)
+    return autokl.Decoder(_autokl_shape(config))
+
+
+def _autokl_shape(config: AutoencoderConfig) -> autokl.Shape:
+    return autokl.Shape(
+        side=config.image_size,
+        base_channels=config.base_channels,
+        multipliers=config.autokl_multipliers,
+        blocks=config.autokl_blocks,
+        dtype=_dtype(config),
+    )
+
+
+def _channels(config: AutoencoderConfig, cap: int) -> list[int]:
+    """Channels by number of halvings, from full resolution to 16 px."""
+    halvings = (config.image_size // _SMALLEST_SIDE).bit_length() - 1
+    return [min(config.base_channels << i, cap) for i in range(halvings + 1)]
+
+
+def _check_side(config: AutoencoderConfig, side: tuple[int, ...]) -> None:
+    if side != (config.image_size, config.image_size):
+        raise ValueError(
+            f"images of {side} do not fit an autoencoder for {config.image_size} px"
+        )
+
+
+def _activate(x: Array) -> Array:
+    return nn.leaky_relu(x, 0.2)
+
+
+def _dtype(config: AutoencoderConfig):
+    """None lets a layer follow its inputs, so that float64 stays float64."""
+    return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None

@@ -1,0 +1,227 @@
+"""Classifiers of views: ResNet18 (He et al. 2016) and MobileNetV3 (Howard et al. 2019).
+
+Layers, sizes and initial weights are torchvision's, so that its ImageNet weights fit.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float
+
+from jaxgrow.errors import UserError
+from jaxgrow.nets import mobilenet
+from jaxgrow.nets.features import IMAGENET_MEAN, IMAGENET_STD
+from jaxgrow.nets.initial import rng_of, shapes_of
+from jaxgrow.typing import Params, UnitImage
+
+
+_LAW = {"scale": np.ones, "bias": np.zeros, "mean": np.zeros, "var": np.ones}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierConfig:
+    """Which classifier; the defaults are torchvision's ResNet18."""
+
+    arch: Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"] = "resnet18"
+    """Network: 11.7, 5.5 and 2.5 million weights for 1000 classes."""
+    width: int = 64
+    """resnet18: channels of its first stage; each later one has twice as many."""
+    small_stem: bool = False
+    """Starts at full resolution, for images of 64 px and less: resnet18 with a 3x3
+    convolution and no pooling, MobileNetV3 with stride 1."""
+    norm: Literal["torchvision", "timm"] = "torchvision"
+    """Batch norms of MobileNetV3: epsilon 1e-3 and a hundredth of each new batch in
+    their statistics, or timm's 1e-5 and a tenth."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the products' operands; parameters and logits stay float32."""
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise UserError(f"width must be 1 or more, not {self.width}.")
+        if self.arch != "resnet18" and self.width != 64:
+            raise UserError(f"{self.arch} has one width: leave width at 64.")
+        if self.arch == "resnet18" and self.norm != "torchvision":
+            raise UserError("resnet18 has one norm: leave norm at torchvision.")
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut, 1x1 where the shape changes.
+
+    Shapes:
+        x: (b, h, w, i).
+        returns: (b, h/stride, w/stride, width).
+    """
+
+    width: int
+    stride: int
+    dtype: Any
+    norm: Callable[..., nn.BatchNorm]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        h = _conv(self.width, 3, self.stride, self.dtype, "conv0")(x)
+        h = nn.relu(self.norm(name="norm0")(h))
+        h = _conv(self.width, 3, 1, self.dtype, "conv1")(h)
+        h = self.norm(name="norm1")(h)
+        if self.stride != 1 or x.shape[-1] != self.width:
+            x = _conv(self.width, 1, self.stride, self.dtype, "shortcut")(x)
+            x = self.norm(name="shortcut_norm")(x)
+        return nn.relu(x + h)
+
+
+class ResNet18(nn.Module):
+    """Four stages of two blocks, average pooling and a dense head.
+
+    Shapes:
+        x: (b, h, w, 3), normalised.
+        returns: logits (b, num_classes).
+    """
+
+    config: ClassifierConfig
+    num_classes: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w 3"], *, train: bool
+    ) -> Float[Array, "b k"]:
+        config, dtype = self.config, _dtype(self.config)
+
+        def norm(name: str) -> nn.BatchNorm:
+            return nn.BatchNorm(
+                use_running_average=not train,
+                momentum=0.9,
+                epsilon=1e-5,
+                use_fast_variance=False,
+                axis_name=self.axis_name,
+                dtype=dtype,
+                name=name,
+            )
+
+        side, stride = (3, 1) if config.small_stem else (7, 2)
+        x = _conv(config.width, side, stride, dtype, "stem")(x)
+        x = nn.relu(norm(name="stem_norm")(x))
+        if not config.small_stem:
+            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # not below relu's zeros
+            x = nn.max_pool(x, (3, 3), (2, 2))
+        for stage in range(4):
+            for i in range(2):
+                stride = 2 if stage > 0 and i == 0 else 1
+                name = f"stage{stage}_block{i}"
+                x = BasicBlock(config.width << stage, stride, dtype, norm, name=name)(x)
+        x = jnp.mean(x, axis=(1, 2))
+        return nn.Dense(self.num_classes, dtype=dtype, name="head")(x)
+
+
+def init_classifier(
+    config: ClassifierConfig, num_classes: int, seed: int | Sequence[int]
+) -> tuple[Params, Params]:
+    """Fresh (parameters, running statistics) by torchvision's laws.
+
+    Kernels of convolutions are normal with variance 2 / (k k o), "He, fan out". The
+    dense head of ResNet18 is uniform in +-1/sqrt(fan_in) with its bias; dense layers of
+    MobileNetV3 have a standard deviation of 0.01.
+    """
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    shapes = shapes_of(_net(config, num_classes), image, train=False)
+    trees = []
+    for collection in ("params", "batch_stats"):
+        shapes_by_path: dict[tuple[str, ...], Any]
+        shapes_by_path = dict(flatten_dict(shapes[collection]))  # pyright: ignore
+        arrays = {
+            path: jnp.asarray(_draw(config, path, shapes_by_path, seed), jnp.float32)
+            for path in shapes_by_path
+        }
+        trees.append(unflatten_dict(arrays))
+    return trees[0], trees[1]
+
+
+def apply_classifier(
+    config: ClassifierConfig,
+    params: Params,
+    stats: Params,
+    images: UnitImage,
+    train: bool = False,
+    *,
+    dropout_key: Array | None = None,
+    axis_name: str | None = None,
+) -> tuple[Float[Array, "b k"], Params]:
+    """Logits, and the running statistics after the call.
+
+    Args:
+        config: Which classifier.
+        params: From `init_classifier`, or trained.
+        stats: Running statistics of the batch norms; Flax keeps the biased variance,
+            torchvision the unbiased one.
+        images: Normalised here with ImageNet's mean and standard deviation.
+        train: Whether to norm by the batch and to move the statistics.
+        dropout_key: A typed JAX key while training MobileNetV3; None: no dropout.
+        axis_name: Devices over which the batch's statistics are averaged, if mapped.
+    """
+    net = _net(config, params["head"]["bias"].shape[0], axis_name)
+    mean, std = (jnp.asarray(s, images.dtype) for s in (IMAGENET_MEAN, IMAGENET_STD))
+    x = (images - mean[None, None, None]) / std[None, None, None]
+    variables = {"params": params, "batch_stats": stats}
+    options: dict[str, Any] = {"train": train}
+    if config.arch != "resnet18":
+        options |= {"dropout": dropout_key is not None}
+    rngs = {} if dropout_key is None else {"dropout": dropout_key}
+    # In evaluation nothing writes to the statistics: they come back as they were.
+    logits, changed = net.apply(
+        variables, x, rngs=rngs, mutable=["batch_stats"], **options
+    )
+    assert isinstance(logits, jax.Array)
+    return logits.astype(x.dtype), changed["batch_stats"]
+
+
+def _net(config: ClassifierConfig, num_classes: int, axis_name: str | None = None):
+    if config.arch == "resnet18":
+        return ResNet18(config, num_classes, axis_name)
+    return mobilenet.MobileNetV3(
+        size="large" if config.arch == "mobilenet_v3_large" else "small",
+        num_classes=num_classes,
+        stem_stride=1 if config.small_stem else 2,
+        dtype=_dtype(config),
+        axis_name=axis_name,
+        epsilon=1e-3 if config.norm == "torchvision" else 1e-5,
+        momentum=0.99 if config.norm == "torchvision" else 0.9,
+    )
+
+
+def _draw(config, path, shapes, seed) -> np.ndarray:
+    """The fresh array at `path`, by its kind."""
+    shape, kernel = shapes[path].shape, shapes.get((*path[:-1], "kernel"))
+    rng = rng_of(path, seed)
+    if config.arch == "resnet18" and path[0] == "head":
+        bound = 1.0 / math.sqrt(kernel.shape[0])
+        return bound * (2.0 * rng.random(shape, np.float32) - 1.0)
+    if path[-1] != "kernel":
+        return _LAW[path[-1]](shape)
+    fan_out = shape[0] * shape[1] * shape[-1] if len(shape) == 4 else None
+    std = 0.01 if fan_out is None else math.sqrt(2.0 / fan_out)
+    return std * rng.standard_normal(shape, np.float32)
+
+
+def _conv(features: int, k: int, stride: int, dtype: Any, name: str) -> nn.Conv:
+    pad = (k // 2, k // 2)
+    return nn.Conv(
+        features,
+        (k, k),
+        strides=stride,
+        padding=(pad, pad),
+        use_bias=False,
+        dtype=dtype,
+        name=name,
+    )
+
+
+def _dtype(config: ClassifierConfig):
+    """None lets a layer follow its inputs."""
+    return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None

@@ -1,0 +1,66 @@
+"""Fresh weights by PyTorch's default laws, drawn by NumPy.
+
+Each draw depends on the seed and on the parameter's path alone: the same on every
+device, and nothing to compile (compiling a draw per kernel takes seconds).
+"""
+
+import functools
+import math
+import zlib
+from collections.abc import Collection, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxgrow.typing import Params
+
+
+def uniform_fan_in(
+    module: nn.Module,
+    *inputs: jax.ShapeDtypeStruct | None,
+    seed: int | Sequence[int],
+    zero: Collection[str] = (),
+) -> Params:
+    """Parameters of `module` as PyTorch's Linear and Conv2d start.
+
+    Kernels and biases are uniform in +-1/sqrt(fan_in), scales of norms one and their
+    biases zero.
+
+    Args:
+        module: Its kernels have the outputs on the last axis, and a bias that belongs
+            to a kernel stands beside it.
+        *inputs: What `module` is called with; only shapes and types are looked at.
+        seed: Of all draws.
+        zero: Names of the top-level parts whose kernel and bias start at zero.
+    """
+    flat: dict[tuple[str, ...], jax.ShapeDtypeStruct]
+    flat = dict(flatten_dict(shapes_of(module, *inputs)["params"]))  # pyright: ignore
+    params = {}
+    for path, leaf in flat.items():
+        kernel = flat.get((*path[:-1], "kernel"))
+        if path[-1] == "scale":
+            params[path] = np.ones(leaf.shape, np.float32)
+        elif kernel is None or path[0] in zero:
+            params[path] = np.zeros(leaf.shape, np.float32)
+        else:
+            bound = np.float32(1.0 / math.sqrt(math.prod(kernel.shape[:-1])))
+            unit = rng_of(path, seed).random(leaf.shape, np.float32)
+            params[path] = bound * (2.0 * unit - 1.0)
+    return unflatten_dict({path: jnp.asarray(array) for path, array in params.items()})
+
+
+def shapes_of(
+    module: nn.Module, *inputs: jax.ShapeDtypeStruct | None, **options: bool
+) -> dict:
+    """Shapes and types of all variables of `module`, nothing computed."""
+    init = functools.partial(module.init, **options)
+    return jax.eval_shape(init, jax.random.key(0), *inputs)
+
+
+def rng_of(path: Sequence[str], seed: int | Sequence[int]) -> np.random.Generator:
+    """NumPy's generator for the parameter at `path`."""
+    seeds = (seed,) if isinstance(seed, int) else seed
+    return np.random.default_rng((*seeds, zlib.crc32("/".join(path).encode())))

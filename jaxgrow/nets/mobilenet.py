@@ -1,0 +1,200 @@
+"""MobileNetV3 (Howard et al. 2019, Tables 1 and 2), with torchvision's numbers."""
+
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Row(NamedTuple):
+    """One inverted residual of the paper's tables."""
+
+    kernel: int
+    expanded: int
+    out: int
+    squeeze: bool
+    hard_swish: bool
+    stride: int
+
+
+ROWS: dict[str, tuple[Row, ...]] = {
+    "large": (
+        Row(3, 16, 16, False, False, 1),
+        Row(3, 64, 24, False, False, 2),
+        Row(3, 72, 24, False, False, 1),
+        Row(5, 72, 40, True, False, 2),
+        Row(5, 120, 40, True, False, 1),
+        Row(5, 120, 40, True, False, 1),
+        Row(3, 240, 80, False, True, 2),
+        Row(3, 200, 80, False, True, 1),
+        Row(3, 184, 80, False, True, 1),
+        Row(3, 184, 80, False, True, 1),
+        Row(3, 480, 112, True, True, 1),
+        Row(3, 672, 112, True, True, 1),
+        Row(5, 672, 160, True, True, 2),
+        Row(5, 960, 160, True, True, 1),
+        Row(5, 960, 160, True, True, 1),
+    ),
+    "small": (
+        Row(3, 16, 16, True, False, 2),
+        Row(3, 72, 24, False, False, 2),
+        Row(3, 88, 24, False, False, 1),
+        Row(5, 96, 40, True, True, 2),
+        Row(5, 240, 40, True, True, 1),
+        Row(5, 240, 40, True, True, 1),
+        Row(5, 120, 48, True, True, 1),
+        Row(5, 144, 48, True, True, 1),
+        Row(5, 288, 96, True, True, 2),
+        Row(5, 576, 96, True, True, 1),
+        Row(5, 576, 96, True, True, 1),
+    ),
+}
+_HIDDEN = {"large": 1280, "small": 1024}
+STEM_WIDTH = 16
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch norm and an activation.
+
+    Shapes:
+        x: (b, h, w, i).
+        returns: (b, h/stride, w/stride, features).
+    """
+
+    features: int
+    kernel: int
+    train: bool
+    dtype: Any
+    axis_name: str | None
+    epsilon: float
+    momentum: float
+    stride: int = 1
+    depthwise: bool = False
+    activation: Literal["relu", "hard_swish", "none"] = "none"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        pad = (self.kernel // 2, self.kernel // 2)
+        x = nn.Conv(
+            self.features,
+            (self.kernel, self.kernel),
+            strides=self.stride,
+            padding=(pad, pad),
+            feature_group_count=self.features if self.depthwise else 1,
+            use_bias=False,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
+        x = nn.BatchNorm(
+            use_running_average=not self.train,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            use_fast_variance=False,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            name="norm",
+        )(x)
+        if self.activation == "none":
+            return x
+        return nn.relu(x) if self.activation == "relu" else jax.nn.hard_swish(x)
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a hard sigmoid of two dense layers on the channels' means.
+
+    Shapes:
+        x: (b, h, w, c).
+        returns: (b, h, w, c).
+    """
+
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        channels = x.shape[-1]
+        scale = jnp.mean(x, axis=(1, 2), keepdims=True)
+        # As 1x1 convolutions, which start by the law of convolutions.
+        squeezed = _divisible(channels // 4)
+        scale = nn.Conv(squeezed, (1, 1), dtype=self.dtype, name="squeeze")(scale)
+        scale = nn.Conv(channels, (1, 1), dtype=self.dtype, name="excite")(
+            nn.relu(scale)
+        )
+        return x * jax.nn.hard_sigmoid(scale)
+
+
+class MobileNetV3(nn.Module):
+    """Stem, inverted residuals, a 1x1 convolution, pooling and two dense layers.
+
+    Shapes:
+        x: (b, h, w, 3), normalised.
+        returns: logits (b, num_classes).
+    """
+
+    size: Literal["large", "small"]
+    num_classes: int
+    stem_stride: int = 2
+    dtype: Any = None
+    axis_name: str | None = None
+    epsilon: float = 1e-3
+    momentum: float = 0.99
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w 3"], *, train: bool, dropout: bool = False
+    ) -> Float[Array, "b k"]:
+        shared = {
+            "train": train,
+            "dtype": self.dtype,
+            "axis_name": self.axis_name,
+            "epsilon": self.epsilon,
+            "momentum": self.momentum,
+        }
+        x = ConvNorm(
+            STEM_WIDTH,
+            3,
+            stride=self.stem_stride,
+            activation="hard_swish",
+            name="stem",
+            **shared,
+        )(x)
+        for i, row in enumerate(ROWS[self.size]):
+            x = _inverted_residual(x, row, f"block{i}", self.dtype, shared)
+        width = 6 * x.shape[-1]
+        x = ConvNorm(width, 1, activation="hard_swish", name="last", **shared)(x)
+        x = jnp.mean(x, axis=(1, 2))
+        x = nn.Dense(_HIDDEN[self.size], dtype=self.dtype, name="hidden")(x)
+        x = nn.Dropout(0.2, deterministic=not dropout)(jax.nn.hard_swish(x))
+        return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x)
+
+
+def _inverted_residual(x: Array, row: Row, name: str, dtype: Any, shared) -> Array:
+    """Expand, depthwise, squeeze, project; the layers belong to the calling module."""
+    activation = "hard_swish" if row.hard_swish else "relu"
+    h = x
+    if row.expanded != x.shape[-1]:
+        expand = ConvNorm(
+            row.expanded, 1, activation=activation, name=f"{name}_expand", **shared
+        )
+        h = expand(h)
+    depthwise = ConvNorm(
+        row.expanded,
+        row.kernel,
+        stride=row.stride,
+        depthwise=True,
+        activation=activation,
+        name=f"{name}_depthwise",
+        **shared,
+    )
+    h = depthwise(h)
+    if row.squeeze:
+        h = SqueezeExcite(dtype, name=f"{name}_squeeze")(h)
+    h = ConvNorm(row.out, 1, name=f"{name}_project", **shared)(h)
+    return x + h if row.stride == 1 and row.out == x.shape[-1] else h
+
+
+def _divisible(channels: int) -> int:
+    """The nearest multiple of 8, at least 8, and not below 90 % of `channels`."""
+    rounded = max(8, (channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
