@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgrow import weights
+from jaxgrow import tensor_file, weights
 from jaxgrow.errors import UserError
 from jaxgrow.nets.growing import NetConfig
 from jaxgrow.weights import find_generator, load_generator, save_generator
@@ -93,11 +94,14 @@ def test_another_kind_of_safetensors_is_refused(metadata, reason, tmp_path):
 def test_arrays_of_another_network_are_refused_by_name(file, tmp_path):
     tensors = safetensors.numpy.load_file(file)
     with safetensors.safe_open(file, "numpy") as opened:
-        metadata = opened.metadata()
+        header = json.loads(opened.metadata()["jaxgrow"])
+    kind = header.pop("format")
+    del header["digest"]
     for name in ("params/r4_up/out/conv/kernel", "params/r4_extra/conv/kernel"):
         path = tmp_path / "wrong.safetensors"
         changed = {**tensors, name: np.zeros((2, 2), np.float32)}
-        safetensors.numpy.save_file(changed, path, metadata)
+        tree = traverse_util.unflatten_dict(changed, sep="/")
+        tensor_file.write(path, kind, header, tree)
         with pytest.raises(UserError, match=rf"{name} is float32\(2, 2\) in the file"):
             load_generator(path)
 

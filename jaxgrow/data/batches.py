@@ -49,9 +49,7 @@ def plan_batch(
     augment: bool = False,
     is_paired: bool = False,
 ) -> Batch:
-    """Plan of step `step`; each epoch visits every image once, in an order of its own.
-
-    A batch that crosses the end of an epoch takes its rest from the next one.
+    """Plan of step `step`; its images are those of `plan_rows`.
 
     Args:
         seed: Of the stream.
@@ -62,12 +60,7 @@ def plan_batch(
         augment: Turn images and permute their colours instead of flipping them.
         is_paired: Every image has its own mask, which follows its symmetry.
     """
-    position = step * batch_size + np.arange(batch_size)
-    epochs, rows = np.divmod(position, num_images)
-    image_index = np.empty(batch_size, np.int32)
-    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
-        now = epochs == epoch
-        image_index[now] = _epoch_order(seed, epoch, num_images)[rows[now]]
+    image_index = plan_rows(seed, step, batch_size, num_images)
     draws = np.random.default_rng((_STEP, seed, step)).random((4, batch_size))
     flip = draws[0] < 0.5
     mask_index = (draws[1] * num_masks).astype(np.int32)
@@ -81,6 +74,22 @@ def plan_batch(
         mask_symmetry=image_symmetry if is_paired else mask_symmetry,
         augmentation=augmentation if augment else None,
     )
+
+
+def plan_rows(
+    seed: int, step: int, batch_size: int, num_rows: int
+) -> Int32[np.ndarray, " b"]:
+    """Rows of step `step`; every epoch visits each row once, in an order of its own.
+
+    A batch that crosses the end of an epoch takes its rest from the next one.
+    """
+    position = step * batch_size + np.arange(batch_size)
+    epochs, places = np.divmod(position, num_rows)
+    rows = np.empty(batch_size, np.int32)
+    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+        now = epochs == epoch
+        rows[now] = _epoch_order(seed, epoch, num_rows)[places[now]]
+    return rows
 
 
 @functools.lru_cache(maxsize=8)

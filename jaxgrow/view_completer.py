@@ -1,0 +1,229 @@
+"""From some views of an object to all of them: encode, sample, decode."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from jaxgrow import sampling, view_weights
+from jaxgrow.errors import UserError
+from jaxgrow.multiview import LatentStats, noise_of, to_unit
+from jaxgrow.nets import autoencoder, score
+from jaxgrow.sampling import SamplerConfig
+from jaxgrow.typing import Keys, Latents, Missing, NoiseFn, Params
+from jaxgrow.view_weights import SavedAutoencoder, SavedLatentModel
+
+
+DEFAULT_SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
+
+
+def noise_fn(saved: SavedLatentModel) -> NoiseFn:
+    """The network's estimate of the noise in x.
+
+    A view whose time is 0 is given; the network's mask, where it has one, follows.
+    """
+
+    def eps_fn(x, tau):
+        output = score.apply_score(saved.config, saved.params, x, tau, tau > 0)
+        return noise_of(saved.config, saved.sde, output, x, tau)
+
+    return eps_fn
+
+
+class ViewCompleter:
+    """Generates missing views, of any subset, in batches of one compiled size.
+
+    Attributes:
+        view_names: What the slots are called.
+    """
+
+    def __init__(
+        self, saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
+    ):
+        if saved.config.latent_dim != model.stats.mean.shape[1]:
+            raise UserError(
+                f"the autoencoder makes {saved.config.latent_dim} latents and the "
+                f"score network knows {model.stats.mean.shape[1]}: take both from one "
+                "run."
+            )
+        self._autoencoder, self._model = saved, model
+        self._batch_size = batch_size
+        self.view_names = model.view_names
+
+    @classmethod
+    def load(cls, run_dir: Path | str, batch_size: int = 64) -> "ViewCompleter":
+        """From the weights in a run directory of nmr_dimvida.
+
+        Raises:
+            UserError: They are missing, damaged or of another version.
+        """
+        folder = Path(run_dir) / "weights"
+        return cls(
+            view_weights.load_autoencoder(folder / "autoencoder.safetensors"),
+            view_weights.load_latent_model(folder / "score.safetensors", "score"),
+            batch_size,
+        )
+
+    def complete_views(
+        self,
+        images: UInt8[np.ndarray, "n v h w 3"],
+        missing: Bool[np.ndarray, "n v"],
+        *,
+        sampler: SamplerConfig = DEFAULT_SAMPLER,
+        num_samples: int = 1,
+        seed: int = 0,
+        ids: Int[np.ndarray, " n"] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> UInt8[np.ndarray, "n k v h w 3"]:
+        """All views of every object, `num_samples` times.
+
+        Pixels of missing views are never read; given ones come out as they came in.
+
+        Args:
+            images: Views; anything where missing.
+            missing: True where a view is to be generated, for every object on its own.
+            sampler: How, and in how many network evaluations.
+            num_samples: Samples k of every object.
+            seed: Of all draws.
+            ids: Number of each object, from which and `seed` its draws come, so that
+                a result does not depend on its batch; None = 0, 1, 2, ...
+            on_progress: Gets the objects done and their number.
+
+        Raises:
+            UserError: The wrong number or size of views, or an object whose views are
+                all missing or all there.
+        """
+        self._check(images, missing)
+        ids = np.arange(len(images)) if ids is None else ids
+        run = self._compile(sampler)
+        done = []
+        for start in range(0, len(images), self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            samples = [
+                run(images[rows], missing[rows], object_keys(seed, ids[rows], k))
+                for k in range(num_samples)
+            ]
+            done.append(np.stack(samples, axis=1))
+            if on_progress is not None:
+                on_progress(min(rows.stop, len(images)), len(images))
+        if not done:
+            return np.zeros((0, num_samples, *images.shape[1:]), np.uint8)
+        return np.concatenate(done)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as its programs
+    def _compile(self, sampler: SamplerConfig):
+        """(images, missing, keys) -> completed views, of at most `batch_size` objects.
+
+        A smaller batch is filled up, so that all run the same program.
+        """
+        generate = functools.partial(
+            sampling.sample_missing, noise_fn(self._model), self._model.sde, sampler
+        )
+        size = self._batch_size
+
+        @jax.jit
+        def complete(images, missing, key_data):
+            keys = jax.random.wrap_key_data(key_data)
+            z = encode_views(self._autoencoder, self._model.stats, images, missing)
+            z = generate(keys, z, missing)
+            found = decode_views(self._autoencoder, self._model.stats, z)
+            return jnp.where(missing[..., None, None, None], found, images)
+
+        def run(images, missing, keys):
+            n = len(images)
+            repeat = np.arange(size) % n
+            return np.asarray(
+                complete(
+                    np.asarray(images)[repeat],
+                    missing[repeat],
+                    jax.random.key_data(keys)[repeat],
+                )
+            )[:n]
+
+        return run
+
+    def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
+        num_views, side = len(self.view_names), self._autoencoder.config.image_size
+        wanted = (num_views, side, side, 3)
+        if images.shape[1:] != wanted:
+            raise UserError(
+                f"this model knows {num_views} views of {side}x{side} pixels "
+                f"({', '.join(self.view_names)}), and the images are of shape "
+                f"{images.shape[1:]}: bring them to {wanted}."
+            )
+        if missing.shape != images.shape[:2]:
+            raise UserError(
+                f"the mask is of shape {missing.shape}: it must say of every view of "
+                f"every object whether it is missing, {images.shape[:2]}."
+            )
+        count = missing.sum(axis=1)
+        for wrong, what, mend in (
+            (num_views, "all", "give at least one"),
+            (0, "none", "there is nothing to generate, leave it out"),
+        ):
+            if (count == wrong).any():
+                raise UserError(
+                    f"{what} of the views of object {int((count == wrong).argmax())} "
+                    f"are missing: {mend}."
+                )
+
+
+def object_keys(seed: int, ids: Int[np.ndarray, " n"], sample: int = 0) -> Keys:
+    """One key per object, from the seed, its number and the sample's alone."""
+    root = jax.random.fold_in(jax.random.key(seed), sample)
+    return jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.asarray(ids, jnp.uint32))
+
+
+def encode_views(
+    saved: SavedAutoencoder,
+    stats: LatentStats,
+    images: UInt8[Array, "b v h w 3"],
+    missing: Missing,
+) -> Latents:
+    """Standardised latents; 0, the mean, where a view is missing."""
+    b, v = missing.shape
+    blank = jnp.where(missing[..., None, None, None], 0, images)
+    x = to_unit(blank).reshape(b * v, *images.shape[2:])
+    z = autoencoder.encode(saved.config, saved.params, x).reshape(b, v, -1)
+    return jnp.where(missing[..., None], 0.0, stats.standardise(z))
+
+
+def decode_views(
+    saved: SavedAutoencoder, stats: LatentStats, z: Latents
+) -> UInt8[Array, "b v h w 3"]:
+    """Images of standardised latents, clipped and rounded to 8 bits."""
+    b, v, _ = z.shape
+    flat = stats.restore(z).reshape(b * v, -1)
+    x = autoencoder.decode(saved.config, saved.params, flat)
+    rounded = jnp.rint(jnp.clip(x, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+    return rounded.reshape(b, v, *x.shape[1:])
+
+
+def encode_all(
+    config: autoencoder.AutoencoderConfig,
+    params: Params,
+    images: UInt8[np.ndarray, "n v h w 3"],
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "n v d"]:
+    """Latents as they come, of every view of a set that may be mapped from disk."""
+    n, v = images.shape[:2]
+    per_call = max(1, batch_size // v)
+
+    @jax.jit
+    def encode(params, rows):
+        x = to_unit(rows).reshape(-1, *rows.shape[2:])
+        return autoencoder.encode(config, params, x).reshape(len(rows), v, -1)
+
+    found = np.empty((n, v, config.latent_dim), np.float32)
+    for start in range(0, n, per_call):
+        rows = np.arange(start, start + per_call) % n  # the last batch wraps around
+        stop = min(n, start + per_call)
+        found[start:stop] = np.asarray(encode(params, images[rows]))[: stop - start]
+        if on_progress is not None:
+            on_progress(stop, n)
+    return found

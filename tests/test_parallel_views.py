@@ -1,0 +1,99 @@
+"""The steps of System 2 on two virtual devices against one, with SGD."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgrow import multiview, parallel
+from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
+from jaxgrow.nets import autoencoder, classifiers, score
+from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.sde import VPSDE
+from jaxgrow.train_state import TrainState
+from tests import small_views
+from tests.oracles import assert_close
+
+
+DIFFUSION = Diffusion(VPSDE(), "uniform", 0.2)
+TX = optax.sgd(1e-3)
+
+
+def _images():
+    views = small_views.objects(8)
+    images = views.images.reshape(-1, *views.images.shape[2:])
+    return ImageData(images, np.repeat(views.labels, 4).astype(np.int32))
+
+
+def _latents():
+    z = np.random.default_rng(0).standard_normal((32, 4, small_views.DIM))
+    observed = np.random.default_rng(1).random((32, 4)) < 0.8
+    observed[:, 0] = True
+    return LatentData(z.astype(np.float32), observed)
+
+
+def _autoencoder(axis_name):
+    config = small_views.AUTOENCODER
+    step = multiview.make_autoencoder_step(
+        config, TX, augment=True, fill=1.0, ema_decay=0.9, axis_name=axis_name
+    )
+    return autoencoder.init_autoencoder(config, 0), {}, step, _images()
+
+
+def _score(axis_name):
+    step = multiview.make_score_step(
+        small_views.SCORE, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
+    )
+    return small_views.latent_model().params, {}, step, _latents()
+
+
+def _regressor(axis_name):
+    step = multiview.make_regressor_step(
+        small_views.SCORE, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
+    )
+    return score.init_score(small_views.SCORE, 4, 4, 0), {}, step, _latents()
+
+
+def _classifier(axis_name):
+    config = ClassifierConfig(width=4)
+    params, stats = classifiers.init_classifier(config, 3, 0)
+    step = multiview.make_classifier_step(config, TX, axis_name=axis_name)
+    return params, stats, step, _images()
+
+
+def batch(i):
+    rows = np.arange(8 * i, 8 * i + 8, dtype=np.int32)
+    keys = jax.random.split(jax.random.key(i), 8)
+    return Batch(rows, np.asarray(jax.random.key_data(keys)))
+
+
+def train(make, num_devices, several):
+    params, stats, step, data = make(parallel.AXIS if num_devices > 1 else None)
+    params = jax.tree.map(jnp.copy, params)  # the step donates its state
+    state = TrainState.create(params, stats, TX, keep_ema=True)
+    state, data = parallel.replicate((state, data), num_devices)
+    batches = [batch(0), batch(1)]
+    if several:
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+        calls = [parallel.shard_batch(stacked, num_devices, batch_axis=1)]
+        step = multiview.several_steps(step)
+    else:
+        calls = [parallel.shard_batch(b, num_devices) for b in batches]
+    compiled = parallel.compile_step(step, num_devices)
+    losses = []
+    for call in calls:
+        state, metrics = compiled(state, data, call)
+        losses.append(np.atleast_1d(metrics["loss"]))
+    return state, np.concatenate(losses)
+
+
+@pytest.mark.parametrize("make", [_autoencoder, _score, _regressor, _classifier])
+def test_two_devices_equal_one(make):
+    expected, on_one = train(make, 1, several=False)
+    for several in (False, True):
+        found, on_two = train(make, 2, several=several)
+        assert_close(found.params, expected.params, 1e-6, scale=1.0)
+        assert_close(found.ema_params, expected.ema_params, 1e-6, scale=1.0)
+        assert_close(found.stats, expected.stats, 1e-5, scale=1.0)
+        np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
