@@ -51,6 +51,24 @@ def stage_curves(rows: Sequence[dict[str, Any]]) -> dict[int, list[str]]:
     return charts
 
 
+def line_chart(
+    title: str,
+    points: dict[str, list[tuple[float, float]]],
+    x_label: str,
+    prefix: str,
+    *,
+    log_x: bool = True,
+) -> str:
+    """One chart as SVG, with a curve through the points of every name."""
+    curves = {name: _as_curve(sorted(of_name)) for name, of_name in points.items()}
+    return _draw(title, curves, prefix, x_label, log_x=log_x, marker="o")
+
+
+def _as_curve(points: list[tuple[float, float]]) -> Curve:
+    x, y = np.array(points, float).T
+    return x, y
+
+
 def _curves(rows: Sequence[dict[str, Any]]) -> dict[str, Curve]:
     """Name of a metric -> its curve over the steps of the stage."""
     points: dict[str, list[tuple[float, float]]] = {}
@@ -79,7 +97,15 @@ def _thin(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Cu
     return x, y
 
 
-def _draw(title: str, curves: dict[str, Curve], prefix: str) -> str:
+def _draw(
+    title: str,
+    curves: dict[str, Curve],
+    prefix: str,
+    x_label: str = "step of the stage",
+    *,
+    log_x: bool = False,
+    marker: str | None = None,
+) -> str:
     """One chart; `prefix` keeps its element ids apart from those of other charts."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -109,14 +135,16 @@ def _draw(title: str, curves: dict[str, Curve], prefix: str) -> str:
                 color=_COLOURS[number % len(_COLOURS)],
                 linestyle="-" if number < len(_COLOURS) else "--",
                 linewidth=1.3,
-                marker="o" if len(steps) < 3 else None,
+                marker="o" if len(steps) < 3 else marker,
                 markersize=3,
                 label=name,
             )
-        if _spans_decades(curves):
+        if log_x:
+            axes.set_xscale("log")
+        elif _spans_decades(curves):
             axes.set_yscale("log")
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-        axes.set_xlabel("step of the stage")
+        axes.set_xlabel(x_label)
         axes.grid(alpha=0.15, color=_INK)
         axes.spines[["top", "right"]].set_visible(False)
         if legend_rows:

@@ -1,17 +1,17 @@
-"""The report's page, from what lies in the run directory."""
+"""The page of a report: its parts, and how they are written."""
 
 import base64
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
 from jaxgrow import files
-from jaxgrow.report.curves import stage_curves
-from jaxgrow.report.tables import evaluation_tables, headline, stage_table
+from jaxgrow.report.tables import Table
 
 
 _TEMPLATE = Path(__file__).parents[1] / "report.html.jinja"
@@ -27,7 +27,32 @@ class Picture(NamedTuple):
     caption: str
 
 
-def write_report(run_dir: Path) -> Path:
+class Section(NamedTuple):
+    """A part of the page under a title of level 2 or 3; empty parts are left out.
+
+    `alt` says what the pictures show; all but the first picture are folded away.
+    """
+
+    title: str
+    level: int = 2
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    charts: Sequence[str] = ()
+    alt: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.tables or self.pictures or self.charts)
+
+
+class Content(NamedTuple):
+    """What tells one run's page from another's."""
+
+    headline: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+
+
+def write_page(run_dir: Path, content: Content) -> Path:
     """Writes report.html into a run directory and returns its path.
 
     The page needs nothing else: pictures are embedded, curves are inline SVG, there
@@ -39,40 +64,36 @@ def write_report(run_dir: Path) -> Path:
     import jinja2
     from markupsafe import Markup
 
-    versions = _flatten(_read_json(run_dir / "versions.json", {}))
-    stages = [s for s in _read_json(run_dir / "stages.json", []) if isinstance(s, dict)]
-    notes = [str(note) for note in _read_json(run_dir / "notes.json", [])]
-    rows = files.read_json_lines(run_dir / "metrics.jsonl")
-    evaluation = _read_json(run_dir / "evaluation" / "results.json", {})
-    results = sorted(evaluation.get("results", []), key=lambda r: -r["resolution"])
-    curves = stage_curves(rows)
-    panels = _sample_panels(run_dir / "samples")
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    sections = [
+        section._replace(charts=[Markup(svg) for svg in section.charts])
+        for section in content.sections
+    ]
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         name=run_dir.resolve().name,
-        headline=headline(stages, rows, results, notes),
-        stages=sorted({*panels, *curves}),
-        panels=panels,
-        curves={stage: [Markup(svg) for svg in c] for stage, c in curves.items()},
-        evaluation=[table for result in results for table in evaluation_tables(result)],
-        evaluation_panel=_picture(run_dir / "evaluation" / "panel.png"),
-        stage_table=stage_table(stages),
-        versions=versions,
-        config=_flatten(_read_json(run_dir / "config.json", {})),
-        command=shlex.join(map(str, _read_json(run_dir / "command.json", []))),
-        notes=notes,
+        headline=content.headline,
+        sections=sections,
+        versions=_flatten(read_json(run_dir / "versions.json", {})),
+        config=_flatten(read_json(run_dir / "config.json", {})),
+        command=shlex.join(map(str, read_json(run_dir / "command.json", []))),
+        notes=read_notes(run_dir),
     )
     path = run_dir / "report.html"
     files.write_bytes(path, page.encode())
     return path
 
 
-def _read_json(path: Path, absent: Any) -> Any:
+def read_notes(run_dir: Path) -> list[str]:
+    """What the run noted for its report."""
+    return [str(note) for note in read_json(run_dir / "notes.json", [])]
+
+
+def read_json(path: Path, absent: Any) -> Any:
     """What the file holds if it is there, whole and of the type of `absent`."""
     try:
         found = json.loads(path.read_text("utf-8"))
@@ -93,27 +114,27 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _sample_panels(directory: Path) -> dict[int, list[Picture]]:
-    """Stage -> its last panel, then earlier ones spread over the stage.
+def sample_panels(directory: Path, pattern: str) -> dict[str, list[Picture]]:
+    """Group -> its last panel, then earlier ones spread over the training.
 
-    The names are r<resolution>_<step>.png; other files are left out.
+    `pattern` has two groups of a file's stem, the panel's group and its step; files
+    that it does not fit are left out.
     """
-    found: dict[int, list[tuple[int, Path]]] = {}
+    found: dict[str, list[tuple[int, Path]]] = {}
     for path in directory.glob("*.png"):
-        if match := re.fullmatch(r"r(\d+)_(\d+)", path.stem):
-            stage, step = map(int, match.groups())
-            found.setdefault(stage, []).append((step, path))
+        if match := re.fullmatch(pattern, path.stem):
+            found.setdefault(match[1], []).append((int(match[2]), path))
     panels = {}
-    for stage, samples in found.items():
+    for group, samples in found.items():
         *earlier, last = sorted(samples)
         stride = max(1, -(-len(earlier) // _MAX_EARLIER))
         chosen = [last, *earlier[::stride]]
-        pictures = [_picture(path, f"step {step:,}") for step, path in chosen]
-        panels[stage] = [picture for picture in pictures if picture]
+        pictures = [picture(path, f"step {step:,}") for step, path in chosen]
+        panels[group] = [p for p in pictures if p]
     return panels
 
 
-def _picture(path: Path, caption: str = "") -> Picture | None:
+def picture(path: Path, caption: str = "") -> Picture | None:
     """None if the file is missing or no whole picture."""
     try:
         with Image.open(path) as image:

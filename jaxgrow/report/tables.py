@@ -49,7 +49,7 @@ def headline(
         facts.append(("final stage", f"{_show('resolution', stages[-1])} px"))
         facts.append(("generator parameters", _show("parameters", stages[-1])))
         wall_s = sum((stage.get("wall_s") or 0.0 for stage in stages), start=0.0)
-        facts.append(("training time", _duration(wall_s)))
+        facts.append(("training time", duration(wall_s)))
     for result in sorted(results, key=lambda r: r["resolution"])[-1:]:
         facts += _best_numbers(result)
     if not results:
@@ -110,13 +110,13 @@ def _show(name: str, stage: dict[str, Any]) -> str:
     if value is None:
         return "-"
     if name == "wall_s":
-        return _duration(value)
+        return duration(value)
     if isinstance(value, float):
         return f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,0 +1,47 @@
+"""The report of a run of System 1."""
+
+from pathlib import Path
+
+from jaxgrow import files
+from jaxgrow.report import page
+from jaxgrow.report.curves import stage_curves
+from jaxgrow.report.page import Content, Section
+from jaxgrow.report.tables import evaluation_tables, headline, stage_table
+
+
+_ALT = "Masked input, output, composite and original at {} px"
+
+
+def content(run_dir: Path) -> Content:
+    """Evaluation, then the stages, the largest first."""
+    found = page.read_json(run_dir / "stages.json", [])
+    stages = [stage for stage in found if isinstance(stage, dict)]
+    rows = files.read_json_lines(run_dir / "metrics.jsonl")
+    evaluation = page.read_json(run_dir / "evaluation" / "results.json", {})
+    results = sorted(evaluation.get("results", []), key=lambda r: -r["resolution"])
+    curves = stage_curves(rows)
+    named = page.sample_panels(run_dir / "samples", r"r(\d+)_(\d+)")
+    panels = {int(name): pictures for name, pictures in named.items()}
+    panel = page.picture(run_dir / "evaluation" / "panel.png")
+    table = stage_table(stages)
+    sections = [
+        Section(
+            "Evaluation on held-out photographs",
+            tables=[t for result in results for t in evaluation_tables(result)],
+            pictures=[panel] if panel else [],
+            alt="Holes filled by every method, beside the original",
+        ),
+        Section("Stages", tables=[table] if table else []),
+    ]
+    sections += [
+        Section(
+            f"{stage} px",
+            level=3,
+            pictures=panels.get(stage, []),
+            charts=curves.get(stage, []),
+            alt=_ALT.format(stage),
+        )
+        for stage in sorted({*panels, *curves}, reverse=True)
+    ]
+    top = headline(stages, rows, results, page.read_notes(run_dir))
+    return Content(top, sections)

@@ -1,0 +1,176 @@
+"""Table I, its curve and the phases of a run of System 2, for its report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgrow import files
+from jaxgrow.report import page
+from jaxgrow.report.curves import line_chart
+from jaxgrow.report.page import Content, Section
+from jaxgrow.report.tables import Table, duration
+
+
+_METRICS = {  # title, digits
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 3),
+    "coherence": ("coherence, %", 1),
+}
+_CEILING = "(ceiling)"
+_NEEDS_WEIGHTS = ("FID", "LPIPS")
+
+
+def content(run_dir: Path) -> Content:
+    """Table I with its panel and curve, then what was trained."""
+    found = page.read_json(run_dir / "views" / "table_1.json", {})
+    points = page.read_json(run_dir / "views" / "curve.json", [])
+    phases = page.read_json(run_dir / "phases.json", {})
+    rows = files.read_json_lines(run_dir / "metrics.jsonl")
+    panels = page.sample_panels(run_dir / "samples", r"([a-z]+)_(\d+)")
+    panel = page.picture(run_dir / "views" / "panel.png")
+    trained = phase_table(phases)
+    sections = [
+        Section(
+            "Views of test objects from the one that is known",
+            pictures=[panel] if panel else [],
+            alt="The given view framed, the generated ones, and the real ones",
+        ),
+        Section("Quality of generated views (Table I)", tables=table_one(found)),
+        Section("Quality against network evaluations", charts=curve_charts(points)),
+        Section("Networks", tables=[trained] if trained else []),
+    ]
+    sections += [
+        Section(
+            phase,
+            level=3,
+            pictures=panels.get(phase, []),
+            charts=phase_charts(phase, rows),
+            alt=f"What {phase} makes of validation objects",
+        )
+        for phase in dict.fromkeys(row["phase"] for row in rows if "phase" in row)
+    ]
+    return Content(headline(found), sections)
+
+
+def phase_charts(phase: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Every metric of a phase against its steps."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row.get("phase") != phase:
+            continue
+        for name, value in row.items():
+            if isinstance(value, float) and name != "steps_per_s":
+                curves.setdefault(name, []).append((float(row["phase_step"]), value))
+    return [
+        line_chart(name, {name: points}, "step", f"{phase}{number}", log_x=False)
+        for number, (name, points) in enumerate(sorted(curves.items()))
+    ]
+
+
+def headline(table: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of the figures at the top."""
+    if not table:
+        return []
+    ours = {
+        row["num_given"]: row["metrics"]
+        for row in table["rows"]
+        if row["method"] == table["rows"][0]["method"] and not row["given"]
+    }
+    facts = [("test objects", f"{table['num_objects']:,} ({table['data']})")]
+    for size in (min(ours), max(ours)):
+        views = f"{size} view{'s' if size > 1 else ''} given"
+        facts.append((f"PSNR, {views}", f"{ours[size]['psnr']:.2f} dB"))
+        facts.append((f"coherence, {views}", f"{ours[size]['coherence']:.1f} %"))
+    facts.append(("coherence of real views", f"{table['judge_accuracy']:.1f} %"))
+    facts.append(("network evaluations", f"{table['num_evaluations']:,}"))
+    return facts
+
+
+def table_one(found: dict[str, Any]) -> list[Table]:
+    """Quality by the number of given views, then of the model by which are given."""
+    if not found:
+        return []
+    means = [row for row in found["rows"] if not row["given"]]
+    metrics = [name for name in _METRICS if name in means[0]["metrics"]]
+    sizes = sorted({row["num_given"] for row in means})
+    by = {(row["method"], row["num_given"]): row["metrics"] for row in means}
+    methods = list(dict.fromkeys(method for method, _ in by))
+    head = ["method"]
+    head += [f"{_METRICS[name][0]}: {size}" for name in metrics for size in sizes]
+    rows = [
+        [m, *(_cell(by[m, s], name) for name in metrics for s in sizes)]
+        for m in methods
+    ]
+    real = f"Coherence of real views: {found['judge_accuracy']:.1f} %, its ceiling. "
+    missing = (
+        f"{' and '.join(_NEEDS_WEIGHTS)} need feature networks whose weights are not "
+        "in the package. Reconstruction is the real view through the autoencoder."
+    )
+    sized = Table(
+        f"by the number of given views, {found['num_evaluations']} network evaluations",
+        head,
+        rows,
+        _best(methods, metrics, sizes, by),
+        real + missing,
+    )
+    single = [row for row in found["rows"] if row["given"]]
+    ours = [row for row in single if row["method"] == methods[0]]
+    cells = [
+        [row["given"], *(_cell(row["metrics"], name) for name in metrics)]
+        for row in ours
+    ]
+    titles = [_METRICS[name][0] for name in metrics]
+    return [sized, Table(f"{methods[0]} by given views", ["given", *titles], cells)]
+
+
+def _cell(metrics: dict[str, float], name: str) -> str:
+    return f"{metrics[name]:.{_METRICS[name][1]}f}"
+
+
+def _best(methods, metrics, sizes, by) -> frozenset[tuple[int, int]]:
+    best = set()
+    rivals = [m for m in methods if _CEILING not in m]
+    columns = [(name, size) for name in metrics for size in sizes]
+    for column, (name, size) in enumerate(columns, start=1):
+        top = max(by[m, size][name] for m in rivals)
+        best |= {(methods.index(m), column) for m in rivals if by[m, size][name] == top}
+    return frozenset(best)
+
+
+def curve_charts(points: Sequence[dict[str, Any]]) -> list[str]:
+    """PSNR and coherence against evaluations, and PSNR against time, by sampler."""
+    charts = []
+    for number, (x, y, title) in enumerate(
+        [
+            ("evaluations", "psnr", "PSNR, dB, against network evaluations"),
+            ("evaluations", "coherence", "Coherence, %, against network evaluations"),
+            ("ms_per_object", "psnr", "PSNR, dB, against ms per object"),
+        ]
+    ):
+        curves: dict[str, list[tuple[float, float]]] = {}
+        for point in points:
+            if x in point and y in point:
+                at = float(point[x]), float(point[y])
+                curves.setdefault(point["sampler"], []).append(at)
+        if curves:
+            charts.append(line_chart(title, curves, x.replace("_", " "), f"v{number}"))
+    return charts
+
+
+def phase_table(phases: dict[str, Any]) -> Table | None:
+    """What was trained, how long."""
+    if not phases:
+        return None
+    head = ["network", "parameters", "steps", "time", "steps/s", "validation"]
+    rows = [
+        [
+            name,
+            f"{entry['parameters']:,}",
+            f"{entry['steps']:,}",
+            duration(entry["wall_s"]),
+            f"{entry['steps'] / max(entry['wall_s'], 1e-9):,.1f}",
+            ", ".join(f"{n} {v:.4g}" for n, v in entry["validation"].items()),
+        ]
+        for name, entry in phases.items()
+    ]
+    return Table("", head, rows)
