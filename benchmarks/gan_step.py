@@ -167,7 +167,8 @@ def compare(resolution: int, options: Options) -> dict[str, Any]:
         box[0], metrics = step(box[0], data, batch)
         return metrics
 
-    one(), twin.step()
+    one()
+    twin.step()
     times: dict[str, list[float]] = {"jax": [], "torch": []}
     for _ in range(options.rounds):
         times["jax"].append(timed(one, options.steps))

@@ -1,0 +1,1 @@
+"""System 2: multi-view latent diffusion for data augmentation."""

@@ -1,0 +1,76 @@
+"""Generate the missing views of objects, and measure how well.
+
+Without a name the demo runs, on synthetic objects that it renders itself:
+
+    python -m experiments.nmr_dimvida
+
+Every field of a preset can be changed, and the same command resumes:
+
+    python -m experiments.nmr_dimvida paper --data.path NMR_Dataset.zip
+
+A preset's --help lists the fields.
+"""
+
+import sys
+
+from rich.console import Console
+
+from experiments.nmr_dimvida import evaluate as evaluation
+from experiments.nmr_dimvida import phases
+from experiments.nmr_dimvida.config import EXPERIMENT, Config
+from experiments.nmr_dimvida.objects import load_objects
+from experiments.nmr_dimvida.presets import PRESETS
+from experiments.nmr_dimvida.training import Run, train
+from experiments.shared import cli
+from experiments.shared import run_dir as runs
+from jaxgrow import report
+
+
+def parse(arguments: list[str]) -> Config:
+    """The command line as a config; exits by itself on --help and unknown fields.
+
+    Raises:
+        UserError: For an unknown preset or a field with a value out of range.
+    """
+    return cli.parse(
+        arguments,
+        program="python -m experiments.nmr_dimvida",
+        about=__doc__,
+        presets=PRESETS,
+        default="demo",
+        commands={},
+    )
+
+
+def do_phases(config: Config, console: Console) -> None:
+    """Does every phase that is asked for and not done yet."""
+    runs.claim(config.run_dir, EXPERIMENT, config)
+    run = Run(config, console)
+    runs.describe(config.run_dir, EXPERIMENT, config)
+    objects = load_objects(run)
+    first_step = 0
+    for phase, make_training in phases.TRAINED.items():
+        if phase in config.phases:
+            train(run, make_training(run, objects, first_step))
+        first_step += phases.num_steps(config, objects, phase)
+    if "views" in config.phases:
+        if evaluation.is_current(config):
+            run.say("the views are evaluated already")
+        else:
+            evaluation.evaluate(run, objects)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+
+    def body(console: Console) -> None:
+        config = parse(sys.argv[1:] if arguments is None else arguments)
+        do_phases(config, console)
+        path = report.write_report(config.run_dir)
+        console.print(f"report: {path}", markup=False, highlight=False)
+
+    return cli.run(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

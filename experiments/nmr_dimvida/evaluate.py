@@ -1,0 +1,191 @@
+"""The phase `views`: Table I, its baselines, and quality against evaluations."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.nmr_dimvida import panels
+from experiments.nmr_dimvida.config import EXPERIMENT, Config
+from experiments.nmr_dimvida.objects import Objects
+from experiments.nmr_dimvida.phases import finished
+from experiments.nmr_dimvida.training import Run
+from experiments.shared import run_dir as runs
+from jaxgrow import evaluation, files, logs, view_baselines, view_weights, viz
+from jaxgrow.data.views import ViewSet
+from jaxgrow.evaluation import views as table
+from jaxgrow.view_baselines import CompleteFn
+from jaxgrow.view_completer import ViewCompleter
+from jaxgrow.view_weights import SavedClassifier
+
+
+DIFFUSION = "diffusion"
+_PANEL_OBJECTS = 12
+_FOLDER = "views"
+
+
+def evaluate(run: Run, objects: Objects) -> None:
+    """Writes views/table_1.json, views/curve.json and panels into the run.
+
+    Raises:
+        UserError: The weights of an earlier phase are missing or damaged.
+    """
+    config, begun = run.config, time.monotonic()
+    completer = ViewCompleter.load(config.run_dir)
+    judge = view_weights.load_classifier(finished(config, "judge"))
+    test = objects.e.views
+    if config.table_objects is not None:
+        test = spread(test, config.table_objects)
+    methods = make_methods(config, completer, objects.train)
+    with logs.progress_bar(run.console) as bar:
+        task = bar.add_task("Table I", total=None)
+        rows = table.table_one(
+            methods,
+            test,
+            judge,
+            completer.view_names,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        points = _curve(run, completer, judge, objects, bar)
+    flat = test.images.reshape(-1, *test.images.shape[2:])[test.observed.ravel()]
+    labels = np.repeat(test.labels, test.num_views)[test.observed.ravel()]
+    ceiling = table.accuracy(judge, flat, labels)
+    provenance = evaluation.provenance(
+        runs.command(EXPERIMENT),
+        seeds={"run": config.seed},
+        wall_s=time.monotonic() - begun,
+    )
+    folder = config.run_dir / _FOLDER
+    found = {
+        "data": config.data.source,
+        "num_objects": len(test),
+        "settings": _settings(config),
+        "num_evaluations": config.sampler.num_evaluations,
+        "judge_accuracy": ceiling,
+        "rows": rows,
+        "provenance": provenance,
+    }
+    files.write_json(folder / "table_1.json", found)
+    files.write_json(folder / "curve.json", points)
+    _draw(config, completer, objects, folder / "panel.png")
+    run.say(to_markdown(json.loads((folder / "table_1.json").read_text())))
+
+
+def make_methods(
+    config: Config, completer: ViewCompleter, library: ViewSet
+) -> dict[str, CompleteFn]:
+    """The diffusion model and what it has to beat, by name."""
+    saved = view_weights.load_autoencoder(finished(config, "autoencoder"))
+    regressor = view_weights.load_latent_model(
+        finished(config, "regressor"), "regressor"
+    )
+
+    def diffusion(images, missing):
+        return completer.complete_views(
+            images, missing, sampler=config.sampler, seed=config.seed
+        )[:, 0]
+
+    azimuths = library.azimuths or np.linspace(
+        0, 360, library.num_views, endpoint=False
+    )
+    return {
+        DIFFUSION: diffusion,
+        "mean regressor": view_baselines.make_regression(saved, regressor),
+        "nearest neighbour": view_baselines.make_nearest_neighbour(library.images),
+        "mirror": view_baselines.make_mirror(tuple(azimuths)),
+        "copy": view_baselines.make_copy(tuple(azimuths)),
+        "reconstruction (ceiling)": view_baselines.make_reconstruction(
+            saved, regressor
+        ),
+    }
+
+
+def spread(views: ViewSet, count: int) -> ViewSet:
+    """`count` objects, spread evenly over the set."""
+    count = min(count, len(views))
+    return views.take(np.linspace(0, len(views) - 1, count).astype(int))
+
+
+def _curve(
+    run: Run, completer: ViewCompleter, judge: SavedClassifier, objects: Objects, bar
+) -> list[dict[str, Any]]:
+    """Quality of every sampler from the one known view, at every cost."""
+    config = run.config
+    if config.curve.objects == 0:
+        return []
+    count = min(config.curve.objects, len(objects.e))
+    rows = np.linspace(0, len(objects.e) - 1, count).astype(int)
+    test, known = objects.e.views.take(rows), objects.e.known[rows]
+    missing = np.ones((count, test.num_views), bool)
+    missing[np.arange(count), known] = False
+    measure = table.make_measure(judge)
+    points = []
+    samplers = config.curve.points()
+    task = bar.add_task("samplers", total=len(samplers))
+    for sampler in samplers:
+        options = {"sampler": sampler, "seed": config.seed}
+        completer.complete_views(test.images[:1], missing[:1], **options)  # compiles
+        begun = time.monotonic()
+        completed = completer.complete_views(test.images, missing, **options)[:, 0]
+        seconds = time.monotonic() - begun
+        metrics = measure(completed, test, missing & test.observed)
+        points.append(
+            {
+                "sampler": sampler.name,
+                "steps": sampler.num_steps,
+                "evaluations": sampler.num_evaluations,
+                "ms_per_object": round(1e3 * seconds / count, 3),
+                **metrics,
+            }
+        )
+        bar.advance(task)
+    return points
+
+
+def _draw(
+    config: Config, completer: ViewCompleter, objects: Objects, path: Path
+) -> None:
+    rows = np.linspace(0, len(objects.e) - 1, min(_PANEL_OBJECTS, len(objects.e)))
+    shown = objects.e.views.take(rows.astype(int))
+    known = objects.e.known[rows.astype(int)]
+    missing = np.ones((len(shown), shown.num_views), bool)
+    missing[np.arange(len(shown)), known] = False
+    completed = completer.complete_views(
+        shown.images, missing, sampler=config.sampler, seed=config.seed
+    )[:, 0]
+    panel = panels.view_panel(completed, shown.images, missing, completer.view_names)
+    viz.save_png(path, panel)
+
+
+def is_current(config: Config) -> bool:
+    """Whether Table I was made as the config says, after every network it measures."""
+    path = config.run_dir / _FOLDER / "table_1.json"
+    if not path.exists():
+        return False
+    weights = (config.run_dir / "weights").glob("*.safetensors")
+    made = path.stat().st_mtime
+    return json.loads(path.read_text()).get("settings") == _settings(config) and all(
+        made >= w.stat().st_mtime for w in weights
+    )
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What decides Table I and the curve besides the networks."""
+    names = ("sampler", "table_objects", "curve")
+    return {name: files.plain(getattr(config, name)) for name in names}
+
+
+def to_markdown(found: dict[str, Any]) -> str:
+    """Table I as Markdown, by the number of given views."""
+    means = [row for row in found["rows"] if not row["given"]]
+    sizes = sorted({row["num_given"] for row in means})
+    names = [n for n in ("psnr", "ssim", "coherence") if n in means[0]["metrics"]]
+    head = ["method", *(f"{name} {size}" for name in names for size in sizes)]
+    lines = [head, ["---"] * len(head)]
+    for method in dict.fromkeys(row["method"] for row in means):
+        of = {r["num_given"]: r["metrics"] for r in means if r["method"] == method}
+        cells = [f"{of[size][name]:.2f}" for name in names for size in sizes]
+        lines.append([method, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,61 @@
+"""Pictures of the run: what is given, what is generated, what is real."""
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from experiments.nmr_dimvida.training import Run
+from jaxgrow import viz
+from jaxgrow.data.views import ViewSet
+from jaxgrow.view_completer import ViewCompleter
+
+
+FRAME = (38, 132, 222)  # blue: this view was given
+_OBJECTS = 8
+
+
+def frame_given(
+    images: UInt8[np.ndarray, "n v h w 3"], missing: Bool[np.ndarray, "n v"]
+) -> UInt8[np.ndarray, "n v h w 3"]:
+    """`images` with a frame around every given view."""
+    border = np.ones(images.shape[2:4], bool)
+    border[2:-2, 2:-2] = False
+    framed = border & ~missing[:, :, None, None]
+    return np.where(framed[..., None], np.array(FRAME, np.uint8), images)
+
+
+def view_panel(
+    completed: UInt8[np.ndarray, "n v h w 3"],
+    real: UInt8[np.ndarray, "n v h w 3"],
+    missing: Bool[np.ndarray, "n v"],
+    view_names: tuple[str, ...],
+):
+    """One row per object: its views as completed, given ones framed, then the real."""
+    columns = np.concatenate([frame_given(completed, missing), real], axis=1)
+    titles = [*view_names, *(f"real {name}" for name in view_names)]
+    return viz.image_grid(columns, column_titles=titles)
+
+
+def draw_reconstructions(
+    run: Run,
+    step: int,
+    images: UInt8[np.ndarray, "n v h w 3"],
+    reconstructed: UInt8[np.ndarray, "n v h w 3"],
+    view_names: tuple[str, ...],
+) -> None:
+    """Panel of the autoencoder: what it makes of every view, and the view."""
+    columns = np.concatenate([reconstructed, images], axis=1)
+    titles = [*view_names, *(f"real {name}" for name in view_names)]
+    path = run.run_dir / "samples" / f"autoencoder_{step:06d}.png"
+    viz.save_png(path, viz.image_grid(columns, column_titles=titles))
+
+
+def draw_completions(
+    run: Run, step: int, completer: ViewCompleter, views: ViewSet
+) -> None:
+    """Panel of the score network: each object from one view, the slots in turn."""
+    shown = views.take(np.arange(min(_OBJECTS, len(views))))
+    missing = np.ones((len(shown), shown.num_views), bool)
+    missing[np.arange(len(shown)), np.arange(len(shown)) % shown.num_views] = False
+    completed = completer.complete_views(shown.images, missing)[:, 0]
+    panel = view_panel(completed, shown.images, missing, completer.view_names)
+    viz.save_png(run.run_dir / "samples" / f"score_{step:06d}.png", panel)

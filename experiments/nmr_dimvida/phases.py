@@ -1,0 +1,307 @@
+"""What each trained phase trains, validates and leaves behind."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.nmr_dimvida import panels
+from experiments.nmr_dimvida.config import Config, Phase, TrainingConfig
+from experiments.nmr_dimvida.objects import (
+    ImageFeed,
+    Objects,
+    plan_objects,
+    stream_of,
+)
+from experiments.nmr_dimvida.training import Run, Training
+from jaxgrow import multiview, parallel, subsets, view_completer, view_weights
+from jaxgrow.data.views import ViewSet
+from jaxgrow.errors import UserError
+from jaxgrow.metrics import image
+from jaxgrow.multiview import Diffusion, LatentData, LatentStats, to_unit
+from jaxgrow.nets import autoencoder, classifiers, score
+from jaxgrow.train_state import TrainState
+from jaxgrow.typing import Latents, Missing
+from jaxgrow.view_completer import ViewCompleter
+from jaxgrow.view_weights import SavedAutoencoder, SavedClassifier, SavedLatentModel
+
+
+_PANEL_OBJECTS = 8
+_VALIDATION_BATCH = 64
+_VALIDATION_SEED = 1_000_003  # of validation's times, subsets and noise, always
+
+
+def weights_path(config: Config, phase: Phase) -> Path:
+    """Where a phase leaves its network."""
+    return config.run_dir / "weights" / f"{phase}.safetensors"
+
+
+def finished(config: Config, phase: Phase) -> Path:
+    """`weights_path` of a phase that must be done.
+
+    Raises:
+        UserError: It is not.
+    """
+    path = weights_path(config, phase)
+    if not path.exists():
+        raise UserError(
+            f"the phase {phase} has not left {path} yet: add it to --phases."
+        )
+    return path
+
+
+def num_steps(config: Config, objects: Objects, phase: Phase) -> int:
+    """Steps that a trained phase takes in all."""
+    training: TrainingConfig = getattr(config, f"{phase}_training")
+    of_images = phase in ("autoencoder", "judge")
+    train = objects.train
+    return training.num_steps(int(train.observed.sum()) if of_images else len(train))
+
+
+def view_names(config: Config, views: ViewSet) -> tuple[str, ...]:
+    """What the slots are called: by side where they are sides, else by name."""
+    if config.data.view_names:
+        return config.data.view_names
+    if views.azimuths is None:
+        return tuple(f"view {slot}" for slot in range(views.num_views))
+    sides = {0.0: "front", 90.0: "right", 180.0: "back", 270.0: "left"}
+    return tuple(sides.get(a, f"{a:g} degrees") for a in views.azimuths)
+
+
+def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Training:
+    """One autoencoder for all views (Eq. 1)."""
+    config, training = run.config, run.config.autoencoder_training
+    feed = ImageFeed(run, objects.train, "autoencoder")
+    held = objects.validation
+    images = held.images.reshape(-1, *held.images.shape[2:])[held.observed.ravel()]
+
+    names = view_names(config, held)
+
+    @jax.jit
+    def decode(params, images):
+        x_hat = multiview.reconstruct(config.autoencoder, params, to_unit(images))
+        return jnp.rint(jnp.clip(x_hat, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+
+    @jax.jit
+    def judge(params, images):
+        x = to_unit(images)
+        x_hat = jnp.clip(multiview.reconstruct(config.autoencoder, params, x), 0, 1)
+        return image.psnr(x_hat, x), image.l1(x_hat, x)
+
+    def validate(step: int, state: TrainState) -> dict[str, float]:
+        params = state.eval_params
+        found = _in_batches(functools.partial(judge, params), images)
+        shown = held.images[:_PANEL_OBJECTS]
+        decoded = decode(params, shown.reshape(-1, *shown.shape[2:]))
+        panels.draw_reconstructions(
+            run, step, shown, np.asarray(decoded).reshape(shown.shape), names
+        )
+        return {"psnr": float(found[0].mean()), "mae": float(found[1].mean())}
+
+    def finish(state: TrainState, info: dict[str, Any]) -> None:
+        saved = SavedAutoencoder(config.autoencoder, state.eval_params)
+        path = weights_path(config, "autoencoder")
+        view_weights.save_autoencoder(path, saved, info)
+
+    return Training(
+        phase="autoencoder",
+        config=training,
+        num_examples=feed.num_examples,
+        first_step=first_step,
+        params=lambda: autoencoder.init_autoencoder(
+            config.autoencoder, stream_of(config, "autoencoder")
+        ),
+        stats=dict,
+        make_step=lambda tx: multiview.make_autoencoder_step(
+            config.autoencoder,
+            tx,
+            augment=config.augment,
+            fill=config.fill,
+            ema_decay=training.ema_decay,
+            axis_name=run.axis_name,
+        ),
+        data=feed.data,
+        plan=feed.planner(training.batch_size),
+        validate=validate,
+        finish=finish,
+        result=weights_path(config, "autoencoder"),
+    )
+
+
+def latent_training(
+    run: Run, objects: Objects, first_step: int, phase: Phase
+) -> Training:
+    """The score network (Eq. 6), or the mean regressor on the same latents."""
+    config = run.config
+    training = config.score_training if phase == "score" else config.regressor_training
+    saved = view_weights.load_autoencoder(finished(config, "autoencoder"))
+    data, held, stats = standardised_latents(run, saved, objects)
+    n, num_views, dim = data.z.shape
+    diffusion = Diffusion(
+        config.sde,
+        config.times,
+        config.p_joint,
+        subsets.subset_probabilities(num_views, config.size_weights),
+    )
+    names = view_names(config, objects.train)
+    is_score = phase == "score"
+    make_step = multiview.make_score_step if is_score else multiview.make_regressor_step
+    validation_loss = _latent_validation(config, diffusion, held, is_score)
+
+    def as_saved(state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
+        return SavedLatentModel(
+            config.score, state.eval_params, stats, names, config.sde, info
+        )
+
+    def validate(step: int, state: TrainState) -> dict[str, float]:
+        if is_score:
+            completer = ViewCompleter(saved, as_saved(state, {}), _PANEL_OBJECTS)
+            panels.draw_completions(run, step, completer, objects.validation)
+        return {"loss": validation_loss(state.eval_params)}
+
+    def finish(state: TrainState, info: dict[str, Any]) -> None:
+        kind = "score" if is_score else "regressor"
+        path = weights_path(config, phase)
+        view_weights.save_latent_model(path, kind, as_saved(state, info))
+
+    return Training(
+        phase=phase,
+        config=training,
+        num_examples=n,
+        first_step=first_step,
+        params=lambda: score.init_score(
+            config.score, num_views, dim, stream_of(config, phase)
+        ),
+        stats=dict,
+        make_step=lambda tx: make_step(
+            config.score,
+            diffusion,
+            tx,
+            ema_decay=training.ema_decay,
+            axis_name=run.axis_name,
+        ),
+        data=parallel.replicate(data, run.num_devices),
+        plan=plan_objects(stream_of(config, phase), training.batch_size, n),
+        validate=validate,
+        finish=finish,
+        result=weights_path(config, phase),
+    )
+
+
+def standardised_latents(
+    run: Run, saved: SavedAutoencoder, objects: Objects
+) -> tuple[LatentData, LatentData, LatentStats]:
+    """Latents of the training and validation objects, and their statistics."""
+    encode = functools.partial(view_completer.encode_all, saved.config, saved.params)
+    raw = encode(objects.train.images)
+    stats = multiview.latent_stats(raw, objects.train.observed)
+    held = encode(objects.validation.images)
+    return (
+        LatentData(np.asarray(stats.standardise(jnp.asarray(raw))), objects.train.observed),
+        LatentData(np.asarray(stats.standardise(jnp.asarray(held))), objects.validation.observed),
+        stats,
+    )
+
+
+def _latent_validation(
+    config: Config, diffusion: Diffusion, held: LatentData, is_score: bool
+) -> Callable[[Any], float]:
+    """Loss on held-out objects, with the same times, subsets and noise every time."""
+    repeats = max(1, -(-4 * _VALIDATION_BATCH // len(held.z)))
+    z = np.tile(held.z, (repeats, 1, 1))
+    observed = np.tile(held.observed, (repeats, 1))
+    keys = view_completer.object_keys(_VALIDATION_SEED, np.arange(len(z)))
+
+    def loss_of(params, z: Latents, observed: Missing, key_data: Array):
+        keys = jax.random.wrap_key_data(key_data)
+        if is_score:
+            return multiview.score_losses(
+                config.score, diffusion, params, keys, z, observed
+            )
+        *_, missing = multiview.diffuse(diffusion, keys, z, observed)
+        z_hat = multiview.regress(config.score, params, z, missing)
+        return multiview.masked_score_loss(z_hat, z, missing, observed)
+
+    jitted = jax.jit(loss_of)
+    key_data = np.asarray(jax.random.key_data(keys))
+
+    def validate(params) -> float:
+        return float(np.mean(jitted(params, z, observed, key_data)))
+
+    return validate
+
+
+def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
+    """A classifier of single views, trained on all views of partition d."""
+    config, training = run.config, run.config.judge_training
+    feed = ImageFeed(run, objects.train, "judge")
+    class_names = objects.train.class_names
+    held = objects.validation
+    there = held.observed.ravel()
+    images = held.images.reshape(-1, *held.images.shape[2:])[there]
+    labels = np.repeat(held.labels, held.num_views)[there]
+    fresh = functools.cache(
+        lambda: classifiers.init_classifier(
+            config.judge, len(class_names), stream_of(config, "judge")
+        )
+    )
+
+    @jax.jit
+    def predict(params, stats, x):
+        logits, _ = classifiers.apply_classifier(
+            config.judge, params, stats, to_unit(x), train=False
+        )
+        return (logits.argmax(axis=1),)
+
+    def validate(step: int, state: TrainState) -> dict[str, float]:
+        (predicted,) = _in_batches(
+            lambda x: predict(state.eval_params, state.stats, x), images
+        )
+        return {"accuracy": 100.0 * float((predicted == labels).mean())}
+
+    def finish(state: TrainState, info: dict[str, Any]) -> None:
+        saved = SavedClassifier(
+            config.judge, state.eval_params, state.stats, class_names
+        )
+        view_weights.save_classifier(weights_path(config, "judge"), saved, info)
+
+    return Training(
+        phase="judge",
+        config=training,
+        num_examples=feed.num_examples,
+        first_step=first_step,
+        params=lambda: jax.tree.map(jnp.copy, fresh()[0]),
+        stats=lambda: jax.tree.map(jnp.copy, fresh()[1]),
+        make_step=lambda tx: multiview.make_classifier_step(
+            config.judge, tx, ema_decay=training.ema_decay, axis_name=run.axis_name
+        ),
+        data=feed.data,
+        plan=feed.planner(training.batch_size),
+        validate=validate,
+        finish=finish,
+        result=weights_path(config, "judge"),
+    )
+
+
+TRAINED: dict[Phase, Callable[[Run, Objects, int], Training]] = {
+    "autoencoder": autoencoder_training,
+    "score": functools.partial(latent_training, phase="score"),
+    "regressor": functools.partial(latent_training, phase="regressor"),
+    "judge": judge_training,
+}
+"""The trained phases in their order: (run, objects, first step) -> training."""
+
+
+def _in_batches(call, images) -> list[np.ndarray]:
+    """`call` over batches of one size; its results, joined."""
+    size, parts = _VALIDATION_BATCH, []
+    for start in range(0, len(images), size):
+        rows = np.arange(start, start + size) % len(images)
+        stop = min(size, len(images) - start)
+        parts.append([np.asarray(found)[:stop] for found in call(images[rows])])
+    return [np.concatenate(found) for found in zip(*parts, strict=True)]
