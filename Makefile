@@ -11,6 +11,7 @@ CONSTRAINTS ?= constraints.txt
 # a CPU build is offered. The tests against PyTorch twins are skipped without it.
 TORCH ?= torch==2.13.0$(if $(filter Darwin,$(shell uname -s)),,+cpu)
 ARGS ?=
+SMOKE_DIR ?= runs/smoke
 
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet --quiet
@@ -35,6 +36,10 @@ help: ## List the targets.
 places: $(VENV)/eval.stamp ## Grow the inpainting GAN on photographs; ARGS="better --help" goes on.
 	$(RUN) -m experiments.places_grow $(ARGS)
 
+.PHONY: views
+views: $(VENV)/eval.stamp ## Generate missing views of objects; ARGS="paper --help" goes on.
+	$(RUN) -m experiments.nmr_dimvida $(ARGS)
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run the fast tests.
 	$(RUN) -m pytest $(PARALLEL) $(ARGS)
@@ -44,8 +49,9 @@ slow: $(VENV)/dev.stamp ## Run the slow tests, too long for `make test`.
 	$(RUN) -m pytest -m slow $(ARGS)
 
 .PHONY: smoke
-smoke: $(VENV)/eval.stamp ## Train every system for less than a minute.
-	$(RUN) -m experiments.places_grow smoke $(ARGS)
+smoke: $(VENV)/eval.stamp ## Train each system for less than a minute, into SMOKE_DIR.
+	$(RUN) -m experiments.places_grow smoke --run-dir $(SMOKE_DIR)/places
+	$(RUN) -m experiments.nmr_dimvida smoke --run-dir $(SMOKE_DIR)/dimvida
 
 .PHONY: check
 check: style lint imports types test ## Run all that CI demands of a change, but the slow tests.

@@ -150,6 +150,36 @@ def test_what_the_data_lack_is_pure_noise_that_nothing_leaks_into():
     assert (missing & observed).any(axis=1).all()
 
 
+def test_a_velocity_says_what_the_noise_is():
+    """The exact velocity, as raw output (minus it), gives back eps and no loss."""
+    velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
+    z = jnp.asarray(latents(16).z)
+    x, eps, tau, missing = multiview.diffuse(
+        DIFFUSION, keys_of(16), z, jnp.ones((16, 4), bool)
+    )
+    alpha, sigma = (a[..., None] for a in VPSDE().marginal(tau))
+    found = multiview.noise_of(velocity, VPSDE(), -(alpha * eps - sigma * z), x, tau)
+    drawn = np.asarray(missing)
+    np.testing.assert_allclose(
+        np.asarray(found)[drawn], np.asarray(eps)[drawn], atol=1e-5
+    )
+
+
+def test_the_loss_of_an_untrained_velocity_network_is_that_of_the_velocity():
+    """It gives 0, and E|v|^2 = alpha^2 d + sigma^2 d = d for standard latents."""
+    velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
+    data, params = latents(512), score.init_score(velocity, 4, 8, 0)
+    losses = multiview.score_losses(
+        velocity,
+        DIFFUSION,
+        params,
+        keys_of(512),
+        jnp.asarray(data.z),
+        jnp.asarray(data.observed),
+    )
+    np.testing.assert_allclose(losses.mean(), 32.0, rtol=0.05)
+
+
 # Steps.
 
 

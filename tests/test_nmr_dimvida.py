@@ -54,6 +54,7 @@ def test_the_paper_preset_has_the_papers_numbers():
     assert paper.augment
 
 
+@pytest.mark.slow
 def test_a_run_leaves_all_its_files(finished):
     _, run = finished
     assert run_dir.read_config(run, "nmr_dimvida", Config).run_dir == run
@@ -72,6 +73,7 @@ def test_a_run_leaves_all_its_files(finished):
         assert wanted in page
 
 
+@pytest.mark.slow
 def test_table_one_has_every_method_on_every_set(finished):
     printed, run = finished
     found = json.loads((run / "views" / "table_1.json").read_text())
@@ -97,6 +99,7 @@ def test_table_one_has_every_method_on_every_set(finished):
     ]
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_no_weights(finished, capsys):
     _, run = finished
     before = {phase: dimvida.tensors_of(run, phase) for phase in PHASES[:4]}
@@ -108,6 +111,7 @@ def test_the_same_command_again_changes_no_weights(finished, capsys):
     assert "the views are evaluated already" in said.out
 
 
+@pytest.mark.slow
 def test_what_a_run_has_learnt_completes_views_from_python(finished):
     _, run = finished
     completer = ViewCompleter.load(run)
@@ -118,6 +122,7 @@ def test_what_a_run_has_learnt_completes_views_from_python(finished):
     assert completer.view_names == ("front", "back", "right", "left")
 
 
+@pytest.mark.slow
 def test_other_settings_than_the_runs_are_refused(finished, capsys):
     _, run = finished
     line = [*dimvida.TINY, "--run-dir", run, "--score.width", "64"]
@@ -173,7 +178,7 @@ def test_values_out_of_range_are_refused(fields, message):
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(UserError, match="choose from demo, smoke"):
+    with pytest.raises(UserError, match="choose from demo, smoke, small-gpu, paper"):
         parse(["dmeo"])
 
 

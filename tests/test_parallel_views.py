@@ -88,7 +88,15 @@ def train(make, num_devices, several):
     return state, np.concatenate(losses)
 
 
-@pytest.mark.parametrize("make", [_autoencoder, _score, _regressor, _classifier])
+@pytest.mark.parametrize(
+    "make",
+    [
+        _autoencoder,
+        _score,
+        pytest.param(_regressor, marks=pytest.mark.slow),
+        pytest.param(_classifier, marks=pytest.mark.slow),
+    ],
+)
 def test_two_devices_equal_one(make):
     expected, on_one = train(make, 1, several=False)
     for several in (False, True):

@@ -24,6 +24,9 @@ from tests.gaussian_views import (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 CONFIGS = {
     "euler_maruyama": SamplerConfig(),
     "euler_maruyama on log-SNR": SamplerConfig(grid="log_snr"),

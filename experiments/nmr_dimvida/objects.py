@@ -91,6 +91,11 @@ class ImageFeed:
         images = self._views.images
         return images.reshape(-1, *images.shape[2:])
 
+    def spread(self, count: int) -> UInt8[np.ndarray, "k h w 3"]:
+        """At most `count` images, spread evenly over the set."""
+        at = np.linspace(0, self.num_examples - 1, min(count, self.num_examples))
+        return np.asarray(self._flat()[self._rows[at.astype(int)]])
+
     def planner(self, batch_size: int) -> Callable[[int], Batch]:
         """Batch of a step, as a pure function of the seed and the step."""
 

@@ -26,13 +26,14 @@ from jaxgrow.metrics import image
 from jaxgrow.multiview import Diffusion, LatentData, LatentStats, to_unit
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.train_state import TrainState
-from jaxgrow.typing import Latents, Missing
+from jaxgrow.typing import Latents, Missing, Params
 from jaxgrow.view_completer import ViewCompleter
 from jaxgrow.view_weights import SavedAutoencoder, SavedClassifier, SavedLatentModel
 
 
 _PANEL_OBJECTS = 8
 _VALIDATION_BATCH = 64
+_PRINCIPAL_IMAGES = 2_048  # that the linear path starts from
 _VALIDATION_SEED = 1_000_003  # of validation's times, subsets and noise, always
 
 
@@ -113,9 +114,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         config=training,
         num_examples=feed.num_examples,
         first_step=first_step,
-        params=lambda: autoencoder.init_autoencoder(
-            config.autoencoder, stream_of(config, "autoencoder")
-        ),
+        params=functools.partial(_fresh_autoencoder, config, feed),
         stats=dict,
         make_step=lambda tx: multiview.make_autoencoder_step(
             config.autoencoder,
@@ -131,6 +130,16 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         finish=finish,
         result=weights_path(config, "autoencoder"),
     )
+
+
+def _fresh_autoencoder(config: Config, feed: ImageFeed) -> Params:
+    params = autoencoder.init_autoencoder(
+        config.autoencoder, stream_of(config, "autoencoder")
+    )
+    if config.autoencoder.linear_path:
+        some = feed.spread(_PRINCIPAL_IMAGES).astype(np.float32) / 255.0
+        params = autoencoder.start_from_principal_components(params, some)
+    return params
 
 
 def latent_training(
@@ -202,8 +211,13 @@ def standardised_latents(
     stats = multiview.latent_stats(raw, objects.train.observed)
     held = encode(objects.validation.images)
     return (
-        LatentData(np.asarray(stats.standardise(jnp.asarray(raw))), objects.train.observed),
-        LatentData(np.asarray(stats.standardise(jnp.asarray(held))), objects.validation.observed),
+        LatentData(
+            np.asarray(stats.standardise(jnp.asarray(raw))), objects.train.observed
+        ),
+        LatentData(
+            np.asarray(stats.standardise(jnp.asarray(held))),
+            objects.validation.observed,
+        ),
         stats,
     )
 

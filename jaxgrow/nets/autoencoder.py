@@ -7,12 +7,15 @@ Bounoua et al. 2024), `autokl` the autoencoder of Stable Diffusion made determin
 """
 
 import dataclasses
+import functools
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
@@ -39,6 +42,10 @@ class AutoencoderConfig:
     """Numbers that stand for one view; autokl makes (image_size / 8)^2 of them."""
     base_channels: int = 64
     """Channels at full resolution."""
+    linear_path: bool = False
+    """resnet: whether encoder and decoder each also have a term that is linear in their
+    input. Started from principal components it reconstructs well at once, and what the
+    convolutions learn comes on top."""
     autokl_multipliers: tuple[int, int, int, int] = (2, 2, 4, 8)
     """autokl: channels of its four levels, in units of `base_channels`."""
     autokl_blocks: int = 2
@@ -58,6 +65,8 @@ class AutoencoderConfig:
             self._check_autokl()
 
     def _check_autokl(self) -> None:
+        if self.linear_path:
+            raise UserError("autokl has no linear_path: leave it out, or take resnet.")
         latent_dim = (self.image_size // 8) ** 2
         if self.latent_dim != latent_dim:
             raise UserError(
@@ -110,12 +119,16 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
         config, dtype = self.config, _dtype(self.config)
+        images = x.reshape(len(x), -1)
         x = Conv(config.base_channels, dtype=dtype, name="conv_in")(x)
         for i, channels in enumerate(_channels(config, _ENCODER_CAP)):
             x = pool(x) if i > 0 else x
             x = ResidualBlock(channels, config, name=f"block{i}")(x)
         x = _activate(x).reshape(len(x), -1)
-        return nn.Dense(config.latent_dim, dtype=dtype, name="linear")(x)
+        z = nn.Dense(config.latent_dim, dtype=dtype, name="linear")(x)
+        if config.linear_path:
+            z = z + nn.Dense(config.latent_dim, dtype=dtype, name="linear_path")(images)
+        return z
 
 
 class Decoder(nn.Module):
@@ -139,7 +152,11 @@ class Decoder(nn.Module):
         for i, features in enumerate([*channels[-2::-1], channels[0]]):
             x = double(x) if i > 0 else x
             x = ResidualBlock(features, config, name=f"block{i}")(x)
-        return Conv(3, dtype=dtype, name="conv_out")(_activate(x))
+        images = Conv(3, dtype=dtype, name="conv_out")(_activate(x))
+        if config.linear_path:
+            dense = nn.Dense(images[0].size, dtype=dtype, name="linear_path")
+            images = images + dense(z).reshape(images.shape)
+        return images
 
 
 def pool(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
@@ -157,14 +174,69 @@ def pool(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
 
 
 def init_autoencoder(config: AutoencoderConfig, seed: int | Sequence[int]) -> Params:
-    """Fresh {"encoder": ..., "decoder": ...} by PyTorch's default law."""
+    """Fresh {"encoder": ..., "decoder": ...} by PyTorch's default law.
+
+    With `linear_path` the last layers of encoder and decoder start at zero, and so does
+    the linear path itself; see `start_from_principal_components`.
+    """
     side, dim = config.image_size, config.latent_dim
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     z = jax.ShapeDtypeStruct((1, dim), jnp.float32)
     seeds = (seed,) if isinstance(seed, int) else tuple(seed)
     return {
-        "encoder": uniform_fan_in(_encoder(config), image, seed=(*seeds, 0)),
-        "decoder": uniform_fan_in(_decoder(config), z, seed=(*seeds, 1)),
+        "encoder": uniform_fan_in(
+            _encoder(config),
+            image,
+            seed=(*seeds, 0),
+            zero=("linear", "linear_path") if config.linear_path else (),
+        ),
+        "decoder": uniform_fan_in(
+            _decoder(config),
+            z,
+            seed=(*seeds, 1),
+            zero=("conv_out", "linear_path") if config.linear_path else (),
+        ),
+    }
+
+
+def start_from_principal_components(
+    params: Params, images: Float[np.ndarray, "n h w 3"]
+) -> Params:
+    """Fresh parameters whose linear path projects on the images' principal components.
+
+    Decoding is then the best linear reconstruction from as many numbers (Eckart & Young
+    1936). The components are rotated at random, so that every latent has its share of
+    the coarse and the fine: standardising the latents one by one, as the score network
+    wants them, leaves what matters much for the image larger than what matters little.
+
+    Args:
+        params: Of a config with `linear_path`.
+        images: In [0, 1]; some thousands suffice. Fewer than latents leave components
+            out.
+    """
+    encoder, decoder = params["encoder"], params["decoder"]
+    latent_dim = encoder["linear_path"]["kernel"].shape[1]
+    x = images.reshape(len(images), -1).astype(np.float64)
+    mean = x.mean(axis=0)
+    centred = x - mean
+    # From the n x n products: there are fewer images than pixels.
+    eigenvalues, left = np.linalg.eigh(centred @ centred.T / len(x))
+    keep = min(latent_dim, len(x) - 1)
+    deviation = np.sqrt(np.maximum(eigenvalues[::-1][:keep], 1e-12))
+    components = (centred.T @ left[:, ::-1][:, :keep]) / (deviation * math.sqrt(len(x)))
+    normal = np.random.default_rng(0).standard_normal((latent_dim, latent_dim))
+    rotation = np.linalg.qr(normal)[0][:keep]
+    scale = math.sqrt((deviation**2).sum() / latent_dim)  # of a latent
+    project = components @ rotation / scale
+    there = {"kernel": jnp.asarray(project), "bias": jnp.asarray(-mean @ project)}
+    back = {
+        "kernel": jnp.asarray(scale * rotation.T @ components.T),
+        "bias": jnp.asarray(mean),
+    }
+    cast = functools.partial(jax.tree.map, lambda a: a.astype(jnp.float32))
+    return {
+        "encoder": {**encoder, "linear_path": cast(there)},
+        "decoder": {**decoder, "linear_path": cast(back)},
     }
 
 

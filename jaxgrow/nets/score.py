@@ -50,6 +50,10 @@ class ScoreConfig:
     """What the output means: minus the noise, the paper's; or minus the velocity
     v = alpha eps - sigma z (Salimans & Ho 2022), whose errors are not magnified at
     large times, so that it samples well after far fewer steps of training."""
+    linear_path: bool = False
+    """Whether the output also has a term that is linear in the latents, with gains
+    that the times set. Of Gaussian latents that term alone could be the answer; with
+    it the network needs far fewer steps of training."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the products' operands; parameters and output stay float32."""
 
@@ -121,6 +125,10 @@ class ScoreNet(nn.Module):
             h = dense(before, f"up{i}_out")(h)
         h = block(config.width, jnp.concatenate([h, stem], axis=-1), "final")
         h = dense(features, "out")(nn.silu(_group_norm(config, h, "out_norm")))
+        if config.linear_path:
+            gain = 1.0 + dense(config.width, "linear_gain")(time)
+            linear = dense(config.width, "linear_in")(x.reshape(-1, features))
+            h = h + dense(features, "linear_out")(gain * linear)
         return h.reshape(x.shape).astype(x.dtype)
 
 
@@ -165,7 +173,9 @@ def init_score(
     The untrained network therefore gives 0, and its loss is the noise's own.
     """
     x, tau, missing = _input_shapes(num_views, latent_dim)
-    return uniform_fan_in(ScoreNet(config), x, tau, missing, seed=seed, zero=("out",))
+    return uniform_fan_in(
+        ScoreNet(config), x, tau, missing, seed=seed, zero=("out", "linear_out")
+    )
 
 
 def apply_score(
