@@ -37,7 +37,7 @@ def evaluate(run: Run, objects: Objects) -> None:
     judge = view_weights.load_classifier(finished(config, "judge"))
     test = objects.e.views
     if config.table_objects is not None:
-        test = spread(test, config.table_objects)
+        test = panels.spread(test, config.table_objects)
     methods = make_methods(config, completer, objects.train)
     with logs.progress_bar(run.console) as bar:
         task = bar.add_task("Table I", total=None)
@@ -100,12 +100,6 @@ def make_methods(
             saved, regressor
         ),
     }
-
-
-def spread(views: ViewSet, count: int) -> ViewSet:
-    """`count` objects, spread evenly over the set."""
-    count = min(count, len(views))
-    return views.take(np.linspace(0, len(views) - 1, count).astype(int))
 
 
 def _curve(

@@ -10,7 +10,7 @@ from jaxgrow.view_completer import ViewCompleter
 
 
 FRAME = (38, 132, 222)  # blue: this view was given
-_OBJECTS = 8
+OBJECTS = 8
 
 
 def frame_given(
@@ -35,6 +35,12 @@ def view_panel(
     return viz.image_grid(columns, column_titles=titles)
 
 
+def spread(views: ViewSet, count: int) -> ViewSet:
+    """At most `count` objects, spread evenly over the set."""
+    at = np.linspace(0, len(views) - 1, min(count, len(views)))
+    return views.take(at.astype(int))
+
+
 def draw_reconstructions(
     run: Run,
     step: int,
@@ -53,7 +59,7 @@ def draw_completions(
     run: Run, step: int, completer: ViewCompleter, views: ViewSet
 ) -> None:
     """Panel of the score network: each object from one view, the slots in turn."""
-    shown = views.take(np.arange(min(_OBJECTS, len(views))))
+    shown = spread(views, OBJECTS)
     missing = np.ones((len(shown), shown.num_views), bool)
     missing[np.arange(len(shown)), np.arange(len(shown)) % shown.num_views] = False
     completed = completer.complete_views(shown.images, missing)[:, 0]

@@ -31,7 +31,6 @@ from jaxgrow.view_completer import ViewCompleter
 from jaxgrow.view_weights import SavedAutoencoder, SavedClassifier, SavedLatentModel
 
 
-_PANEL_OBJECTS = 8
 _VALIDATION_BATCH = 64
 _PRINCIPAL_IMAGES = 2_048  # that the linear path starts from
 _VALIDATION_SEED = 1_000_003  # of validation's times, subsets and noise, always
@@ -97,7 +96,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
     def validate(step: int, state: TrainState) -> dict[str, float]:
         params = state.eval_params
         found = _in_batches(functools.partial(judge, params), images)
-        shown = held.images[:_PANEL_OBJECTS]
+        shown = panels.spread(held, panels.OBJECTS).images
         decoded = decode(params, shown.reshape(-1, *shown.shape[2:]))
         panels.draw_reconstructions(
             run, step, shown, np.asarray(decoded).reshape(shown.shape), names
@@ -169,7 +168,7 @@ def latent_training(
 
     def validate(step: int, state: TrainState) -> dict[str, float]:
         if is_score:
-            completer = ViewCompleter(saved, as_saved(state, {}), _PANEL_OBJECTS)
+            completer = ViewCompleter(saved, as_saved(state, {}), panels.OBJECTS)
             panels.draw_completions(run, step, completer, objects.validation)
         return {"loss": validation_loss(state.eval_params)}
 

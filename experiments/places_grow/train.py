@@ -13,12 +13,11 @@ from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
 from experiments.shared import run_dir as runs
 from experiments.shared.run_dir import Stopped
-from jaxgrow import logs, loop, parallel
+from jaxgrow import logs, loop, parallel, pretrained
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
 from jaxgrow.growth import Stage, plan_stages
 from jaxgrow.inpainting import InpaintState
-from jaxgrow.nets.features import load_vgg19, make_features_fn
 from jaxgrow.typing import FeaturesFn
 
 
@@ -42,11 +41,12 @@ def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
     """The perceptual term's features, and a sentence that says whether it is on."""
     if not config.vgg_weights.exists():
         return None, (
-            f"perceptual term off: no VGG19 weights at {config.vgg_weights} "
-            "(tools.export_weights makes them where the internet is)"
+            "perceptual term off: it needs weights: python -m tools.export_weights "
+            f"vgg19 --prefix blocks12 --out {config.vgg_weights}"
         )
-    features_fn = make_features_fn(load_vgg19(config.vgg_weights))
-    return features_fn, f"perceptual term on: VGG19 from {config.vgg_weights}"
+    net = pretrained.load_perceptual(config.vgg_weights)
+    note = f"perceptual term on: {net.provenance.label} from {config.vgg_weights}"
+    return net.features_fn, note
 
 
 class _Training:

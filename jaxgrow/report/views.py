@@ -96,12 +96,15 @@ def table_one(found: dict[str, Any]) -> list[Table]:
     by = {(row["method"], row["num_given"]): row["metrics"] for row in means}
     methods = list(dict.fromkeys(method for method, _ in by))
     head = ["method"]
-    head += [f"{_METRICS[name][0]}: {size}" for name in metrics for size in sizes]
+    head += [f"{name} {size}" for name in metrics for size in sizes]
     rows = [
         [m, *(_cell(by[m, s], name) for name in metrics for s in sizes)]
         for m in methods
     ]
-    real = f"Coherence of real views: {found['judge_accuracy']:.1f} %, its ceiling. "
+    real = (
+        "PSNR is in dB, coherence in %, beside the number of given views. Coherence of "
+        f"real views: {found['judge_accuracy']:.1f} %, its ceiling. "
+    )
     missing = (
         f"{' and '.join(_NEEDS_WEIGHTS)} need feature networks whose weights are not "
         "in the package. Reconstruction is the real view through the autoencoder."
@@ -139,14 +142,13 @@ def _best(methods, metrics, sizes, by) -> frozenset[tuple[int, int]]:
 
 def curve_charts(points: Sequence[dict[str, Any]]) -> list[str]:
     """PSNR and coherence against evaluations, and PSNR against time, by sampler."""
+    axes = [
+        ("evaluations", "psnr", "PSNR, dB"),
+        ("evaluations", "coherence", "Coherence, %"),
+        ("ms_per_object", "psnr", "PSNR, dB, by time"),
+    ]
     charts = []
-    for number, (x, y, title) in enumerate(
-        [
-            ("evaluations", "psnr", "PSNR, dB, against network evaluations"),
-            ("evaluations", "coherence", "Coherence, %, against network evaluations"),
-            ("ms_per_object", "psnr", "PSNR, dB, against ms per object"),
-        ]
-    ):
+    for number, (x, y, title) in enumerate(axes):
         curves: dict[str, list[tuple[float, float]]] = {}
         for point in points:
             if x in point and y in point:
