@@ -158,6 +158,7 @@ def test_the_autoencoders_have_the_specified_sizes(arch, encoder, decoder):
     assert count(params["decoder"]) == decoder
 
 
+@pytest.mark.slow
 def test_outputs_and_gradients_are_those_of_a_pytorch_twin():
     twins: Any = pytest.importorskip("tests.torch_twins_views")
     torch = twins.torch
@@ -204,6 +205,7 @@ def test_outputs_and_gradients_are_those_of_a_pytorch_twin():
         assert_close(param_grads[part], expected, scale=largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY, TINY_KL], ids=["resnet", "autokl"])
 @pytest.mark.parametrize("size", [16, 32, 64, 128, 256])
 def test_every_image_size_comes_back(config, size):
@@ -270,6 +272,7 @@ def test_doubling_repeats_every_pixel():
     assert_identical(double(jnp.asarray(x)), jnp.asarray(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY, TINY_KL], ids=["resnet", "autokl"])
 def test_bfloat16_is_near_float32(config):
     params = init_autoencoder(config, 0)

@@ -67,6 +67,7 @@ def test_fewer_images_than_latents_are_reconstructed_whole():
     assert_close(decode(CONFIG, params, z), images, 1e-3)
 
 
+@pytest.mark.slow
 def test_convolutions_add_to_it_once_they_are_trained():
     images = jnp.asarray(correlated_images(6))
     params = started(np.asarray(images))

@@ -194,6 +194,7 @@ def test_a_fresh_score_network_has_the_loss_of_the_noise():
     np.testing.assert_allclose(metrics["loss"], 32.0, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_the_score_network_learns_which_view_follows_from_which():
     """Two equal views: given one, the other's noise can be read off."""
     z = np.random.default_rng(0).standard_normal((512, 1, 4)).astype(np.float32)
@@ -212,6 +213,7 @@ def test_the_score_network_learns_which_view_follows_from_which():
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_regressor_finds_the_conditional_mean():
     """View 1 is view 0 and unit noise: the best guess of it is view 0, of error d."""
     rng = np.random.default_rng(0)
@@ -237,6 +239,7 @@ def test_the_regressor_finds_the_conditional_mean():
     assert error < 0.2
 
 
+@pytest.mark.slow
 def test_an_autoencoder_step_is_one_step_of_sgd_by_hand():
     config = AutoencoderConfig(image_size=16, latent_dim=4, base_channels=4)
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
@@ -259,6 +262,7 @@ def test_an_autoencoder_step_is_one_step_of_sgd_by_hand():
     assert_close(after.params, by_hand)
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_stand_in_for_those_of_the_data():
     config = AutoencoderConfig(image_size=16, latent_dim=4, base_channels=4)
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
@@ -275,6 +279,7 @@ def test_images_of_a_batch_stand_in_for_those_of_the_data():
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_colours():
     colours = np.random.default_rng(0).integers(0, 256, (3, 1, 1, 3), np.uint8)
     labels = np.arange(48) % 3

@@ -17,7 +17,7 @@ from tests.oracles import assert_close
 
 
 DIFFUSION = Diffusion(VPSDE(), "uniform", 0.2)
-TX = optax.sgd(1e-3)
+TX = optax.sgd(1e-4)
 
 
 def _images():
@@ -88,15 +88,8 @@ def train(make, num_devices, several):
     return state, np.concatenate(losses)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        _autoencoder,
-        _score,
-        pytest.param(_regressor, marks=pytest.mark.slow),
-        pytest.param(_classifier, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [_autoencoder, _score, _regressor, _classifier])
 def test_two_devices_equal_one(make):
     expected, on_one = train(make, 1, several=False)
     for several in (False, True):

@@ -73,6 +73,7 @@ def test_missing_values_are_never_read_and_known_ones_never_changed(name, missin
     assert (draws[0][missing] != 0.0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_example_is_drawn_alike_in_any_batch(name):
     """Of all 16 masks in one batch, backwards, and one by one."""
