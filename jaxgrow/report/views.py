@@ -17,7 +17,7 @@ _METRICS = {  # title, digits
     "coherence": ("coherence, %", 1),
 }
 _CEILING = "(ceiling)"
-_NEEDS_WEIGHTS = ("FID", "LPIPS")
+_NEEDS_WEIGHTS = ("LPIPS", "FID")
 
 
 def content(run_dir: Path) -> Content:
@@ -97,8 +97,10 @@ def table_one(found: dict[str, Any]) -> list[Table]:
     methods = list(dict.fromkeys(method for method, _ in by))
     head = ["method"]
     head += [f"{name} {size}" for name in metrics for size in sizes]
+    head += _NEEDS_WEIGHTS
+    absent = ["needs weights"] * len(_NEEDS_WEIGHTS)
     rows = [
-        [m, *(_cell(by[m, s], name) for name in metrics for s in sizes)]
+        [m, *(_cell(by[m, s], name) for name in metrics for s in sizes), *absent]
         for m in methods
     ]
     real = (
