@@ -2,11 +2,16 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import linalg
 from skimage.metrics import peak_signal_noise_ratio
 
+from jaxgrow import subsets
 from jaxgrow.evaluation import views as table
+from jaxgrow.evaluation.views import Judges
+from jaxgrow.metrics.lpips import Lpips
 from tests import small_views
 
 
@@ -25,7 +30,9 @@ def perfect(images, missing):
 def rows():
     views = small_views.objects(5)
     methods = {"noisy": noisy, "perfect": perfect}
-    return table.table_one(methods, views, small_views.judge(), small_views.NAMES)
+    return table.table_one(
+        methods, views, Judges(small_views.judge()), small_views.NAMES
+    )
 
 
 def find(rows, method, given="", num_given=None):
@@ -81,8 +88,42 @@ def test_perfect_views_have_ssim_one_and_the_coherence_of_real_views(rows):
 
 def test_without_a_judge_there_is_no_coherence():
     views = small_views.objects(2)
-    rows = table.table_one({"perfect": perfect}, views, None, small_views.NAMES)
+    rows = table.table_one({"perfect": perfect}, views, Judges(), small_views.NAMES)
     assert set(rows[0].metrics) == {"psnr", "ssim"}
+
+
+def test_lpips_and_fid_are_measured_where_their_networks_are_given():
+    """With features that are known: the pixels themselves, and two means of them."""
+    views = small_views.objects(5)
+    lpips = Lpips(lambda x: [x], [jnp.ones(3)])
+
+    def features(pixels):
+        x = pixels.astype(np.float32).reshape(len(pixels), -1)
+        return x.reshape(len(x), 2, -1).mean(axis=2)
+
+    judges = Judges(lpips=lpips, inception=features)
+    methods = {"noisy": noisy, "perfect": perfect}
+    rows = table.table_one(methods, views, judges, small_views.NAMES)
+    assert find(rows, "perfect", "front").metrics["lpips"] == pytest.approx(0, abs=1e-5)
+    assert find(rows, "noisy", "front").metrics["lpips"] > 1e-4
+    assert find(rows, "perfect", num_given=1).metrics["fid"] == pytest.approx(
+        0, abs=1e-4
+    )
+    fake, real = [], []
+    for row, num_given in zip(
+        subsets.missing_rows(4), map(len, subsets.conditioning_sets(4)), strict=True
+    ):
+        if num_given == 1:
+            missing = np.tile(row, (5, 1))
+            fake.append(noisy(views.images, missing)[missing])
+            real.append(views.images[missing])
+    a, b = (np.asarray(features(np.concatenate(x)), float) for x in (fake, real))
+    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
+    root = linalg.sqrtm(cov_a @ cov_b).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
+    found = find(rows, "noisy", num_given=1).metrics["fid"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert "fid" not in find(rows, "noisy", "front").metrics
 
 
 def test_views_that_an_object_lacks_are_neither_given_nor_scored():
@@ -90,6 +131,6 @@ def test_views_that_an_object_lacks_are_neither_given_nor_scored():
     observed = views.observed.copy()
     observed[0, 1] = False
     views = dataclasses.replace(views, observed=observed)
-    rows = table.table_one({"perfect": perfect}, views, None, small_views.NAMES)
+    rows = table.table_one({"perfect": perfect}, views, Judges(), small_views.NAMES)
     assert find(rows, "perfect", "front").num_images == 4 * 3 - 1
     assert find(rows, "perfect", "back").num_images == 3 * 3

@@ -170,6 +170,10 @@ class Config:
     """The sampler of Table I and of the panels."""
     table_objects: int | None = None
     """Test objects of Table I; None = all."""
+    lpips_weights: Path = Path("weights/squeezenet_lpips.safetensors")
+    """Weights of LPIPS; without the file its column says so."""
+    inception_weights: Path = Path("weights/inception_fid.safetensors")
+    """Weights of FID's Inception; without the file its column says so."""
     curve: CurveConfig = dataclasses.field(default_factory=CurveConfig)
     """Quality against network evaluations."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress
 
 from experiments.nmr_dimvida import panels
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
@@ -13,9 +14,19 @@ from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.phases import finished
 from experiments.nmr_dimvida.training import Run
 from experiments.shared import run_dir as runs
-from jaxgrow import evaluation, files, logs, view_baselines, view_weights, viz
+from jaxgrow import (
+    evaluation,
+    files,
+    logs,
+    pretrained,
+    view_baselines,
+    view_weights,
+    viz,
+)
 from jaxgrow.data.views import ViewSet
 from jaxgrow.evaluation import views as table
+from jaxgrow.evaluation.views import Judges
+from jaxgrow.metrics.inception_distance import pixel_features
 from jaxgrow.view_baselines import CompleteFn
 from jaxgrow.view_completer import ViewCompleter
 from jaxgrow.view_weights import SavedClassifier
@@ -35,6 +46,7 @@ def evaluate(run: Run, objects: Objects) -> None:
     config, begun = run.config, time.monotonic()
     completer = ViewCompleter.load(config.run_dir)
     judge = view_weights.load_classifier(finished(config, "judge"))
+    judges = load_judges(run, judge)
     test = objects.e.views
     if config.table_objects is not None:
         test = panels.spread(test, config.table_objects)
@@ -44,7 +56,7 @@ def evaluate(run: Run, objects: Objects) -> None:
         rows = table.table_one(
             methods,
             test,
-            judge,
+            judges,
             completer.view_names,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -71,6 +83,26 @@ def evaluate(run: Run, objects: Objects) -> None:
     files.write_json(folder / "curve.json", points)
     _draw(config, completer, objects, folder / "panel.png")
     run.say(to_markdown(json.loads((folder / "table_1.json").read_text())))
+
+
+def load_judges(run: Run, judge: SavedClassifier) -> Judges:
+    """The run's own judge, and LPIPS and FID where there are weights for them."""
+    config = run.config
+    lpips, inception = None, None
+    if config.lpips_weights.exists():
+        lpips = pretrained.load_lpips(config.lpips_weights)
+        run.note(f"{lpips.label} from {config.lpips_weights}")
+    if config.inception_weights.exists():
+        net = pretrained.load_inception(config.inception_weights)
+        inception = pixel_features(net.features_fn)
+        random = ", RANDOM weights" if net.provenance.is_random else ""
+        run.note(f"FID from {config.inception_weights}{random}")
+    if lpips is None or inception is None:
+        run.note(
+            "LPIPS and FID need weights: python -m tools.export_weights makes them "
+            "where the internet is, see docs/weights.md"
+        )
+    return Judges(judge, lpips, inception)
 
 
 def make_methods(
@@ -103,7 +135,11 @@ def make_methods(
 
 
 def _curve(
-    run: Run, completer: ViewCompleter, judge: SavedClassifier, objects: Objects, bar
+    run: Run,
+    completer: ViewCompleter,
+    judge: SavedClassifier,
+    objects: Objects,
+    bar: Progress,
 ) -> list[dict[str, Any]]:
     """Quality of every sampler from the one known view, at every cost."""
     config = run.config
@@ -114,7 +150,7 @@ def _curve(
     test, known = objects.e.views.take(rows), objects.e.known[rows]
     missing = np.ones((count, test.num_views), bool)
     missing[np.arange(count), known] = False
-    measure = table.make_measure(judge)
+    measure = table.make_measure(Judges(judge))
     points = []
     samplers = config.curve.points()
     task = bar.add_task("samplers", total=len(samplers))
@@ -167,7 +203,7 @@ def is_current(config: Config) -> bool:
 
 def _settings(config: Config) -> dict[str, Any]:
     """What decides Table I and the curve besides the networks."""
-    names = ("sampler", "table_objects", "curve")
+    names = ("sampler", "table_objects", "curve", "lpips_weights", "inception_weights")
     return {name: files.plain(getattr(config, name)) for name in names}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +11,16 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgrow import subsets
 from jaxgrow.data.views import ViewSet
-from jaxgrow.metrics import image
+from jaxgrow.metrics import frechet, image
+from jaxgrow.metrics.frechet import FeatureStats
+from jaxgrow.metrics.inception_distance import FeaturesOfPixels
+from jaxgrow.metrics.lpips import Lpips
 from jaxgrow.multiview import to_unit
 from jaxgrow.nets import classifiers
 from jaxgrow.typing import UnitImage
 from jaxgrow.view_baselines import CompleteFn
 from jaxgrow.view_weights import SavedClassifier
 
-
-Classify = Callable[[UnitImage], Float[Array, "b k"]]
 
 PAPER_TABLE_1 = {
     "fid": (16.43, 15.14, 14.51),
@@ -32,6 +34,20 @@ PAPER_TABLE_1 = {
 _BATCH = 128
 
 
+class Judges(NamedTuple):
+    """What sees more in images than pixels; None leaves its column out.
+
+    Attributes:
+        classifier: Of single views, for coherence.
+        lpips: Perceptual distance of pairs.
+        inception: Features of 8-bit pixels, for FID.
+    """
+
+    classifier: SavedClassifier | None = None
+    lpips: Lpips | None = None
+    inception: FeaturesOfPixels | None = None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViewRow:
     """Means of one method over all missing views of all objects.
@@ -42,8 +58,9 @@ class ViewRow:
             that size, which count the same.
         num_given: |C|.
         num_images: Generated images behind the means.
-        metrics: psnr in dB, ssim, and coherence in %: how often the judge sees the
-            object's class in a generated view.
+        metrics: psnr in dB, ssim, coherence in %, how often the classifier sees the
+            object's class in a generated view, and lpips; in means over sets also fid,
+            of all images of the sets together.
     """
 
     method: str
@@ -56,7 +73,7 @@ class ViewRow:
 def table_one(
     methods: Mapping[str, CompleteFn],
     views: ViewSet,
-    judge: SavedClassifier | None,
+    judges: Judges,
     view_names: Sequence[str],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[ViewRow]:
@@ -68,11 +85,11 @@ def table_one(
     Args:
         methods: Name -> method; a method that may not look at missing views must not.
         views: Real views of the test objects.
-        judge: Classifier of coherence; None leaves coherence out.
+        judges: Of coherence, LPIPS and FID.
         view_names: One per slot.
         on_progress: Gets the pairs of method and set done, and their number.
     """
-    measure = make_measure(judge)
+    measure, frechet_of = make_measure(judges), _FrechetBySize(judges.inception)
     sets = subsets.conditioning_sets(views.num_views)
     rows = subsets.missing_rows(views.num_views)
     found = []
@@ -83,6 +100,7 @@ def table_one(
             usable = views.observed[:, list(given)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
             metrics = measure(completed, views, scored)
+            frechet_of.add(name, len(given), completed, views, scored)
             found.append(
                 ViewRow(
                     method=name,
@@ -94,10 +112,37 @@ def table_one(
             )
             if on_progress is not None:
                 on_progress(number * len(sets) + i + 1, len(methods) * len(sets))
-    return found + _means_by_size(found)
+    return found + _means_by_size(found, frechet_of)
 
 
-def _means_by_size(rows: Sequence[ViewRow]) -> list[ViewRow]:
+class _FrechetBySize:
+    """FID by method and number of given views, from statistics of every set."""
+
+    def __init__(self, features: FeaturesOfPixels | None):
+        self.features = features
+        self.stats: dict[tuple[str, int], tuple[FeatureStats, FeatureStats]] = {}
+
+    def add(self, method: str, num_given: int, completed, views, scored) -> None:
+        if self.features is None:
+            return
+        fake, real = (
+            frechet.stats_of_images(self.features, images[scored])
+            for images in (completed, np.asarray(views.images))
+        )
+        if (before := self.stats.get((method, num_given))) is not None:
+            fake, real = frechet.merge(before[0], fake), frechet.merge(before[1], real)
+        self.stats[method, num_given] = fake, real
+
+    def metrics(self, method: str, num_given: int) -> dict[str, float]:
+        if self.features is None:
+            return {}
+        fake, real = self.stats[method, num_given]
+        return {"fid": frechet.frechet_distance(fake, real, name=frechet.FID).value}
+
+
+def _means_by_size(
+    rows: Sequence[ViewRow], frechet_of: _FrechetBySize
+) -> list[ViewRow]:
     means = []
     for method in dict.fromkeys(row.method for row in rows):
         of_method = [row for row in rows if row.method == method]
@@ -113,7 +158,7 @@ def _means_by_size(rows: Sequence[ViewRow]) -> list[ViewRow]:
                     given="",
                     num_given=size,
                     num_images=sum(row.num_images for row in some),
-                    metrics=metrics,
+                    metrics=metrics | frechet_of.metrics(method, size),
                 )
             )
     return means
@@ -125,15 +170,15 @@ Measure = Callable[
 ]
 
 
-def make_measure(judge: SavedClassifier | None) -> Measure:
-    """(completed, views, scored) -> means over the scored views of the completed ones."""
+def make_measure(judges: Judges) -> Measure:
+    """(completed, views, scored) -> means over the scored views."""
 
     @jax.jit
     def compare(fake, real):
         x, y = to_unit(fake), to_unit(real)
         found = {"psnr": image.psnr(x, y), "ssim": image.ssim(x, y)}
-        if judge is not None:
-            found["predicted"] = classify(judge, x).argmax(axis=1)
+        if judges.classifier is not None:
+            found["predicted"] = classify(judges.classifier, x).argmax(axis=1)
         return found
 
     def measure(completed, views, scored):
@@ -143,7 +188,12 @@ def make_measure(judge: SavedClassifier | None) -> Measure:
             rows = np.arange(start, start + _BATCH) % len(objects)
             stop = min(_BATCH, len(objects) - start)
             at = objects[rows], slots[rows]
-            for name, values in compare(completed[at], views.images[at]).items():
+            fake, real = completed[at], np.asarray(views.images[at])
+            compared = compare(fake, real)
+            if judges.lpips is not None:
+                x, y = (pixels / np.float32(127.5) - 1 for pixels in (fake, real))
+                compared["lpips"] = judges.lpips(x, y).values
+            for name, values in compared.items():
                 parts.setdefault(name, []).append(np.asarray(values)[:stop])
         per_image = {name: np.concatenate(values) for name, values in parts.items()}
         if "predicted" in per_image:

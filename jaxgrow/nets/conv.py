@@ -1,11 +1,21 @@
-"""Square convolutions with a bias and PyTorch's symmetric padding."""
+"""Square convolutions with a bias and PyTorch's symmetric padding, quick on CPU too.
+
+XLA's convolutions on CPU are good where there are many channels on both sides. The
+exceptions are written here another way, with the same results up to rounding; off the
+CPU everything is the plain convolution.
+"""
 
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+
+_THIN = 4  # so many channels, the pictures' 3 or a mask's 1, are too few for XLA
+_COLUMNS = 4  # that a thin convolution makes at once
 
 
 class Conv(nn.Module):
@@ -32,17 +42,35 @@ class Conv(nn.Module):
         k, zeros = self.kernel_size, nn.initializers.zeros
         kernel = self.param("kernel", zeros, (k, k, x.shape[-1], self.features))
         dtype = self.dtype or jnp.result_type(x, kernel)
-        x = lax.conv_general_dilated(
-            x.astype(dtype),
-            kernel.astype(dtype),
-            (1, 1),
-            ((k // 2, k // 2),) * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        x = convolve(x.astype(dtype), kernel.astype(dtype))
         if self.use_bias:
             bias = self.param("bias", zeros, (self.features,))
-            x = x + bias.astype(dtype)[None, None, None]
+            x = add_bias(x, bias.astype(dtype))
         return x
+
+
+def convolve(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"]
+) -> Float[Array, "b h w o"]:
+    """Convolution of stride 1 with zero padding (k - 1) / 2, k odd."""
+    k, _, i, o = kernel.shape
+    if not _on_cpu():
+        return _convolve_plainly(x, kernel)
+    if k == 1:
+        b, h, w, _ = x.shape
+        return (x.reshape(-1, i) @ kernel[0, 0]).reshape(b, h, w, o)
+    if min(i, o) <= _THIN and x.shape[2] % _COLUMNS == 0:
+        return _convolve_thinly(x, kernel)
+    return _convolve_plainly(x, kernel)
+
+
+def add_bias(
+    x: Float[Array, "b h w c"], bias: Float[Array, " c"]
+) -> Float[Array, "b h w c"]:
+    """Adds the bias to every pixel."""
+    if _on_cpu():
+        return _add_bias(x, bias)
+    return x + bias[None, None, None]
 
 
 def double(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
@@ -50,3 +78,93 @@ def double(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
     b, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
     return x.reshape(b, 2 * h, 2 * w, c)
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _convolve_plainly(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k l i o"], columns: int = 1
+) -> Float[Array, "b h q o"]:
+    """As XLA does it, the window moving by `columns` along the rows."""
+    pad = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, columns),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@jax.custom_vjp
+def _convolve_thinly(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"]
+) -> Float[Array, "b h w o"]:
+    """Four neighbouring columns at once, as channels of one wider convolution.
+
+    It multiplies by some zeros, but gathers a third of the patches and fills the
+    vector registers: about twice as fast as XLA's convolution from or to 3 channels.
+    """
+    b, h, w, _ = x.shape
+    shifted = [
+        jnp.pad(kernel, ((0, 0), (column, _COLUMNS - 1 - column), (0, 0), (0, 0)))
+        for column in range(_COLUMNS)
+    ]
+    y = _convolve_plainly(x, jnp.concatenate(shifted, axis=-1), _COLUMNS)
+    return y.reshape(b, h, w, kernel.shape[-1])
+
+
+def _thin_forward(x, kernel):
+    return _convolve_thinly(x, kernel), (x, kernel)
+
+
+def _thin_backward(saved, g):
+    """The gradient of the wide kernel would be dilated, which is slow: not that way.
+
+    The kernel's gradient correlates the input with the output's gradient. XLA is up
+    to six times faster when the one with fewer channels plays the input; changing the
+    two over turns the result around.
+    """
+    x, kernel = saved
+    d_x = _convolve_thinly(g, _turn(kernel))
+    if x.shape[-1] <= g.shape[-1]:
+        return d_x, _kernel_gradient(x, g, kernel)
+    return d_x, _turn(_kernel_gradient(g, x, _turn(kernel)))
+
+
+_convolve_thinly.defvjp(_thin_forward, _thin_backward)
+
+
+def _kernel_gradient(x, g, kernel):
+    """The gradient of the plain convolution of x, of the kernel's shape."""
+    return jax.linear_transpose(lambda k: _convolve_plainly(x, k), kernel)(g)[0]
+
+
+def _turn(kernel: Float[Array, "k k i o"]) -> Float[Array, "k k o i"]:
+    """The kernel that takes the gradient of the output to that of the input."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+@jax.custom_vjp
+def _add_bias(
+    x: Float[Array, "b h w c"], bias: Float[Array, " c"]
+) -> Float[Array, "b h w c"]:
+    """Sums the bias's gradient as a matrix product: 4 times faster on CPU."""
+    return x + bias[None, None, None]
+
+
+def _bias_forward(x, bias):
+    return _add_bias(x, bias), None
+
+
+def _bias_backward(saved, g):
+    del saved
+    rows = g.reshape(-1, g.shape[-1])
+    wide = jnp.promote_types(g.dtype, jnp.float32)
+    ones = jnp.ones((1, len(rows)), g.dtype)
+    return g, jnp.matmul(ones, rows, preferred_element_type=wide)[0].astype(g.dtype)
+
+
+_add_bias.defvjp(_bias_forward, _bias_backward)

@@ -15,9 +15,11 @@ _METRICS = {  # title, digits
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
     "coherence": ("coherence, %", 1),
+    "lpips": ("LPIPS", 3),
+    "fid": ("FID", 2),
 }
+_COSTS = ("lpips", "fid")  # less is better
 _CEILING = "(ceiling)"
-_NEEDS_WEIGHTS = ("LPIPS", "FID")
 
 
 def content(run_dir: Path) -> Content:
@@ -97,8 +99,9 @@ def table_one(found: dict[str, Any]) -> list[Table]:
     methods = list(dict.fromkeys(method for method, _ in by))
     head = ["method"]
     head += [f"{name} {size}" for name in metrics for size in sizes]
-    head += _NEEDS_WEIGHTS
-    absent = ["needs weights"] * len(_NEEDS_WEIGHTS)
+    unmeasured = [_METRICS[name][0] for name in _COSTS if name not in metrics]
+    head += unmeasured
+    absent = ["needs weights"] * len(unmeasured)
     rows = [
         [m, *(_cell(by[m, s], name) for name in metrics for s in sizes), *absent]
         for m in methods
@@ -107,10 +110,12 @@ def table_one(found: dict[str, Any]) -> list[Table]:
         "PSNR is in dB, coherence in %, beside the number of given views. Coherence of "
         f"real views: {found['judge_accuracy']:.1f} %, its ceiling. "
     )
-    missing = (
-        f"{' and '.join(_NEEDS_WEIGHTS)} need feature networks whose weights are not "
-        "in the package. Reconstruction is the real view through the autoencoder."
-    )
+    missing = "Reconstruction is the real view through the autoencoder. "
+    if unmeasured:
+        missing += (
+            f"{' and '.join(unmeasured)} need feature networks whose weights are not "
+            "in the package: see docs/weights.md."
+        )
     sized = Table(
         f"by the number of given views, {found['num_evaluations']} network evaluations",
         head,
@@ -121,10 +126,10 @@ def table_one(found: dict[str, Any]) -> list[Table]:
     single = [row for row in found["rows"] if row["given"]]
     ours = [row for row in single if row["method"] == methods[0]]
     cells = [
-        [row["given"], *(_cell(row["metrics"], name) for name in metrics)]
+        [row["given"], *(_cell(row["metrics"], name) for name in row["metrics"])]
         for row in ours
     ]
-    titles = [_METRICS[name][0] for name in metrics]
+    titles = [_METRICS[name][0] for name in ours[0]["metrics"]]
     return [sized, Table(f"{methods[0]} by given views", ["given", *titles], cells)]
 
 
@@ -137,7 +142,8 @@ def _best(methods, metrics, sizes, by) -> frozenset[tuple[int, int]]:
     rivals = [m for m in methods if _CEILING not in m]
     columns = [(name, size) for name in metrics for size in sizes]
     for column, (name, size) in enumerate(columns, start=1):
-        top = max(by[m, size][name] for m in rivals)
+        choose = min if name in _COSTS else max
+        top = choose(by[m, size][name] for m in rivals)
         best |= {(methods.index(m), column) for m in rivals if by[m, size][name] == top}
     return frozenset(best)
 
