@@ -1,43 +1,40 @@
-"""The feature network against PyTorch's layers, and its file against bad ones."""
+"""The perceptual loss's features against PyTorch's layers, and their options."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
-from safetensors.numpy import save_file
 
-from jaxgrow.errors import UserError
-from jaxgrow.nets.features import VGG19Features, load_vgg19, make_features_fn
+from jaxgrow.nets.features import VGG19Features, first_blocks, make_features_fn
 from jaxgrow.partition import count_params
-from tests.oracles import assert_close, assert_identical
+from tests.oracles import assert_close, assert_identical, quick_jit
 
 
-NUM_PARAMETERS = 260_160
-METADATA = {"network": "vgg19"}
+NUM_PARAMETERS = {2: 260_160, 5: 20_024_384}
+
+
+def shapes(num_blocks):
+    x = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+    return jax.eval_shape(VGG19Features(num_blocks).init, jax.random.key(0), x)[
+        "params"
+    ]
 
 
 @pytest.fixture(scope="module")
 def params():
     """Random weights that keep the scale of what passes through."""
-    x = jax.ShapeDtypeStruct((1, 4, 4, 3), jnp.float32)
-    shapes = jax.eval_shape(VGG19Features().init, jax.random.key(0), x)["params"]
     rng = np.random.default_rng(0)
 
     def draw(leaf):
         scale = np.prod(leaf.shape[:-1]) ** -0.5
         return jnp.asarray(scale * rng.standard_normal(leaf.shape), jnp.float32)
 
-    return jax.tree.map(draw, shapes)
+    return jax.tree.map(draw, shapes(2))
 
 
-@pytest.fixture(scope="module")
-def flat(params):
-    return {"/".join(k): np.asarray(v) for k, v in flatten_dict(params).items()}
-
-
-def test_the_first_two_blocks_have_260160_parameters(params):
-    assert count_params(params) == NUM_PARAMETERS
+@pytest.mark.parametrize("num_blocks", [2, 5])
+def test_the_blocks_of_vgg19_have_its_number_of_parameters(num_blocks):
+    assert count_params(shapes(num_blocks)) == NUM_PARAMETERS[num_blocks]
 
 
 def test_features_and_their_input_gradient_are_those_of_a_torch_twin(params):
@@ -75,41 +72,27 @@ def test_features_and_their_input_gradient_are_those_of_a_torch_twin(params):
     assert_close(found, expected)
 
 
-def test_weights_come_back_from_their_file(params, flat, tmp_path):
-    path = tmp_path / "vgg19.safetensors"
-    save_file(flat, path, METADATA)
-    assert_identical(load_vgg19(path), params)
+def test_the_first_block_alone_is_the_start_of_both(params):
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
+    first = quick_jit(make_features_fn(first_blocks(params, 1)))(x)
+    assert_identical(first, quick_jit(make_features_fn(params))(x)[:1])
 
 
-def test_weights_of_another_network_are_refused_by_name(flat, tmp_path):
-    path = tmp_path / "other.safetensors"
-    save_file(flat, path, {"network": "alexnet"})
-    with pytest.raises(UserError, match=r"other\.safetensors holds weights of alexnet"):
-        load_vgg19(path)
-    save_file(flat, path)
-    with pytest.raises(UserError, match="of an unnamed network, not of vgg19"):
-        load_vgg19(path)
+def test_a_networks_own_mean_and_deviation_take_imagenets_place(params):
+    """Colours c under ImageNet's law are mean' + std' (c - mean) / std under ours."""
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
+    expected = quick_jit(make_features_fn(params))(x)
+    mean, std = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
+    unit = ((x + 1) / 2 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    other = (2 * (np.array(mean) + std * unit) - 1).astype(np.float32)
+    net = make_features_fn(params, mean=mean, std=std)
+    assert_close(quick_jit(net)(other), expected)
 
 
-@pytest.mark.parametrize("length", [0, 7, 100, 5_000])
-def test_a_file_that_was_cut_short_is_refused_by_its_path(flat, tmp_path, length):
-    path = tmp_path / "short.safetensors"
-    save_file(flat, path, METADATA)
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(UserError, match=r"cannot read VGG19 weights from .*short"):
-        load_vgg19(path)
-
-
-def test_a_file_that_is_not_there_is_refused_by_its_path(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read VGG19 weights from .*nowhere"):
-        load_vgg19(tmp_path / "nowhere.safetensors")
-
-
-def test_arrays_of_other_shapes_or_names_are_refused(flat, tmp_path):
-    path = tmp_path / "shapes.safetensors"
-    transposed = flat | {"conv1_1/kernel": np.zeros((64, 3, 3, 3), np.float32)}
-    fewer = {name: array for name, array in flat.items() if name != "conv2_2/bias"}
-    for arrays in (transposed, fewer):
-        save_file(arrays, path, METADATA)
-        with pytest.raises(UserError, match="VGG19's first blocks are"):
-            load_vgg19(path)
+def test_bfloat16_products_give_nearly_the_same_features_in_float32(params):
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
+    found = quick_jit(make_features_fn(params, compute_dtype="bfloat16"))(x)
+    assert {f.dtype for f in found} == {jnp.dtype("float32")}
+    expected = quick_jit(make_features_fn(params))(x)
+    assert_close(found, expected, 2e-2)
+    assert np.abs(found[1] - expected[1]).max() > 0.0

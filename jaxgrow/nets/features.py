@@ -1,88 +1,89 @@
-"""Fixed feature networks: the first two blocks of VGG19 for the perceptual loss.
+"""VGG19's feature layers (Simonyan and Zisserman 2015) for the perceptual loss.
 
-Speck et al. (2023), Sec. III-C, take the features of the first two blocks of an
-ImageNet VGG19 (Simonyan and Zisserman 2015): relu1_2 and relu2_2, timm's features.2/3
-and features.7/8.
+Speck et al. (2023), Sec. III-C, take the last features of the first two blocks of an
+ImageNet network: relu1_2 and relu2_2, timm's features.2/3 and features.7/8.
 """
 
-from pathlib import Path
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-import safetensors
-from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float
-from safetensors.numpy import load_file
 
-from jaxgrow.errors import UserError
 from jaxgrow.typing import FeaturesFn, Image, Params
 
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_NETWORK = "vgg19"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+"""Channels and convolutions of each block."""
+
+_LAYER = re.compile(r"conv(\d)_\d")
 
 
 class VGG19Features(nn.Module):
-    """conv1_1 to conv2_2 of VGG19, 260,160 parameters.
+    """conv1_1 to the end of block `num_blocks` of VGG19.
+
+    Two blocks have 260,160 parameters, all five 20,024,384.
 
     Shapes:
-        x: (b, h, w, 3) in [-1, 1]; the change to ImageNet's mean and standard
-            deviation is inside.
-        returns: relu1_2 (b, h, w, 64) and relu2_2 (b, h/2, w/2, 128).
+        x: (b, h, w, 3) in [-1, 1]; the change to `mean` and `std`, which are of colours
+            in [0, 1], is inside.
+        returns: The last relu of each block, float32: relu1_2 (b, h, w, 64),
+            relu2_2 (b, h/2, w/2, 128), relu3_4 (b, h/4, w/4, 256), and so on.
     """
+
+    num_blocks: int = 2
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: Image) -> list[Float[Array, "b p q c"]]:
-        mean, std = jnp.array(_IMAGENET_MEAN), jnp.array(_IMAGENET_STD)
+        mean, std = jnp.array(self.mean), jnp.array(self.std)
         x = ((x + 1.0) / 2.0 - mean[None, None, None]) / std[None, None, None]
-        x = nn.relu(nn.Conv(64, (3, 3), name="conv1_1")(x))
-        relu1_2 = nn.relu(nn.Conv(64, (3, 3), name="conv1_2")(x))
-        x = nn.max_pool(relu1_2, (2, 2), (2, 2))
-        x = nn.relu(nn.Conv(128, (3, 3), name="conv2_1")(x))
-        relu2_2 = nn.relu(nn.Conv(128, (3, 3), name="conv2_2")(x))
-        return [relu1_2, relu2_2]
+        features = []
+        for block, (width, depth) in enumerate(VGG19_BLOCKS[: self.num_blocks], 1):
+            x = nn.max_pool(x, (2, 2), (2, 2)) if block > 1 else x
+            for layer in range(1, depth + 1):
+                name = f"conv{block}_{layer}"
+                x = nn.relu(nn.Conv(width, (3, 3), dtype=self.dtype, name=name)(x))
+            features.append(x.astype(jnp.float32))
+        return features
 
 
-def make_features_fn(params: Params) -> FeaturesFn:
-    """Feature layers of a picture in [-1, 1], with the weights held fixed."""
-    return lambda x: VGG19Features().apply({"params": params}, x)  # pyright: ignore
+def first_blocks(params: Params, num_blocks: int) -> Params:
+    """The weights of the first blocks out of those of more."""
+    return {n: leaf for n, leaf in params.items() if _block_of(n) <= num_blocks}
 
 
-def load_vgg19(path: Path) -> Params:
-    """Weights of `VGG19Features` from a .safetensors file.
+def make_features_fn(
+    params: Params,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    compute_dtype: Literal["float32", "bfloat16"] = "float32",
+) -> FeaturesFn:
+    """Feature layers of a picture in [-1, 1], with the weights held fixed.
 
-    Its metadata says network = vgg19; its keys are conv1_1/kernel (3, 3, 3, 64),
-    conv1_1/bias, ..., conv2_2/bias.
-
-    Raises:
-        UserError: The file is damaged, of another network or of other shapes.
+    Args:
+        params: Of `VGG19Features`; as many blocks as it has weights for are computed.
+        mean: What the network subtracts from colours in [0, 1].
+        std: What it then divides them by.
+        compute_dtype: Type of the products' operands; the features are float32.
     """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-        flat = load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"cannot read VGG19 weights from {path}: {error}.") from error
-    if metadata.get("network") != _NETWORK:
-        raise UserError(
-            f"{path} holds weights of {metadata.get('network', 'an unnamed network')}, "
-            f"not of {_NETWORK}: name another file with --vgg-weights."
-        )
-    wanted = _shapes()
-    found = {name: array.shape for name, array in flat.items()}
-    if found != wanted:
-        raise UserError(
-            f"{path} has arrays {found}; VGG19's first blocks are {wanted}."
-        )
-    return unflatten_dict(
-        {tuple(n.split("/")): jnp.asarray(a) for n, a in flat.items()}
+    net = VGG19Features(
+        max(_block_of(name) for name in params),
+        tuple(mean),
+        tuple(std),
+        jnp.bfloat16 if compute_dtype == "bfloat16" else None,
     )
+    return lambda x: net.apply({"params": params}, x)  # pyright: ignore
 
 
-def _shapes() -> dict[str, tuple[int, ...]]:
-    layers = [("conv1_1", 3, 64), ("conv1_2", 64, 64), ("conv2_1", 64, 128)]
-    shapes = {}
-    for name, i, o in [*layers, ("conv2_2", 128, 128)]:
-        shapes |= {f"{name}/kernel": (3, 3, i, o), f"{name}/bias": (o,)}
-    return shapes
+def _block_of(name: str) -> int:
+    match = _LAYER.fullmatch(name)
+    assert match is not None, name
+    return int(match[1])

@@ -1,0 +1,113 @@
+"""The figures that a comparison of two sets of images comes to."""
+
+import dataclasses
+import math
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxgrow.metrics import frechet, paired
+from jaxgrow.metrics.lpips import Lpips
+
+
+PerImage: TypeAlias = dict[str, Float[np.ndarray, " n"]]
+
+NEEDS_WEIGHTS = "needs weights: python -m tools.export_weights {} --out FILE"
+
+_TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "l1": "L1"}
+_BATCH = 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        metric: Its key.
+        title: Its name for readers, with unit.
+        value: The figure; None if it could not be had.
+        half_width: Of the mean's 95 % interval over the images, if it is a mean.
+        needs: What would mend its absence.
+    """
+
+    metric: str
+    title: str
+    value: float | None = None
+    half_width: float | None = None
+    needs: str | None = None
+
+
+def paired_figures(per_image: PerImage, lpips: Lpips | None) -> list[Figure]:
+    """Means of paired metrics, each with its interval; LPIPS or what it needs.
+
+    Args:
+        per_image: As in `Measured`.
+        lpips: What measured the column lpips.
+    """
+    lpips_title = "LPIPS (SqueezeNet)" if lpips is None else lpips.label
+    titles, figures = {**_TITLES, "lpips": lpips_title}, []
+    for metric, values in per_image.items():
+        base, hole = metric.removesuffix("_hole"), metric.endswith("_hole")
+        title = titles[base] + (" (holes)" if hole else "")
+        spread = values.std(ddof=1) if len(values) > 1 else math.nan
+        half_width = float(1.96 * spread / math.sqrt(len(values)))
+        mean = float(values.mean())
+        figures.append(
+            Figure(metric=metric, title=title, value=mean, half_width=half_width)
+        )
+    if lpips is None:
+        needs = NEEDS_WEIGHTS.format("squeezenet_lpips")
+        figures.append(Figure(metric="lpips", title=lpips_title, needs=needs))
+    return figures
+
+
+def distance_figures(
+    features: tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]] | None,
+    *,
+    is_paired: bool,
+    is_random: bool,
+) -> tuple[list[Figure], tuple[str, ...]]:
+    """FID, and of pairs P-IDS and U-IDS, or what they need; and notes on them.
+
+    Args:
+        features: FID's features of the real and of the generated images.
+        is_paired: Whether row i of both is a pair.
+        is_random: Whether the network's weights are random, which the names then say.
+
+    Raises:
+        UserError: See `frechet_distance`.
+    """
+    titles = {"fid": frechet.FID, "p_ids": "P-IDS, %", "u_ids": "U-IDS, %"}
+    if not is_paired:
+        titles = {"fid": titles["fid"]}
+    if features is None:
+        needs = NEEDS_WEIGHTS.format("inception_fid")
+        return [Figure(metric=m, title=t, needs=needs) for m, t in titles.items()], ()
+    if is_random:
+        titles = {m: f"{title} (RANDOM weights)" for m, title in titles.items()}
+    stats = [_stats(rows) for rows in features]
+    distance = frechet.frechet_distance(*stats, name=titles["fid"])
+    notes, values = distance.notes, {"fid": distance.value}
+    if is_paired and paired.is_available():
+        scores = paired.discriminative_scores(*features)
+        values |= {"p_ids": scores.p_ids, "u_ids": scores.u_ids}
+        notes += scores.notes
+    needs = f"needs scikit-learn: {paired.NEEDS}"
+    figures = [
+        Figure(
+            metric=metric,
+            title=title,
+            value=values.get(metric),
+            needs=None if metric in values else needs,
+        )
+        for metric, title in titles.items()
+    ]
+    return figures, notes
+
+
+def _stats(rows: Float[np.ndarray, "n d"]) -> frechet.FeatureStats:
+    stats = frechet.empty_stats(rows.shape[1])
+    for start in range(0, len(rows), _BATCH):
+        stats = frechet.update(stats, rows[start : start + _BATCH])
+    return stats

@@ -1,0 +1,215 @@
+"""Two folders of image files against each other: real ones and generated ones."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jaxgrow.data.files import map_in_threads
+from jaxgrow.data.images import decode_image
+from jaxgrow.evaluation.pairs import KnownPixels, Loaded, Note, Pair, load_pair
+from jaxgrow.metrics import image
+from jaxgrow.metrics.inception_distance import (
+    FeaturesOfImages,
+    network_input,
+    resize_one,
+)
+from jaxgrow.metrics.lpips import Lpips
+
+
+_FILES_AT_ONCE = 16
+_PIXELS_AT_ONCE = 2**21
+_LARGEST_BATCH = 32
+_INCEPTION_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What two folders gave.
+
+    Attributes:
+        names: Of the pairs; empty if the sets are not paired.
+        num_images: Real and generated.
+        per_image: psnr, ssim, l1, with masks also `*_hole`, with weights lpips; one
+            value per pair.
+        sha256: Of names and pixels of the real and of the generated images.
+        features: Theirs, (n, d), if a network was given.
+    """
+
+    names: tuple[str, ...]
+    num_images: tuple[int, int]
+    per_image: dict[str, Float[np.ndarray, " n"]]
+    sha256: tuple[str, str]
+    features: tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]] | None
+
+
+def measure_pairs(
+    pairs: Sequence[Pair],
+    *,
+    lpips: Lpips | None = None,
+    features_fn: FeaturesOfImages | None = None,
+    invert: bool = False,
+    note: Note = lambda sentence: None,
+    on_progress: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Measures every pair, a few files in memory at a time.
+
+    Args:
+        pairs: From `pair_folders`.
+        lpips: For the column lpips.
+        features_fn: FID's network, of images of 299 px.
+        invert: Whether the holes of the masks are black.
+        note: Takes a sentence on whatever looks odd.
+        on_progress: Called after each pair.
+
+    Raises:
+        UserError: See `load_pair`.
+    """
+    meter, known = PairMeter(lpips, note), KnownPixels()
+    real, fake = ImageSet(features_fn), ImageSet(features_fn)
+    for pair in _read(pairs, lambda pair: load_pair(pair, invert=invert)):
+        meter.add(pair)
+        known.add(pair)
+        real.add(pair.name, pair.real)
+        fake.add(pair.name, pair.fake)
+        on_progress()
+    known.report(note)
+    names = tuple(pair.name for pair in pairs)
+    return _measured(names, meter.finish(names), real, fake)
+
+
+def measure_sets(
+    real: Mapping[str, Path],
+    fake: Mapping[str, Path],
+    features_fn: FeaturesOfImages,
+    on_progress: Callable[[], None] = lambda: None,
+) -> Measured:
+    """As `measure_pairs`, of files by name that are no pairs."""
+    sets = ImageSet(features_fn), ImageSet(features_fn)
+    for images, files in zip(sets, (real, fake), strict=True):
+        loaded = _read(list(files.values()), decode_image)
+        for name, pixels in zip(files, loaded, strict=True):
+            images.add(name, pixels)
+            on_progress()
+    return _measured((), {}, *sets)
+
+
+def _measured(names, per_image, real: "ImageSet", fake: "ImageSet") -> Measured:
+    features = real.features(), fake.features()
+    has_features = features[0] is not None and features[1] is not None
+    return Measured(
+        names=names,
+        num_images=(real.count, fake.count),
+        per_image=per_image,
+        sha256=(real.digest.hexdigest(), fake.digest.hexdigest()),
+        features=features if has_features else None,  # pyright: ignore
+    )
+
+
+class ImageSet:
+    """Count, hash and a network's features of images of any size, one by one."""
+
+    def __init__(self, features_fn: FeaturesOfImages | None):
+        self.count, self.digest = 0, hashlib.sha256()
+        self._features = None
+        if features_fn is not None:
+            self._features = jax.jit(lambda x: features_fn(network_input(x)))
+        self._waiting: list[np.ndarray] = []
+        self._done: list[np.ndarray] = []
+
+    def add(self, name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+        self.count += 1
+        self.digest.update(f"{name} {pixels.shape} ".encode())
+        self.digest.update(pixels.tobytes())
+        if self._features is not None:
+            self._waiting.append(resize_one(pixels))
+        if len(self._waiting) == _INCEPTION_BATCH:
+            self._flush()
+
+    def features(self) -> Float[np.ndarray, "n d"] | None:
+        """Features of all images added, in order; None without a network."""
+        self._flush()
+        return np.concatenate(self._done) if self._done else None
+
+    def _flush(self) -> None:
+        if self._features is not None and (count := len(self._waiting)):
+            # The last batch is filled up with its last image, and compiled for once.
+            rows = np.arange(_INCEPTION_BATCH).clip(max=count - 1)
+            found = self._features(jnp.asarray(np.stack(self._waiting)[rows]))
+            self._done.append(np.asarray(found, np.float32)[:count])
+            self._waiting.clear()
+
+
+class PairMeter:
+    """Paired metrics of images of many sizes, compiled once per size."""
+
+    def __init__(self, lpips: Lpips | None, note: Note):
+        self._lpips, self._note = lpips, note
+        self._waiting: dict[tuple, list[Loaded]] = {}
+        self._found: dict[str, dict[str, float]] = {}
+
+    def add(self, pair: Loaded) -> None:
+        waiting = self._waiting.setdefault(pair.real.shape, [])
+        waiting.append(pair)
+        if len(waiting) == _batch_size(pair.real.shape):
+            self._flush(pair.real.shape)
+
+    def finish(self, names: Sequence[str]) -> dict[str, Float[np.ndarray, " n"]]:
+        """Metric -> one value per image, in the order of `names`."""
+        for shape in list(self._waiting):
+            self._flush(shape)
+        metrics = self._found[names[0]]
+        return {m: np.array([self._found[name][m] for name in names]) for m in metrics}
+
+    def _flush(self, shape: tuple) -> None:
+        if not (pairs := self._waiting.pop(shape, [])):
+            return
+        # A short batch is filled up with its last pair: one shape, one compilation.
+        rows = np.arange(_batch_size(shape)).clip(max=len(pairs) - 1)
+        real = np.stack([pair.real for pair in pairs])[rows]
+        fake = np.stack([pair.fake for pair in pairs])[rows]
+        holes = [pair.hole for pair in pairs if pair.hole is not None]
+        hole = np.stack(holes)[rows] if holes else None
+        found = dict(compare(real, fake, hole))
+        if self._lpips is not None:
+            result = self._lpips(*(_signed(pixels) for pixels in (real, fake)))
+            found["lpips"] = result.values
+            for sentence in result.notes:
+                self._note(f"{result.label}: {sentence}")
+        values = {name: np.asarray(column) for name, column in found.items()}
+        for i, pair in enumerate(pairs):
+            self._found[pair.name] = {n: float(v[i]) for n, v in values.items()}
+
+
+@jax.jit
+def compare(real, fake, hole):
+    """Paired metrics of 8-bit pixels (b, h, w, 3), in the holes (b, h, w) too."""
+    x, y = real / jnp.float32(255), fake / jnp.float32(255)
+    metrics = {"psnr": image.psnr, "ssim": image.ssim, "l1": image.l1}
+    found = {name: metric(y, x) for name, metric in metrics.items()}
+    if hole is not None:
+        mask = hole[..., None].astype(jnp.float32)
+        inside = {
+            f"{name}_hole": metric(y, x, mask) for name, metric in metrics.items()
+        }
+        found |= inside
+    return found
+
+
+def _read(items: Sequence, load: Callable) -> Iterator:
+    """Loads in threads, few at a time: photographs are large."""
+    for start in range(0, len(items), _FILES_AT_ONCE):
+        yield from map_in_threads(load, items[start : start + _FILES_AT_ONCE])
+
+
+def _batch_size(shape: tuple) -> int:
+    return min(max(_PIXELS_AT_ONCE // (shape[0] * shape[1]), 1), _LARGEST_BATCH)
+
+
+def _signed(pixels: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
+    return pixels / np.float32(127.5) - np.float32(1.0)

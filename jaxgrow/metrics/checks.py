@@ -1,0 +1,93 @@
+"""Refuses what a metric would silently turn into a wrong figure.
+
+These look at values, so they stand before a jitted metric, never inside one.
+"""
+
+import numpy as np
+from jaxtyping import Array
+
+from jaxgrow.errors import UserError
+
+
+_ROUNDING = 1e-5
+
+
+def check_images(images: Array | np.ndarray, name: str) -> None:
+    """Raises unless `images` are finite floats in [0, 1] of shape (b, h, w, 3).
+
+    Args:
+        images: Any array.
+        name: What the sentence calls it.
+
+    Raises:
+        UserError: Another shape, type or range, or values that are not finite.
+    """
+    _check_shape(images, name)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise UserError(
+            f"{name} must be floats in [0, 1], not {images.dtype}: divide 8-bit pixels "
+            "by 255."
+        )
+    _check_finite(images, name)
+    low, high = float(images.min()), float(images.max())
+    if low < -_ROUNDING or high > 1.0 + _ROUNDING:
+        mend = "divide by 255" if high > 2.0 else "rescale and clip it"
+        raise UserError(
+            f"{name} must lie in [0, 1], but it lies in [{low:.3g}, {high:.3g}]: "
+            f"{mend}."
+        )
+
+
+def check_pixels(images: Array | np.ndarray, name: str) -> None:
+    """Raises a `UserError` unless `images` are uint8 of shape (b, h, w, 3)."""
+    _check_shape(images, name)
+    if images.dtype != np.uint8:
+        raise UserError(
+            f"{name} must be 8-bit pixels, not {images.dtype}: multiply images in "
+            "[0, 1] by 255, round, and convert them to uint8."
+        )
+
+
+def check_pair(x: Array | np.ndarray, y: Array | np.ndarray, names: str) -> None:
+    """Raises a `UserError` unless both are images in [0, 1] of one shape.
+
+    Args:
+        x: (b, h, w, 3).
+        y: (b, h, w, 3), compared with `x` row by row.
+        names: What the sentence calls the two, "real and fake".
+    """
+    for images, name in zip((x, y), names.split(" and "), strict=True):
+        check_images(images, name)
+    if x.shape != y.shape:
+        raise UserError(
+            f"{names} must have one shape, not {x.shape} and {y.shape}: pair them and "
+            "bring them to one size."
+        )
+
+
+def check_features(features: Array | np.ndarray, name: str) -> None:
+    """Raises a `UserError` unless `features` are finite floats of shape (n, d)."""
+    if features.ndim != 2 or 0 in features.shape:
+        raise UserError(
+            f"{name} must have the shape (images, features), not {features.shape}."
+        )
+    if not np.issubdtype(features.dtype, np.floating):
+        raise UserError(f"{name} must be floats, not {features.dtype}.")
+    _check_finite(features, name)
+
+
+def _check_shape(images: Array | np.ndarray, name: str) -> None:
+    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise UserError(
+            f"{name} must have the shape (images, height, width, 3), not "
+            f"{images.shape}."
+        )
+
+
+def _check_finite(values: Array | np.ndarray, name: str) -> None:
+    # A sum would overflow; NaN and infinity both survive min and max.
+    if not np.isfinite([float(values.min()), float(values.max())]).all():
+        raise UserError(
+            f"{name} must be finite, but it holds NaN or infinity: look for a training "
+            "that diverged."
+        )

@@ -1,0 +1,282 @@
+"""Frechet distance between two sets of images in a network's features.
+
+The squared distance of the two normal distributions with the sets' means and
+covariances (Dowson and Landau 1982; Heusel et al. 2017, Eq. 6),
+
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)).
+
+It is FID only on the features of FID's own Inception; on other features it bears
+another name. Sums run on the device in float64, also where JAX is set to float32: the
+features of 10,000 images have covariances with eigenvalues down to a millionth of the
+largest, whose square roots count.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Shaped, UInt8
+
+from jaxgrow.errors import UserError
+from jaxgrow.metrics.checks import check_pixels
+
+
+FID = "FID"
+CLASSIFIER_DISTANCE = "classifier Frechet distance"
+"""On the features of a classifier that this project trained; never called FID."""
+
+FEW_IMAGES = 2048
+
+
+class FeatureStats(NamedTuple):
+    """Mean and scatter of the rows seen so far, all float64.
+
+    Attributes:
+        count: Rows.
+        mean: (d,).
+        scatter: (d, d), sum over rows of (x - mean)(x - mean)^T.
+    """
+
+    count: Float[Array, ""]
+    mean: Float[Array, " d"]
+    scatter: Float[Array, "d d"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FrechetDistance:
+    """A distance, and what a reader of the figure must know.
+
+    Attributes:
+        name: What to call it.
+        value: The squared distance, 0 or more.
+        mean_term: The part |m_a - m_b|^2.
+        covariance_term: The rest.
+        num_images: Of the first and of the second set.
+        num_features: d.
+        notes: A sentence each for why the figure is not to be trusted as it stands;
+            empty if both sets are large enough.
+    """
+
+    name: str
+    value: float
+    mean_term: float
+    covariance_term: float
+    num_images: tuple[int, int]
+    num_features: int
+    notes: tuple[str, ...]
+
+
+def double_precision() -> contextlib.AbstractContextManager:
+    """Where the functions below compute; map them over devices inside of it."""
+    return jax.enable_x64(True)
+
+
+def _in_double_precision(fn: Callable[..., FeatureStats]):
+    compiled = jax.jit(fn)
+
+    @functools.wraps(fn)
+    def call(*args, **kwargs):
+        with double_precision():
+            return compiled(*args, **kwargs)
+
+    return call
+
+
+def empty_stats(num_features: int) -> FeatureStats:
+    """Statistics of no rows at all."""
+    with double_precision():
+        mean = jnp.zeros(num_features, jnp.float64)
+        scatter = jnp.zeros((num_features, num_features), jnp.float64)
+        return FeatureStats(jnp.zeros((), jnp.float64), mean, scatter)
+
+
+@_in_double_precision
+def stats_of(
+    features: Float[Array | np.ndarray, "b d"],
+    valid: Bool[Array | np.ndarray, " b"] | None = None,
+) -> FeatureStats:
+    """Statistics of one batch.
+
+    Args:
+        features: One row per image.
+        valid: False on rows that only fill up a batch; None: all count.
+    """
+    x = jnp.asarray(features, jnp.float64)
+    keep = jnp.ones(len(x), bool) if valid is None else jnp.asarray(valid)
+    # Rows that do not count may hold anything, NaN included.
+    x = jnp.where(keep[:, None], x, 0.0)
+    count = keep.sum().astype(jnp.float64)
+    mean = x.sum(axis=0) / jnp.maximum(count, 1.0)
+    centred = jnp.where(keep[:, None], x - mean[None], 0.0)
+    scatter = jnp.matmul(centred.T, centred, precision=lax.Precision.HIGHEST)
+    return FeatureStats(count, mean, scatter)
+
+
+@_in_double_precision
+def merge(a: FeatureStats, b: FeatureStats) -> FeatureStats:
+    """Statistics of the rows of both (Chan, Golub and LeVeque 1983, Eq. 2.1)."""
+    count = a.count + b.count
+    share = b.count / jnp.maximum(count, 1.0)
+    delta = b.mean - a.mean
+    between = a.count * share * delta[:, None] * delta[None, :]
+    return FeatureStats(count, a.mean + share * delta, a.scatter + b.scatter + between)
+
+
+def update(
+    stats: FeatureStats,
+    features: Float[Array | np.ndarray, "b d"],
+    valid: Bool[Array | np.ndarray, " b"] | None = None,
+) -> FeatureStats:
+    """`stats` and one more batch, see `stats_of`.
+
+    Features that lie on several devices need no special care: their rows are summed
+    where they lie.
+    """
+    return merge(stats, stats_of(features, valid))
+
+
+def merge_over(stats: FeatureStats, axis_name: str) -> FeatureStats:
+    """The merged statistics of all devices of a mapped axis, the same on each.
+
+    For use inside of a function that is mapped within `double_precision`.
+    """
+    count = lax.psum(stats.count, axis_name)
+    mean = lax.psum(stats.count * stats.mean, axis_name) / jnp.maximum(count, 1.0)
+    delta = stats.mean - mean
+    between = stats.count * delta[:, None] * delta[None, :]
+    return FeatureStats(count, mean, lax.psum(stats.scatter + between, axis_name))
+
+
+def stats_of_images(
+    features_fn: Callable[[UInt8[Array, "b h w 3"]], Float[Array, "b d"]],
+    images: Shaped[np.ndarray, "..."],
+    *,
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> FeatureStats:
+    """Statistics of a network's features of many images.
+
+    Args:
+        features_fn: Features of 8-bit pixels, jittable.
+        images: (n, h, w, 3) uint8, in memory or memory-mapped.
+        batch_size: Images per call.
+        on_progress: Gets the images done and their number after each batch.
+
+    Raises:
+        UserError: The images are not 8-bit RGB.
+    """
+    check_pixels(images, "the images")
+    compiled = jax.jit(features_fn)
+    stats = None
+    for start in range(0, len(images), batch_size):
+        rows = np.arange(start, start + batch_size)
+        valid = rows < len(images)
+        features = compiled(jnp.asarray(images[rows.clip(max=len(images) - 1)]))
+        batch = stats_of(features, valid)
+        stats = batch if stats is None else merge(stats, batch)
+        if on_progress is not None:
+            on_progress(min(start + batch_size, len(images)), len(images))
+    assert stats is not None
+    return stats
+
+
+def mean_and_covariance(
+    stats: FeatureStats,
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
+    """Mean and unbiased covariance (divisor n - 1, as `numpy.cov`) on the host.
+
+    Raises:
+        UserError: Fewer than two rows, or features that are not finite.
+    """
+    count, mean, scatter = (np.asarray(part) for part in stats)
+    if count < 2:
+        raise UserError(
+            f"a covariance takes 2 images or more, and there are {count:.0f}: add some."
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(scatter).all()):
+        raise UserError(
+            "some features are NaN or infinite: check the images and the network's "
+            "weights."
+        )
+    return mean, scatter / (count - 1.0)
+
+
+def frechet_distance(
+    a: FeatureStats, b: FeatureStats, *, name: str = "Frechet distance"
+) -> FrechetDistance:
+    """Distance of two sets of images by the statistics of their features.
+
+    Args:
+        a: Of the first set.
+        b: Of the second set, on the same features.
+        name: What to call the figure: `FID`, `CLASSIFIER_DISTANCE`, ...
+
+    Raises:
+        UserError: Different features, fewer than two images, or features that are not
+            finite.
+    """
+    if a.mean.shape != b.mean.shape:
+        raise UserError(
+            f"one set has {len(a.mean)} features per image and the other "
+            f"{len(b.mean)}: take both from one network."
+        )
+    (mean_a, cov_a), (mean_b, cov_b) = map(mean_and_covariance, (a, b))
+    mean_term, covariance_term = frechet_terms(mean_a, cov_a, mean_b, cov_b)
+    counts, num_features = (int(a.count), int(b.count)), len(mean_a)
+    return FrechetDistance(
+        name=name,
+        value=max(mean_term + covariance_term, 0.0),
+        mean_term=mean_term,
+        covariance_term=covariance_term,
+        num_images=counts,
+        num_features=num_features,
+        notes=_notes(name, min(counts), num_features),
+    )
+
+
+def frechet_terms(
+    mean_a: Float[np.ndarray, " d"],
+    cov_a: Float[np.ndarray, "d d"],
+    mean_b: Float[np.ndarray, " d"],
+    cov_b: Float[np.ndarray, "d d"],
+) -> tuple[float, float]:
+    """(|m_a - m_b|^2, tr(C_a + C_b - 2 (C_a C_b)^(1/2))) in float64.
+
+    With C = F F^T for both, the trace of the root is the sum of the singular values of
+    F_a^T F_b: real for singular covariances too, and as accurate as the factors, where
+    an iteration for the root of the product loses half of the digits or diverges.
+    """
+    factor_a, factor_b = _factor(cov_a), _factor(cov_b)
+    overlap = np.linalg.svd(factor_a.T @ factor_b, compute_uv=False).sum()
+    mean_term = float(np.square(mean_a - mean_b).sum())
+    return mean_term, float(np.trace(cov_a) + np.trace(cov_b) - 2.0 * overlap)
+
+
+def _factor(cov: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d r"]:
+    """F with F F^T = cov, without the directions in which nothing but rounding is."""
+    values, vectors = np.linalg.eigh(cov)
+    rounding = len(cov) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    kept = values > rounding
+    return vectors[:, kept] * np.sqrt(values[kept])
+
+
+def _notes(name: str, count: int, num_features: int) -> tuple[str, ...]:
+    notes = []
+    if count < FEW_IMAGES:
+        notes.append(
+            f"{name} of {count:,} images is biased upwards: compare it only with "
+            f"figures of as many images, and take {FEW_IMAGES:,} or more for the usual "
+            "one"
+        )
+    if count <= num_features:
+        notes.append(
+            f"{count:,} images cannot fill the covariance of {num_features:,} "
+            f"features: {name} rests on singular matrices"
+        )
+    return tuple(notes)

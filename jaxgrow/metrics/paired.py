@@ -1,0 +1,95 @@
+"""P-IDS and U-IDS (Zhao et al. 2021, "CoModGAN", Sec. 3.3): does a linear SVM tell?
+
+A linear support vector machine learns to tell real from generated images by FID's
+features; the images are those it is then asked about. U-IDS is how often it errs, 50 %
+at best. P-IDS is how often it finds a generated image more real than the very picture
+that this image was made from.
+"""
+
+import dataclasses
+import importlib.util
+import warnings
+
+import numpy as np
+from jaxtyping import Shaped
+
+from jaxgrow.errors import UserError
+from jaxgrow.metrics.checks import check_features
+
+
+NEEDS = "pip install 'scikit-learn>=1.5'"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiscriminativeScores:
+    """Both scores in percent, higher is better.
+
+    Attributes:
+        p_ids: Pairs in which the generated image looks more real, 0 to 100.
+        u_ids: Errors of the machine over all images, 0 to 50 or little above.
+        num_pairs: Pairs of images.
+        notes: A sentence each for why the scores are not to be trusted as they stand.
+    """
+
+    p_ids: float
+    u_ids: float
+    num_pairs: int
+    notes: tuple[str, ...]
+
+
+def is_available() -> bool:
+    """Whether scikit-learn is installed."""
+    return importlib.util.find_spec("sklearn") is not None
+
+
+def discriminative_scores(
+    real: Shaped[np.ndarray, "..."], fake: Shaped[np.ndarray, "..."]
+) -> DiscriminativeScores:
+    """P-IDS and U-IDS, with scikit-learn's `LinearSVC(dual=False)` as the paper has it.
+
+    Args:
+        real: Features (n, d) of the real images.
+        fake: Features (n, d) of what was generated from each, in the same order.
+
+    Raises:
+        UserError: scikit-learn is missing, or the features are not (n, d) finite floats
+            for both.
+    """
+    if not is_available():
+        raise UserError(f"P-IDS and U-IDS need scikit-learn: {NEEDS}.")
+    check_features(real, "features of the real images")
+    check_features(fake, "features of the generated images")
+    if real.shape != fake.shape:
+        raise UserError(
+            f"P-IDS compares pairs, but features are {real.shape} for the real and "
+            f"{fake.shape} for the generated images: pair them."
+        )
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    machine = LinearSVC(dual=False)  # pyright: ignore
+    inputs = np.concatenate([real, fake])
+    is_real = np.repeat([1, 0], len(real))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        machine.fit(inputs, is_real)
+    notes = _notes(*real.shape)
+    if any(issubclass(w.category, ConvergenceWarning) for w in caught):
+        notes += ("the support vector machine of P-IDS and U-IDS did not converge",)
+    errors = 1.0 - float(machine.score(inputs, is_real))
+    wins = machine.decision_function(fake) > machine.decision_function(real)
+    return DiscriminativeScores(
+        p_ids=100.0 * float(wins.mean()),
+        u_ids=100.0 * errors,
+        num_pairs=len(real),
+        notes=notes,
+    )
+
+
+def _notes(num_pairs: int, num_features: int) -> tuple[str, ...]:
+    if 2 * num_pairs > num_features + 1:
+        return ()
+    return (
+        f"a plane tells any {num_pairs:,} images from any {num_pairs:,} others by "
+        f"{num_features:,} features: P-IDS and U-IDS near 0 mean nothing here",
+    )

