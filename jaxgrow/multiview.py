@@ -16,7 +16,6 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from jaxgrow import parallel, subsets
 from jaxgrow.augment import trivial_augment_wide
-from jaxgrow.errors import UserError
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -38,8 +37,6 @@ _Rows: TypeAlias = Array | np.ndarray  # on the device, or on its way there
 
 LAPLACE_SCALE = 0.75
 """b of the autoencoder's likelihood (Di Giacomo et al. 2024, Sec. III)."""
-
-_MIN_STD = 1e-6  # of a latent dimension; below it the dimension is dead
 
 
 class ImageData(NamedTuple):
@@ -235,9 +232,7 @@ def score_losses(
     1 / alpha^2.
     """
     x, eps, tau, missing = diffuse(diffusion, keys, z, observed)
-    output = score.apply_score(
-        config, params, x, tau, missing, dropout_key=dropout_key
-    )
+    output = score.apply_score(config, params, x, tau, missing, dropout_key=dropout_key)
     target = eps
     if config.prediction == "velocity":
         alpha, sigma = diffusion.sde.marginal(tau)
@@ -365,52 +360,3 @@ def several_steps(step: Step) -> Step:
         return jax.lax.scan(lambda s, batch: step(s, data, batch), state, batches)
 
     return steps
-
-
-class LatentStats(NamedTuple):
-    """Mean and standard deviation of every latent dimension of every view slot.
-
-    Taken over the whole training set, and kept with the weights that were trained on
-    what they standardise.
-    """
-
-    mean: Float[_Rows, "v d"]
-    std: Float[_Rows, "v d"]
-
-    def standardise(self, z: Latents) -> Latents:
-        return (z - jnp.asarray(self.mean)[None]) / jnp.asarray(self.std)[None]
-
-    def restore(self, z: Latents) -> Latents:
-        """Inverse of `standardise`."""
-        return z * jnp.asarray(self.std)[None] + jnp.asarray(self.mean)[None]
-
-
-def latent_stats(
-    z: Float[np.ndarray, "n v d"], observed: Bool[np.ndarray, "n v"]
-) -> LatentStats:
-    """Statistics of the observed views, in float64, with the unbiased deviation.
-
-    Raises:
-        UserError: A dimension does not vary, or a slot has fewer than two views.
-    """
-    counts = observed.sum(axis=0)
-    if (counts < 2).any():
-        raise UserError(
-            f"view {int(counts.argmin())} is there for {int(counts.min())} training "
-            "objects, too few to standardise its latents: leave that view out, or "
-            "bring more objects that have it."
-        )
-    weights = observed[..., None].astype(np.float64)
-    values = np.where(observed[..., None], z, 0.0).astype(np.float64)
-    mean = values.sum(axis=0) / counts[:, None]
-    square = (weights * (values - mean) ** 2).sum(axis=0)
-    std = np.sqrt(square / (counts[:, None] - 1))
-    dead = np.argwhere(~(std > _MIN_STD))
-    if len(dead):
-        view, dim = dead[0]
-        raise UserError(
-            f"{len(dead)} latent dimensions do not vary over the training set (the "
-            f"first is {dim} of view {view}): train the autoencoder longer, or give "
-            "it a smaller latent_dim."
-        )
-    return LatentStats(mean.astype(np.float32), std.astype(np.float32))

@@ -60,7 +60,7 @@ def make_mirror(azimuths: Sequence[float]) -> CompleteFn:
 
 
 def make_nearest_neighbour(library: ViewPixels, batch_size: int = 64) -> CompleteFn:
-    """Missing views are those of the library's object that is nearest in the given ones.
+    """Missing views are those of the object in `library` that is nearest in the others.
 
     Nearest is least in squared pixel difference, summed over the given views.
     """
@@ -110,8 +110,9 @@ def make_regression(
 def make_reconstruction(
     saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
 ) -> CompleteFn:
-    """Missing views are the real ones through the autoencoder: no model of its latents
-    can do better on the mean. It alone reads missing views.
+    """Missing views are the real ones through the autoencoder, the ceiling of models.
+
+    It alone reads missing views.
     """
 
     @jax.jit

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgrow import sampling, view_weights
 from jaxgrow.errors import UserError
-from jaxgrow.multiview import LatentStats, noise_of, to_unit
+from jaxgrow.latents import LatentStats
+from jaxgrow.multiview import noise_of, to_unit
 from jaxgrow.nets import autoencoder, score
 from jaxgrow.sampling import SamplerConfig
 from jaxgrow.typing import Keys, Latents, Missing, NoiseFn, Params

@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from jaxgrow import configs, tensor_file
 from jaxgrow.errors import UserError
-from jaxgrow.multiview import LatentStats
+from jaxgrow.latents import LatentStats
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig

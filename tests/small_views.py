@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgrow.data.views import ViewSet
-from jaxgrow.multiview import LatentStats
+from jaxgrow.latents import LatentStats
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig

@@ -135,6 +135,7 @@ def test_the_default_fill_is_black():
     assert np.all(kept[came_in] == 1.0)
 
 
+@pytest.mark.slow
 def test_operations_and_signs_are_drawn_evenly():
     """Told apart by a picture on which every operation leaves a mark of its own."""
     num_draws, side = 4096, 16

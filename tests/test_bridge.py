@@ -62,6 +62,7 @@ def test_vgg19_is_its_twin_at_the_end_of_every_block(num_blocks, tmp_path, seed)
     assert_close(quick_jit(net.features_fn)(x), [twins.nhwc(f) for f in expected])
 
 
+@pytest.mark.slow
 def test_squeezenet_and_lpips_are_their_twins(tmp_path, seed):
     twin = twins.randomise(twins.Lpips(), seed)
     with torch.no_grad():
@@ -86,6 +87,7 @@ def test_squeezenet_and_lpips_are_their_twins(tmp_path, seed):
     np.testing.assert_array_equal(lpips(x, x).values, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "library"),
     [

@@ -38,6 +38,7 @@ def images(batch: int = 4, side: int = 32, seed: int = 0):
     return jnp.asarray(rng.random((batch, side, side, 3)), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "number", "statistics"),
     [
@@ -53,6 +54,7 @@ def test_classifiers_have_torchvisions_sizes(config, number, statistics):
     assert count(stats) == statistics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("small_stem", "train"), [(False, True), (True, False)])
 def test_resnet18_is_its_pytorch_twin(small_stem, train):
     twins: Any = pytest.importorskip("tests.torch_twins_views")

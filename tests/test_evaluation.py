@@ -283,6 +283,7 @@ def test_the_u_net_s_budget_is_the_paper_s_generator(resolution, count):
     assert learned.count_generator_params(resolution) == count
 
 
+@pytest.mark.slow
 def test_the_u_net_learns_on_the_batches_of_the_plan(monkeypatch):
     # Images of one random colour: the hole's colour is the known pixels'.
     rng = np.random.default_rng(0)

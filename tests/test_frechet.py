@@ -166,6 +166,7 @@ def test_statistics_that_cannot_be_compared_are_refused():
         frechet.mean_and_covariance(frechet.stats_of(broken))
 
 
+@pytest.mark.slow
 def test_a_classifier_s_features_are_what_its_head_takes(monkeypatch):
     config = ClassifierConfig(width=2, small_stem=True)
     params, stats = init_classifier(config, 3, 0)

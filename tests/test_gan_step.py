@@ -302,6 +302,7 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(without_d, data):
     )
 
 
+@pytest.mark.slow
 def test_many_steps_in_one_call_equal_as_many_calls_r1_in_its_turn(plain, data):
     config = LossConfig(adversarial="hinge", r1_gamma=1.0, r1_every=2)
     step = make_gan_step(plain.nets, config, ema_decay=0.0)

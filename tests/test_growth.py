@@ -311,6 +311,7 @@ def test_there_are_two_moments_of_every_trainable_weight_and_none_of_a_frozen_on
         assert len(moments) == 2 * len(jax.tree.leaves(trainable))
 
 
+@pytest.mark.slow
 def test_a_frozen_step_is_compiled_to_fewer_operations():
     frozen, free = (g().compiled.cost_analysis() for g in (grow_frozen, grow_free))
     assert frozen["flops"] < 0.95 * free["flops"]

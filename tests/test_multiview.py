@@ -8,6 +8,7 @@ import pytest
 
 from jaxgrow import multiview
 from jaxgrow.errors import UserError
+from jaxgrow.latents import latent_stats
 from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
@@ -21,6 +22,8 @@ from tests.test_score_net import TINY, canonical_order, golden_inputs, variable_
 
 
 DIFFUSION = Diffusion(VPSDE(), "uniform", 0.2)
+diffuse = jax.jit(multiview.diffuse, static_argnums=0)
+score_losses = jax.jit(multiview.score_losses, static_argnums=(0, 1))
 SMALL = ScoreConfig(width=32, time_dim=16, num_groups=8)
 
 
@@ -101,7 +104,7 @@ def test_views_that_the_data_lack_are_neither_scored_nor_counted():
 
 def test_given_views_stay_clean_at_time_zero():
     data = latents(64)
-    x, _, tau, missing = multiview.diffuse(
+    x, _, tau, missing = diffuse(
         DIFFUSION, keys_of(64), jnp.asarray(data.z), jnp.asarray(data.observed)
     )
     given = ~np.asarray(missing)
@@ -117,7 +120,7 @@ def test_given_views_stay_clean_at_time_zero():
 
 def test_missing_views_follow_the_marginal():
     z = jnp.full((4_000, 2, 4), 2.0)
-    x, eps, tau, missing = multiview.diffuse(
+    x, eps, tau, missing = diffuse(
         DIFFUSION, keys_of(4_000), z, jnp.ones((4_000, 2), bool)
     )
     alpha, sigma = VPSDE().marginal(tau)
@@ -138,9 +141,7 @@ def test_what_the_data_lack_is_pure_noise_that_nothing_leaks_into():
     found = []
     for junk in (np.nan, 1e3):
         z = np.where(observed[..., None], data.z, junk)
-        found.append(
-            multiview.diffuse(DIFFUSION, keys, jnp.asarray(z), jnp.asarray(observed))
-        )
+        found.append(diffuse(DIFFUSION, keys, jnp.asarray(z), jnp.asarray(observed)))
     x, eps, tau, missing = (np.asarray(a) for a in found[0])
     np.testing.assert_array_equal(x, np.asarray(found[1][0]))
     assert (tau[~observed] == 1).all()
@@ -154,9 +155,7 @@ def test_a_velocity_says_what_the_noise_is():
     """The exact velocity, as raw output (minus it), gives back eps and no loss."""
     velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
     z = jnp.asarray(latents(16).z)
-    x, eps, tau, missing = multiview.diffuse(
-        DIFFUSION, keys_of(16), z, jnp.ones((16, 4), bool)
-    )
+    x, eps, tau, missing = diffuse(DIFFUSION, keys_of(16), z, jnp.ones((16, 4), bool))
     alpha, sigma = (a[..., None] for a in VPSDE().marginal(tau))
     found = multiview.noise_of(velocity, VPSDE(), -(alpha * eps - sigma * z), x, tau)
     drawn = np.asarray(missing)
@@ -169,7 +168,7 @@ def test_the_loss_of_an_untrained_velocity_network_is_that_of_the_velocity():
     """It gives 0, and E|v|^2 = alpha^2 d + sigma^2 d = d for standard latents."""
     velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
     data, params = latents(512), score.init_score(velocity, 4, 8, 0)
-    losses = multiview.score_losses(
+    losses = score_losses(
         velocity,
         DIFFUSION,
         params,
@@ -302,7 +301,7 @@ def test_statistics_are_those_of_the_observed_views():
     rng = np.random.default_rng(0)
     z = (5 + 3 * rng.standard_normal((40, 2, 3))).astype(np.float32)
     observed = rng.random((40, 2)) < 0.7
-    stats = multiview.latent_stats(np.where(observed[..., None], z, np.nan), observed)
+    stats = latent_stats(np.where(observed[..., None], z, np.nan), observed)
     for view in range(2):
         seen = z[observed[:, view], view].astype(np.float64)
         np.testing.assert_allclose(stats.mean[view], seen.mean(0), rtol=1e-6)
@@ -315,7 +314,7 @@ def test_a_dimension_that_does_not_vary_is_refused_by_name():
     z = np.random.default_rng(0).standard_normal((9, 2, 3)).astype(np.float32)
     z[:, 1, 2] = 7.0
     with pytest.raises(UserError, match="the first is 2 of view 1"):
-        multiview.latent_stats(z, np.ones((9, 2), bool))
+        latent_stats(z, np.ones((9, 2), bool))
 
 
 def test_a_view_that_hardly_any_object_has_is_refused():
@@ -323,4 +322,4 @@ def test_a_view_that_hardly_any_object_has_is_refused():
     observed = np.ones((9, 2), bool)
     observed[1:, 1] = False
     with pytest.raises(UserError, match="view 1 is there for 1 training objects"):
-        multiview.latent_stats(z, observed)
+        latent_stats(z, observed)

@@ -59,6 +59,7 @@ def test_two_devices_equal_one():
     assert_close(on_two, on_one)
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one_over_steps_stacked_in_a_call():
     config = LossConfig(adversarial_weight=0.3)
     batches = [small_gan.make_batch(i) for i in range(3)]

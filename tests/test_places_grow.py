@@ -102,6 +102,7 @@ def finished(tmp_path_factory):
     return line, folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_leaves_all_its_files(finished):
     _, run = finished
     config = configs.from_plain(
@@ -126,6 +127,7 @@ def test_a_run_leaves_all_its_files(finished):
     }
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_and_reported(finished):
     _, run = finished
     results = json.loads((run / "evaluation" / "results.json").read_text())
@@ -137,6 +139,7 @@ def test_a_run_is_evaluated_and_reported(finished):
     assert "perceptual term off" in page
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_nothing_but_the_report(finished, capsys):
     line, run = finished
 
@@ -151,6 +154,7 @@ def test_the_same_command_again_changes_nothing_but_the_report(finished, capsys)
     assert files() == before
 
 
+@pytest.mark.slow
 def test_a_loaded_run_fills_holes(finished):
     _, run = finished
     image = np.asarray(places.picture(99))

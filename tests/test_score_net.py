@@ -179,6 +179,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_every_option_keeps_examples_apart(options):
     config = dataclasses.replace(TINY, **options)

@@ -15,7 +15,8 @@ from jaxgrow.errors import UserError
 
 def draw(num, num_views=4, **options):
     keys = jax.random.split(jax.random.key(3), num)
-    return np.asarray(subsets.draw_missing(keys, num_views, **options))
+    jitted = jax.jit(lambda keys: subsets.draw_missing(keys, num_views, **options))
+    return np.asarray(jitted(keys))
 
 
 def test_the_sets_run_by_size_and_then_in_lexicographic_order():

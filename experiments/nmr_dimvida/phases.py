@@ -22,8 +22,9 @@ from experiments.nmr_dimvida.training import Run, Training
 from jaxgrow import multiview, parallel, subsets, view_completer, view_weights
 from jaxgrow.data.views import ViewSet
 from jaxgrow.errors import UserError
+from jaxgrow.latents import LatentStats, latent_stats
 from jaxgrow.metrics import image
-from jaxgrow.multiview import Diffusion, LatentData, LatentStats, to_unit
+from jaxgrow.multiview import Diffusion, LatentData, to_unit
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.train_state import TrainState
 from jaxgrow.typing import Latents, Missing, Params
@@ -207,7 +208,7 @@ def standardised_latents(
     """Latents of the training and validation objects, and their statistics."""
     encode = functools.partial(view_completer.encode_all, saved.config, saved.params)
     raw = encode(objects.train.images)
-    stats = multiview.latent_stats(raw, objects.train.observed)
+    stats = latent_stats(raw, objects.train.observed)
     held = encode(objects.validation.images)
     return (
         LatentData(
