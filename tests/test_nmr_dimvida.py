@@ -103,12 +103,14 @@ def test_table_one_has_every_method_on_every_set(finished):
 def test_the_same_command_again_changes_no_weights(finished, capsys):
     _, run = finished
     before = {phase: dimvida.tensors_of(run, phase) for phase in PHASES[:4]}
+    log = (run / "metrics.jsonl").read_text()
     said = dimvida.run(capsys, *dimvida.TINY, "--run-dir", run)
     assert said.status == 0
     for phase in PHASES[:4]:
         assert f"{phase} is trained already" in said.out
         assert dimvida.tensors_of(run, phase) == before[phase]
     assert "the views are evaluated already" in said.out
+    assert (run / "metrics.jsonl").read_text() == log
 
 
 @pytest.mark.slow

@@ -194,7 +194,8 @@ class _Progress:
             self.wall_s = found[2]["wall_s"]
             self.validation = found[2]["validation"]
             run.say(f"resuming {training.phase} at step {step} of {training.num_steps}")
-        run.metrics.truncate_after(training.first_step + step)
+        if step < training.num_steps:  # else later phases have rows of their own
+            run.metrics.truncate_after(training.first_step + step)
         return step, parallel.replicate(state, run.num_devices)
 
     def _batches(self, step: int, k: int) -> Batch:
