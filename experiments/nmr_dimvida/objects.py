@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from experiments.nmr_dimvida.config import Config, Phase
 from experiments.nmr_dimvida.training import Run
-from jaxgrow import logs, parallel
+from jaxgrow import files, logs, parallel
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.data.views import Partition, ViewSet, open_partitions
 from jaxgrow.multiview import Batch, ImageData
@@ -55,7 +55,14 @@ def load_objects(run: Run) -> Objects:
         f"{len(validation)} to validate it, {len(parts.c)} for classifiers, "
         f"{len(parts.e)} to test"
     )
+    given = {"c": _given_views(parts.c), "e": _given_views(parts.e)}
+    files.write_json(config.run_dir / "given_views.json", given)
     return Objects(train, validation, parts.c, parts.e)
+
+
+def _given_views(part: Partition) -> dict[str, int]:
+    """Object -> slot of its one view, for whoever compares with this run."""
+    return dict(zip(part.views.object_ids, part.known.tolist(), strict=True))
 
 
 def hold_out(d: ViewSet, fraction: float) -> tuple[ViewSet, ViewSet]:
