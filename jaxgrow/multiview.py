@@ -249,7 +249,7 @@ def make_score_step(
     ema_decay: float,
     axis_name: str | None = None,
 ) -> Step:
-    """One step of the score network on `LatentData`, Eq. 6 in noise form."""
+    """One step of the score network on `LatentData`, by `score_losses`."""
 
     def step(state: TrainState, data: LatentData, batch: Batch):
         z = jnp.asarray(data.z)[batch.rows]

@@ -79,9 +79,10 @@ def evaluate(run: Run, objects: Objects) -> None:
         "rows": rows,
         "provenance": provenance,
     }
-    files.write_json(folder / "table_1.json", found)
     files.write_json(folder / "curve.json", points)
     _draw(config, completer, objects, folder / "panel.png")
+    # Last, for `is_current` takes it as the sign that all is there.
+    files.write_json(folder / "table_1.json", found)
     run.say(to_markdown(json.loads((folder / "table_1.json").read_text())))
 
 
