@@ -6,6 +6,8 @@ import importlib.util
 import secrets
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -117,7 +119,11 @@ def test_classifiers_are_their_twins(net, library, train, tmp_path, seed):
     def run(x):
         return apply_classifier(start.config, start.params, start.stats, x, train)
 
-    logits, stats = run(x)
+    # In float64 as the twin: rounding is no part of what is exported.
+    with jax.enable_x64(True):
+        widen = functools.partial(jax.tree.map, lambda a: jnp.asarray(a, jnp.float64))
+        start = start._replace(params=widen(start.params), stats=widen(start.stats))
+        logits, stats = run(jnp.asarray(x, jnp.float64))
     twin = twin.double().train(train)
     expected = twin(twins.imagenet(twins.nchw(x))).detach().numpy()
     assert_close(logits, expected, 1e-4)
