@@ -1,5 +1,7 @@
 """Convolutions and their gradients, however they are computed, against XLA's own."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxgrow.nets import conv
-from jaxgrow.nets.conv import Conv, add_bias, convolve
+from jaxgrow.nets.conv import Conv, add_bias, convolve, convolve_depthwise
 from tests import oracles
 from tests.oracles import assert_close, quick_jit
 
@@ -71,6 +73,40 @@ def test_a_convolution_to_few_channels_is_the_sum_over_its_taps(channels):
     kernel = draw(3, 3, channels, 3, seed=1, dtype=np.float32)
     found = convolve(jnp.asarray(x), jnp.asarray(kernel))
     assert_close(found, oracles.convolve(x, kernel, 1), 2e-6)
+
+
+def reference_depthwise(x, kernel, stride):
+    pad = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("h", "w", "k"), [(6, 8, 3), (7, 5, 5), (1, 1, 5), (2, 3, 5)])
+def test_a_depthwise_convolution_and_its_gradients_are_xlas(h, w, k, stride):
+    x, kernel = draw(2, h, w, 6), draw(k, k, 1, 6, seed=1)
+    g = draw(2, -(-h // stride), -(-w // stride), 6, seed=2)
+    plain = functools.partial(reference_depthwise, stride=stride)
+    shifted = functools.partial(convolve_depthwise, stride=stride)
+    with jax.enable_x64(True):
+        exact = with_gradients(plain, x, kernel, cotangent=g)
+        found = with_gradients(shifted, x, kernel, cotangent=g)
+    for expected, ours in zip(exact, found, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-14 * scale)
+
+
+def test_bfloat16_taps_of_a_depthwise_convolution_are_summed_in_float32():
+    x = jnp.ones((1, 9, 9, 1), jnp.bfloat16)
+    kernel = jnp.full((5, 5, 1, 1), 1 / 256, jnp.bfloat16).at[0, 0].set(1.0)
+    centre = convolve_depthwise(x, kernel)[0, 4, 4, 0]
+    assert centre == jnp.bfloat16(1 + 24 / 256)
 
 
 def test_the_gradient_of_a_bias_is_the_sum_over_pixels():

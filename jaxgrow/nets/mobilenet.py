@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.conv import DepthwiseConv
+
 
 class Row(NamedTuple):
     """One inverted residual of the paper's tables."""
@@ -76,17 +78,19 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
-        pad = (self.kernel // 2, self.kernel // 2)
-        x = nn.Conv(
-            self.features,
-            (self.kernel, self.kernel),
-            strides=self.stride,
-            padding=(pad, pad),
-            feature_group_count=self.features if self.depthwise else 1,
-            use_bias=False,
-            dtype=self.dtype,
-            name="conv",
-        )(x)
+        if self.depthwise:
+            x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="conv")(x)
+        else:
+            pad = (self.kernel // 2, self.kernel // 2)
+            x = nn.Conv(
+                self.features,
+                (self.kernel, self.kernel),
+                strides=self.stride,
+                padding=(pad, pad),
+                use_bias=False,
+                dtype=self.dtype,
+                name="conv",
+            )(x)
         x = nn.BatchNorm(
             use_running_average=not self.train,
             momentum=self.momentum,
