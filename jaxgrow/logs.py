@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from jaxgrow import files
+from jaxgrow import files, hosts
 from jaxgrow.files import disk_errors, write_json
 
 
@@ -37,6 +37,8 @@ _PLAIN_INTERVAL_S = 10.0
 
 class MetricWriter:
     """Appends rows to a JSON-lines file; every row is on disk when `write` returns.
+
+    Of several processes that train one run, the first writes and the others do not.
 
     A number that is not finite is written as null, for JSON has no word for it, and
     named under the key `not_finite`: `{"step": 3, "loss": null, "not_finite":
@@ -56,6 +58,8 @@ class MetricWriter:
         Raises:
             UserError: The disk is full, read-only or forbidden.
         """
+        if not hosts.is_first():
+            return
         row: dict[str, Any] = {"step": int(step)}
         not_finite = {}
         for name, value in values.items():
@@ -76,7 +80,7 @@ class MetricWriter:
 
         A resumed run calls this first, so that no step is in the file twice.
         """
-        if not self.path.exists():
+        if not (hosts.is_first() and self.path.exists()):
             return
         rows = files.read_json_lines(self.path)
         kept = [json.dumps(row) for row in rows if row.get("step", 0) <= step]

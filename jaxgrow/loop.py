@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Shaped
 
+from jaxgrow import hosts
+
 
 State = TypeVar("State")
 
@@ -19,10 +21,15 @@ class Interrupt:
     """Whether SIGINT or SIGTERM has asked the run to save and stop.
 
     A second signal ends the process at once, as if nobody had listened.
+
+    Attributes:
+        signal: What has come. With several processes it is None until `agree`, after
+            which all of them have it as soon as one was asked.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._heard = 0
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Interrupt"]:
@@ -34,7 +41,9 @@ class Interrupt:
         before = {s: signal.getsignal(s) for s in signals}
 
         def remember(number, _frame):
-            self.signal = signal.Signals(number)
+            self._heard = number
+            if jax.process_count() == 1:
+                self.signal = signal.Signals(number)
             signal.signal(number, signal.SIG_DFL)
 
         for s in signals:
@@ -44,6 +53,12 @@ class Interrupt:
         finally:
             for s, handler in before.items():
                 signal.signal(s, handler)
+
+    def agree(self) -> None:
+        """Lets all processes stop at the same step; they must call it together."""
+        if jax.process_count() > 1:
+            number = hosts.largest(self._heard)
+            self.signal = signal.Signals(number) if number else None
 
 
 def fit(
@@ -78,7 +93,7 @@ def fit(
         steps_per_call: See above.
         report_every: See above.
         on_report: See above.
-        interrupt: Asked after every call.
+        interrupt: Asked after every call, with several processes at every report.
     """
 
     def size_of_call(step: int) -> int:
@@ -98,6 +113,8 @@ def fit(
             step += k
             recorded.append(metrics)
             is_due = step % report_every == 0 or step == stop
+            if is_due:
+                interrupt.agree()
             if is_due or interrupt.signal is not None:
                 series = _concatenate(recorded)
                 recorded = []

@@ -14,6 +14,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.latents import LatentStats
 from jaxgrow.multiview import noise_of, to_unit
 from jaxgrow.nets import autoencoder, score
+from jaxgrow.parallel import RowsFn
 from jaxgrow.sampling import SamplerConfig
 from jaxgrow.typing import Keys, Latents, Missing, NoiseFn, Params
 from jaxgrow.view_weights import SavedAutoencoder, SavedLatentModel
@@ -38,12 +39,19 @@ def noise_fn(saved: SavedLatentModel) -> NoiseFn:
 class ViewCompleter:
     """Generates missing views, of any subset, in batches of one compiled size.
 
+    A batch is shared out over `num_devices` devices of this machine, None = all of
+    them; what comes out is the same up to rounding.
+
     Attributes:
         view_names: What the slots are called.
     """
 
     def __init__(
-        self, saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
+        self,
+        saved: SavedAutoencoder,
+        model: SavedLatentModel,
+        batch_size: int = 64,
+        num_devices: int | None = None,
     ):
         if saved.config.latent_dim != model.stats.mean.shape[1]:
             raise UserError(
@@ -52,11 +60,16 @@ class ViewCompleter:
                 "run."
             )
         self._autoencoder, self._model = saved, model
-        self._batch_size = batch_size
+        self._batch_size, self._num_devices = batch_size, num_devices
         self.view_names = model.view_names
 
     @classmethod
-    def load(cls, run_dir: Path | str, batch_size: int = 64) -> "ViewCompleter":
+    def load(
+        cls,
+        run_dir: Path | str,
+        batch_size: int = 64,
+        num_devices: int | None = None,
+    ) -> "ViewCompleter":
         """From the weights in a run directory of nmr_dimvida.
 
         Raises:
@@ -67,6 +80,7 @@ class ViewCompleter:
             view_weights.load_autoencoder(folder / "autoencoder.safetensors"),
             view_weights.load_latent_model(folder / "score.safetensors", "score"),
             batch_size,
+            num_devices,
         )
 
     def complete_views(
@@ -124,24 +138,26 @@ class ViewCompleter:
         generate = functools.partial(
             sampling.sample_missing, noise_fn(self._model), self._model.sde, sampler
         )
-        size = self._batch_size
 
-        @jax.jit
-        def complete(images, missing, key_data):
+        def complete(_, images, missing, key_data):
             keys = jax.random.wrap_key_data(key_data)
             z = encode_views(self._autoencoder, self._model.stats, images, missing)
             z = generate(keys, z, missing)
             found = decode_views(self._autoencoder, self._model.stats, z)
             return jnp.where(missing[..., None, None, None], found, images)
 
+        compiled = RowsFn(complete, self._num_devices)
+        size = compiled.whole_shares(self._batch_size)
+
         def run(images, missing, keys):
             n = len(images)
             repeat = np.arange(size) % n
             return np.asarray(
-                complete(
+                compiled(
+                    (),
                     np.asarray(images)[repeat],
                     missing[repeat],
-                    jax.random.key_data(keys)[repeat],
+                    np.asarray(jax.random.key_data(keys))[repeat],
                 )
             )[:n]
 
@@ -211,15 +227,18 @@ def encode_all(
     batch_size: int = 256,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "n v d"]:
-    """Latents as they come, of every view of a set that may be mapped from disk."""
-    n, v = images.shape[:2]
-    per_call = max(1, batch_size // v)
+    """Latents as they come, of every view of a set that may be mapped from disk.
 
-    @jax.jit
-    def encode(params, rows):
+    The devices of this machine share every call's views.
+    """
+    n, v = images.shape[:2]
+
+    def encode_rows(params, rows):
         x = to_unit(rows).reshape(-1, *rows.shape[2:])
         return autoencoder.encode(config, params, x).reshape(len(rows), v, -1)
 
+    encode = RowsFn(encode_rows)
+    per_call = encode.whole_shares(max(1, batch_size // v))
     found = np.empty((n, v, config.latent_dim), np.float32)
     for start in range(0, n, per_call):
         rows = np.arange(start, start + per_call) % n  # the last batch wraps around

@@ -6,10 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgrow import multiview, parallel
+from jaxgrow import classifier_training, multiview
 from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.parallel import Placement
 from jaxgrow.sde import VPSDE
 from jaxgrow.train_state import TrainState
 from tests import small_views
@@ -58,7 +59,7 @@ def _regressor(axis_name):
 def _classifier(axis_name):
     config = ClassifierConfig(width=4)
     params, stats = classifiers.init_classifier(config, 3, 0)
-    step = multiview.make_classifier_step(config, TX, axis_name=axis_name)
+    step = classifier_training.make_classifier_step(config, TX, axis_name=axis_name)
     return params, stats, step, _images()
 
 
@@ -68,19 +69,19 @@ def batch(i):
     return Batch(rows, np.asarray(jax.random.key_data(keys)))
 
 
-def train(make, num_devices, several):
-    params, stats, step, data = make(parallel.AXIS if num_devices > 1 else None)
+def train(make, placement, several=False):
+    params, stats, step, data = make(placement.axis_name)
     params = jax.tree.map(jnp.copy, params)  # the step donates its state
     state = TrainState.create(params, stats, TX, keep_ema=True)
-    state, data = parallel.replicate((state, data), num_devices)
+    state, data = placement.replicate((state, data))
     batches = [batch(0), batch(1)]
     if several:
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
-        calls = [parallel.shard_batch(stacked, num_devices, batch_axis=1)]
+        calls = [placement.shard_batch(stacked, batch_axis=1)]
         step = multiview.several_steps(step)
     else:
-        calls = [parallel.shard_batch(b, num_devices) for b in batches]
-    compiled = parallel.compile_step(step, num_devices)
+        calls = [placement.shard_batch(b) for b in batches]
+    compiled = placement.compile_step(step)
     losses = []
     for call in calls:
         state, metrics = compiled(state, data, call)
@@ -91,10 +92,11 @@ def train(make, num_devices, several):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [_autoencoder, _score, _regressor, _classifier])
 def test_two_devices_equal_one(make):
-    expected, on_one = train(make, 1, several=False)
-    for several in (False, True):
-        found, on_two = train(make, 2, several=several)
-        assert_close(found.params, expected.params, 1e-6, scale=1.0)
-        assert_close(found.ema_params, expected.ema_params, 1e-6, scale=1.0)
-        assert_close(found.stats, expected.stats, 1e-5, scale=1.0)
-        np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
+    expected, on_one = train(make, Placement())
+    for kind in ("pmap", "mesh"):
+        for several in (False, True):
+            found, on_two = train(make, Placement(2, kind), several)
+            assert_close(found.params, expected.params, 1e-6, scale=1.0)
+            assert_close(found.ema_params, expected.ema_params, 1e-6, scale=1.0)
+            assert_close(found.stats, expected.stats, 1e-5, scale=1.0)
+            np.testing.assert_allclose(on_two, on_one, rtol=1e-5)

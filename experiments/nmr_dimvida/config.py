@@ -3,22 +3,40 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from jaxgrow import files
 from jaxgrow.data.views import ViewDataConfig
 from jaxgrow.errors import UserError
+from jaxgrow.evaluation.classification import Mode
+from jaxgrow.hosts import HostsConfig
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
+from jaxgrow.parallel import Kind
 from jaxgrow.sampling import SamplerConfig
 from jaxgrow.sde import VPSDE, TimeSampling
 
 
 EXPERIMENT = "nmr_dimvida"
 
-Phase: TypeAlias = Literal["autoencoder", "score", "regressor", "judge", "views"]
-PHASES: tuple[Phase, ...] = ("autoencoder", "score", "regressor", "judge", "views")
+Phase: TypeAlias = Literal[
+    "autoencoder", "score", "regressor", "judge", "views", "classify"
+]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+Network: TypeAlias = Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"]
+Start: TypeAlias = Literal["scratch", "fine-tuned"]
+TrainSet: TypeAlias = Literal[
+    "single",
+    "single, same steps",
+    "augmented",
+    "matched",
+    "reconstructed",
+    "mirror",
+    "nearest neighbour",
+    "mean regressor",
+    "real views",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,18 +133,122 @@ def _sampler(name: str, steps: int) -> SamplerConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """The generated views of the classifiers' objects, written once."""
+
+    samples: int = 1
+    """Samples of every missing view."""
+    evaluations: tuple[int, ...] = ()
+    """Network evaluations of a sweep: the test objects' views once more with each, to
+    see how accuracy depends on them; () = no sweep."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise UserError(
+                f"--generate.samples must be 1 or more, not {self.samples}."
+            )
+        if min(self.evaluations, default=1) < 1:
+            raise UserError("--generate.evaluations must all be 1 or more.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifyConfig:
+    """Classifiers trained and tested with and without generated views (Tables II, III).
+
+    The lists may grow when a run is resumed; what is trained already is kept.
+    """
+
+    networks: tuple[Network, ...] = ("resnet18", "mobilenet_v3_large")
+    """Classifiers to train."""
+    starts: tuple[Start, ...] = ("scratch", "fine-tuned")
+    """scratch: Table II; fine-tuned, from ImageNet: Table III, where there are
+    weights."""
+    train_sets: tuple[TrainSet, ...] = (
+        "single",
+        "single, same steps",
+        "augmented",
+        "matched",
+    )
+    """single: the one view of every object of partition c, the paper's NMR_c;
+    augmented: with its generated views, NMR_ca; single, same steps: NMR_c for as many
+    steps as NMR_ca; matched: c and one view of each object of d, which the diffusion
+    model has seen. The others are c's views as controls make them; real views is the
+    ceiling."""
+    seeds: int = 3
+    """Trainings of every classifier, which differ in weights and order."""
+    training: TrainingConfig = TrainingConfig(
+        epochs=30, batch_size=128, learning_rate=1e-5
+    )
+    """Of single; all others but single take as many steps as augmented does in these
+    epochs. Rate and batch size are the paper's, which is silent on epochs."""
+    width: int = 64
+    """resnet18: channels of its first stage."""
+    small_stem: bool = False
+    """From scratch, start at full resolution; see ClassifierConfig."""
+    norm: Literal["torchvision", "timm"] = "torchvision"
+    """MobileNetV3 from scratch; timm's statistics follow short trainings faster."""
+    mirror: bool = False
+    """Mirror half of the images in training."""
+    seeds_at_once: int | None = None
+    """Seeds that one compiled step trains together, on one device; None = 1 on CPU and
+    on several devices, else all."""
+    mode: Mode = "softmax"
+    """How the outputs for an object's images become one."""
+    objects_sweep: tuple[int, ...] = ()
+    """Objects per class of a sweep of the first network, single and augmented, with
+    the steps of the whole set; () = no sweep."""
+    resnet18_weights: Path = Path("weights/resnet18.safetensors")
+    """ImageNet weights to fine-tune from, by tools.export_weights."""
+    mobilenet_v3_large_weights: Path = Path("weights/mobilenetv3_large.safetensors")
+    """The same for mobilenet_v3_large."""
+    mobilenet_v3_small_weights: Path = Path("weights/mobilenetv3_small.safetensors")
+    """The same for mobilenet_v3_small."""
+
+    def __post_init__(self) -> None:
+        for name in ("networks", "starts", "train_sets"):
+            if not getattr(self, name):
+                raise UserError(
+                    f"--classify.{name.replace('_', '-')} must name something."
+                )
+        if self.seeds < 1 or (self.seeds_at_once or 1) < 1:
+            raise UserError(
+                "--classify.seeds and --classify.seeds-at-once must be 1 or more."
+            )
+        if min(self.objects_sweep, default=1) < 1:
+            raise UserError("--classify.objects-sweep must all be 1 or more.")
+
+    def classifier(self, network: Network, start: Start) -> ClassifierConfig:
+        """The network; fine-tuned ones have the shape that the weights come in."""
+        if start == "fine-tuned":
+            return ClassifierConfig(arch=network)
+        if network == "resnet18":
+            return ClassifierConfig(width=self.width, small_stem=self.small_stem)
+        return ClassifierConfig(
+            arch=network, small_stem=self.small_stem, norm=self.norm
+        )
+
+    def weights(self, network: Network) -> Path:
+        """What `network` is fine-tuned from."""
+        return getattr(self, f"{network}_weights")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """One run of DiMViDA; see the presets."""
 
     run_dir: Path
     """Everything the run writes goes here; a run that is there already is resumed."""
     phases: tuple[Phase, ...] = PHASES
-    """What to do, always in the order autoencoder, score, regressor, judge, views; each
-    takes what those before it have left in the run directory."""
+    """What to do, always in the order autoencoder, score, regressor, judge, views,
+    classify; each takes what those before it have left in the run directory."""
     seed: int = 0
     """Root of every random draw."""
     devices: int | None = None
-    """Local devices to train on, by pmap; None = all."""
+    """Local devices to train on; None = all."""
+    parallel: Kind = "pmap"
+    """How several devices are driven; over several hosts it takes mesh."""
+    hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
+    """Several processes that train this run together, see docs/multi_host.md."""
     steps_per_call: int | None = None
     """Steps per compiled call; None = 1 on CPU, 25 elsewhere."""
     device_data_mb: int = 8_192
@@ -167,7 +289,9 @@ class Config:
     )
     """Its training."""
     sampler: SamplerConfig = dataclasses.field(default_factory=SamplerConfig)
-    """The sampler of Table I and of the panels."""
+    """The sampler of Table I, of the panels and of the generated views."""
+    generate: ViewsConfig = ViewsConfig()
+    """Generated views of the classifiers' objects, which the phase views writes."""
     table_objects: int | None = None
     """Test objects of Table I; None = all."""
     lpips_weights: Path = Path("weights/squeezenet_lpips.safetensors")
@@ -176,6 +300,8 @@ class Config:
     """Weights of FID's Inception; without the file its column says so."""
     curve: CurveConfig = dataclasses.field(default_factory=CurveConfig)
     """Quality against network evaluations."""
+    classify: ClassifyConfig = dataclasses.field(default_factory=ClassifyConfig)
+    """Classification with generated views."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -208,10 +334,14 @@ class Config:
             "regressor": [*latent, *subset, "regressor_training"],
             "judge": ["judge", "judge_training"],
             "views": [],
+            "classify": [],
         }[phase]
         plain = files.plain(self)
         chosen = {name: plain[name] for name in names}
-        chosen["data"].pop("cache_dir")
+        # Neither where the cache lies nor how many objects there are beside partition d
+        # changes what is learnt from d.
+        for name in ("cache_dir", "objects_c", "objects_e"):
+            chosen["data"].pop(name)
         for name in names:
             if name.endswith("_training"):
                 chosen[name].pop("checkpoint_every")

@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from experiments.nmr_dimvida.config import Config, Phase
+from experiments.nmr_dimvida.config import PHASES, Config, Phase
 from experiments.nmr_dimvida.training import Run
-from jaxgrow import files, logs, parallel
+from jaxgrow import files, hosts, logs
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.data.views import Partition, ViewSet, open_partitions
 from jaxgrow.multiview import Batch, ImageData
 
 
 _KEYS = 0x4E15  # a stream of draws that meets no other
-_PHASE_STREAM = {"autoencoder": 1, "score": 2, "regressor": 3, "judge": 4, "views": 5}
+_PHASE_STREAM: dict[Phase, int] = {name: 1 + i for i, name in enumerate(PHASES)}
 _MAX_VALIDATION = 512
 
 
@@ -56,7 +56,8 @@ def load_objects(run: Run) -> Objects:
         f"{len(parts.e)} to test"
     )
     given = {"c": _given_views(parts.c), "e": _given_views(parts.e)}
-    files.write_json(config.run_dir / "given_views.json", given)
+    if hosts.is_first():
+        files.write_json(config.run_dir / "given_views.json", given)
     return Objects(train, validation, parts.c, parts.e)
 
 
@@ -92,7 +93,8 @@ class ImageFeed:
         self._on_host = None if fits else flat
         images = np.asarray(flat) if fits else None
         data = ImageData(images, labels)
-        self.data: ImageData = parallel.replicate(data, run.num_devices)
+        self.data: ImageData = run.placement.replicate(data)
+        self._placement = run.placement
 
     def _flat(self) -> UInt8[np.ndarray, "nv h w 3"]:
         images = self._views.images
@@ -104,12 +106,16 @@ class ImageFeed:
         return np.asarray(self._flat()[self._rows[at.astype(int)]])
 
     def planner(self, batch_size: int) -> Callable[[int], Batch]:
-        """Batch of a step, as a pure function of the seed and the step."""
+        """Batch of a step, as a pure function of the seed and the step.
+
+        Images that do not stay on the devices are read for this host alone.
+        """
+        mine = self._placement.host_rows(batch_size)
 
         def plan(step: int) -> Batch:
             chosen = plan_rows(self._stream, step, batch_size, self.num_examples)
             rows = self._rows[chosen]
-            images = None if self._on_host is None else self._on_host[rows]
+            images = None if self._on_host is None else self._on_host[rows[mine]]
             return Batch(rows, draw_keys(self._stream, step, batch_size), images)
 
         return plan

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from experiments.nmr_dimvida.training import Run
-from jaxgrow import viz
+from jaxgrow import hosts, viz
 from jaxgrow.data.views import ViewSet
 from jaxgrow.view_completer import ViewCompleter
 
@@ -49,6 +49,8 @@ def draw_reconstructions(
     view_names: tuple[str, ...],
 ) -> None:
     """Panel of the autoencoder: what it makes of every view, and the view."""
+    if not hosts.is_first():
+        return
     columns = np.concatenate([reconstructed, images], axis=1)
     titles = [*view_names, *(f"real {name}" for name in view_names)]
     path = run.run_dir / "samples" / f"autoencoder_{step:06d}.png"
@@ -59,6 +61,8 @@ def draw_completions(
     run: Run, step: int, completer: ViewCompleter, views: ViewSet
 ) -> None:
     """Panel of the score network: each object from one view, the slots in turn."""
+    if not hosts.is_first():
+        return
     shown = spread(views, OBJECTS)
     missing = np.ones((len(shown), shown.num_views), bool)
     missing[np.arange(len(shown)), np.arange(len(shown)) % shown.num_views] = False

@@ -19,7 +19,13 @@ from experiments.nmr_dimvida.objects import (
     stream_of,
 )
 from experiments.nmr_dimvida.training import Run, Training
-from jaxgrow import multiview, parallel, subsets, view_completer, view_weights
+from jaxgrow import (
+    classifier_training,
+    multiview,
+    subsets,
+    view_completer,
+    view_weights,
+)
 from jaxgrow.data.views import ViewSet
 from jaxgrow.errors import UserError
 from jaxgrow.latents import LatentStats, latent_stats
@@ -122,7 +128,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
             augment=config.augment,
             fill=config.fill,
             ema_decay=training.ema_decay,
-            axis_name=run.axis_name,
+            axis_name=run.placement.axis_name,
         ),
         data=feed.data,
         plan=feed.planner(training.batch_size),
@@ -192,9 +198,9 @@ def latent_training(
             diffusion,
             tx,
             ema_decay=training.ema_decay,
-            axis_name=run.axis_name,
+            axis_name=run.placement.axis_name,
         ),
-        data=parallel.replicate(data, run.num_devices),
+        data=run.placement.replicate(data),
         plan=plan_objects(stream_of(config, phase), training.batch_size, n),
         validate=validate,
         finish=finish,
@@ -291,8 +297,11 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         first_step=first_step,
         params=lambda: jax.tree.map(jnp.copy, fresh()[0]),
         stats=lambda: jax.tree.map(jnp.copy, fresh()[1]),
-        make_step=lambda tx: multiview.make_classifier_step(
-            config.judge, tx, ema_decay=training.ema_decay, axis_name=run.axis_name
+        make_step=lambda tx: classifier_training.make_classifier_step(
+            config.judge,
+            tx,
+            ema_decay=training.ema_decay,
+            axis_name=run.placement.axis_name,
         ),
         data=feed.data,
         plan=feed.planner(training.batch_size),

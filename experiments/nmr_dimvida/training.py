@@ -15,9 +15,10 @@ from rich.console import Console
 
 from experiments.nmr_dimvida.config import Config, Phase, TrainingConfig
 from experiments.shared.run_dir import RunLog, Stopped
-from jaxgrow import files, logs, loop, multiview, parallel, partition
+from jaxgrow import files, hosts, logs, loop, multiview, parallel, partition
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
+from jaxgrow.logs import MetricWriter
 from jaxgrow.multiview import Batch, Step
 from jaxgrow.train_state import TrainState
 
@@ -32,19 +33,15 @@ class Run(RunLog):
         super().__init__(config.run_dir, console)
         self.config = config
         self.interrupt = loop.Interrupt()
-        self.num_devices = min(
-            parallel.check_devices(config.devices, training.batch_size)
-            for training in (
-                config.autoencoder_training,
-                config.score_training,
-                config.regressor_training,
-                config.judge_training,
-            )
+        self.placement = parallel.place(
+            config.parallel,
+            config.devices,
+            config.autoencoder_training.batch_size,
+            config.score_training.batch_size,
+            config.regressor_training.batch_size,
+            config.judge_training.batch_size,
+            config.classify.training.batch_size,
         )
-
-    @property
-    def axis_name(self) -> str | None:
-        return parallel.AXIS if self.num_devices > 1 else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ class Training:
     """One network's training.
 
     Attributes:
-        phase: Its name.
+        phase: That it belongs to.
         config: Steps, rates and intervals.
         num_examples: Rows of the data.
         first_step: Step of metrics.jsonl at which it begins.
@@ -64,6 +61,12 @@ class Training:
         validate: (step, state) -> figures of the validation; may draw.
         finish: Writes `result`, from the last state and what is to be noted.
         result: File that the next phases take.
+        name: What it is called where its phase trains several networks; it then has a
+            metrics file of its own.
+        num_models: Networks that one step trains; above 1, every leaf of the state and
+            of a batch is stacked in front.
+        programs: Compiled steps by their number per call; trainings that share the
+            step, the optimiser and all shapes may share them.
     """
 
     phase: Phase
@@ -78,6 +81,19 @@ class Training:
     validate: Callable[[int, TrainState], dict[str, float]]
     finish: Callable[[TrainState, dict[str, Any]], None]
     result: Path
+    name: str | None = None
+    num_models: int = 1
+    programs: dict[int, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """A path below the folder of checkpoints."""
+        return self.phase if self.name is None else f"{self.phase}/{self.name}"
+
+    @property
+    def flags(self) -> str:
+        """What the fields of its config are called on the command line."""
+        return f"--{self.phase}{'-' if self.name is None else '.'}training"
 
     @property
     def num_steps(self) -> int:
@@ -99,12 +115,13 @@ class Training:
         return optax.adam(self.learning_rate())
 
     def fresh(self) -> TrainState:
-        return TrainState.create(
-            self.params(),
-            self.stats(),
-            self.optimiser(),
-            keep_ema=self.config.ema_decay > 0,
-        )
+        tx, keep_ema = self.optimiser(), self.config.ema_decay > 0
+
+        def create(params: PyTree, stats: PyTree) -> TrainState:
+            return TrainState.create(params, stats, tx, keep_ema=keep_ema)
+
+        create = create if self.num_models == 1 else jax.vmap(create)
+        return create(self.params(), self.stats())
 
 
 def train(run: Run, training: Training) -> None:
@@ -114,7 +131,7 @@ def train(run: Run, training: Training) -> None:
         UserError: For a mistake of the user's, or a loss that is no longer finite.
         Stopped: After SIGINT or SIGTERM during steps, once the run is saved.
     """
-    folder = run.run_dir / "checkpoints" / training.phase
+    folder = run.run_dir / "checkpoints" / training.label
     checkpointer = Checkpointer(folder, keep=2)
     try:
         _Progress(run, training, checkpointer).train()
@@ -125,7 +142,11 @@ def train(run: Run, training: Training) -> None:
 class _Progress:
     def __init__(self, run: Run, training: Training, checkpointer: Checkpointer):
         self.run, self.training, self.checkpointer = run, training, checkpointer
-        self.wall_s, self.validation, self.compiled = 0.0, {}, {}
+        self.wall_s, self.validation = 0.0, {}
+        self.metrics = run.metrics
+        if training.name is not None:
+            path = run.run_dir / training.phase / "metrics" / f"{training.name}.jsonl"
+            self.metrics = MetricWriter(path)
         default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
         self.steps_per_call = run.config.steps_per_call or default
         self.step = training.make_step(training.optimiser())
@@ -133,8 +154,9 @@ class _Progress:
     def train(self) -> None:
         run, training = self.run, self.training
         start, state = self._resume()
-        if start == training.num_steps and training.result.exists():
-            run.say(f"{training.phase} is trained already")
+        is_there = np.asarray(training.result.exists())
+        if start == training.num_steps and hosts.from_first(is_there):
+            run.say(f"{training.label} is trained already")
             return
         run.lap()
         with (
@@ -143,7 +165,7 @@ class _Progress:
             _memory_errors(training),
         ):
             task = bar.add_task(
-                training.phase, total=training.num_steps, completed=start
+                training.label, total=training.num_steps, completed=start
             )
 
             def on_report(step: int, state: TrainState, series: dict) -> bool:
@@ -165,52 +187,56 @@ class _Progress:
         if run.interrupt.signal is not None and step < training.num_steps:
             self._save(step, state)
             self.checkpointer.wait()
-            where = f"saved at step {step} of {training.num_steps} of {training.phase}"
+            where = f"saved at step {step} of {training.num_steps} of {training.label}"
             raise Stopped(run.interrupt.signal, where)
         self.checkpointer.wait()
         entry = {
-            "parameters": partition.count_params(state.params),
+            "parameters": partition.count_params(state.params) // training.num_models,
             "steps": step,
             "wall_s": round(self.wall_s, 1),
             "validation": self.validation,
         }
-        training.finish(state, entry)
-        path = run.run_dir / "phases.json"
-        before = json.loads(path.read_text()) if path.exists() else {}
-        files.write_json(path, before | {training.phase: entry})
+        if hosts.is_first():
+            training.finish(parallel.first_copy(state), entry)
+            path = run.run_dir / "phases.json"
+            before = json.loads(path.read_text()) if path.exists() else {}
+            files.write_json(path, before | {training.label: entry})
+        hosts.wait()
 
     def _resume(self) -> tuple[int, TrainState]:
         run, training = self.run, self.training
         wanted = run.config.result_fields(training.phase)
 
         def make_like(meta: dict[str, Any]) -> PyTree:
-            owner = f"the phase {training.phase} in {run.run_dir}"
+            owner = f"the phase {training.label} in {run.run_dir}"
             check_same(meta["config"], wanted, owner)
-            return jax.eval_shape(training.fresh)
+            return run.placement.like(jax.eval_shape(training.fresh))
 
         found = self.checkpointer.restore_latest(make_like, run.say)
-        step, state = (0, training.fresh()) if found is None else found[:2]
-        if found is not None:
+        if found is None:
+            step, state = 0, hosts.from_first(training.fresh())
+        else:
+            step, state = found[:2]
             self.wall_s = found[2]["wall_s"]
             self.validation = found[2]["validation"]
-            run.say(f"resuming {training.phase} at step {step} of {training.num_steps}")
+            run.say(f"resuming {training.label} at step {step} of {training.num_steps}")
         if step < training.num_steps:  # else later phases have rows of their own
-            run.metrics.truncate_after(training.first_step + step)
-        return step, parallel.replicate(state, run.num_devices)
+            self.metrics.truncate_after(training.first_step + step)
+        return step, run.placement.replicate(state)
 
     def _batches(self, step: int, k: int) -> Batch:
         """Batches of `k` steps; pure."""
         plans = [self.training.plan(step + i) for i in range(k)]
         if k == 1:
-            return parallel.shard_batch(plans[0], self.run.num_devices)
+            return self.run.placement.shard_batch(plans[0])
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plans)
-        return parallel.shard_batch(stacked, self.run.num_devices, batch_axis=1)
+        return self.run.placement.shard_batch(stacked, batch_axis=1)
 
     def _call(self, state: TrainState, batch: Batch, step: int, k: int):
-        if k not in self.compiled:
+        if k not in self.training.programs:
             body = self.step if k == 1 else multiview.several_steps(self.step)
-            self.compiled[k] = parallel.compile_step(body, self.run.num_devices)
-        return self.compiled[k](state, self.training.data, batch)
+            self.training.programs[k] = self.run.placement.compile_step(body)
+        return self.training.programs[k](state, self.training.data, batch)
 
     def _report(self, step: int, state: TrainState, series: dict) -> None:
         run, training, config = self.run, self.training, self.training.config
@@ -224,9 +250,9 @@ class _Progress:
         row["learning_rate"] = float(np.asarray(training.learning_rate()(step)))
         is_last = step == training.num_steps
         if step % config.validate_every == 0 or is_last:
-            self.validation = training.validate(step, state)
+            self.validation = training.validate(step, parallel.first_copy(state))
             row |= {f"validation/{n}": v for n, v in self.validation.items()}
-        run.metrics.write(
+        self.metrics.write(
             training.first_step + step,
             phase=training.phase,
             phase_step=step,
@@ -253,10 +279,9 @@ class _Progress:
         kept = "no checkpoint had been saved"
         if latest is not None:
             kept = f"the checkpoint of step {latest[0]} is kept"
-        phase = self.training.phase
         raise UserError(
-            f"{name} is not finite at step {step} of {phase}; {kept}: lower "
-            f"--{phase}-training.learning-rate and give another --run-dir."
+            f"{name} is not finite at step {step} of {self.training.label}; {kept}: "
+            f"lower {self.training.flags}.learning-rate and give another --run-dir."
         )
 
 
@@ -268,8 +293,8 @@ def _memory_errors(training: Training) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        phase, size = training.phase, training.config.batch_size
+        size = training.config.batch_size
         raise UserError(
-            f"{phase} needs more memory than the device has: halve "
-            f"--{phase}-training.batch-size (now {size}) or lower --device-data-mb."
+            f"{training.label} needs more memory than the device has: halve "
+            f"{training.flags}.batch-size (now {size}) or lower --device-data-mb."
         ) from error

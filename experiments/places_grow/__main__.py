@@ -21,7 +21,7 @@ from experiments.places_grow import evaluate as evaluation
 from experiments.places_grow.config import PRESETS, Config
 from experiments.places_grow.train import train
 from experiments.shared import cli
-from jaxgrow import report
+from jaxgrow import hosts, report
 
 
 _PROGRAM = "python -m experiments.places_grow"
@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             train(command, console)
             run_dir = command.run_dir
+            if not hosts.is_first():
+                return
             if command.evaluate and not evaluation.is_current(run_dir):
                 evaluation.evaluate_run(run_dir, None, console)
         path = report.write_report(run_dir)

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from experiments.places_grow.config import Config
-from jaxgrow import parallel
 from jaxgrow.data import masks as hole_masks
 from jaxgrow.data import pyramid, sources
 from jaxgrow.data.batches import plan_batch
@@ -19,6 +18,7 @@ from jaxgrow.data.mask_files import load_mask
 from jaxgrow.data.sources import Source
 from jaxgrow.examples import Data, StepBatch
 from jaxgrow.growth import Stage
+from jaxgrow.parallel import Placement
 
 
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always
@@ -154,27 +154,31 @@ class Feed:
     """
 
     def __init__(
-        self, config: Config, pictures: Pictures, stage: Stage, num_devices: int
+        self, config: Config, pictures: Pictures, stage: Stage, placement: Placement
     ):
-        self._config, self._stage, self._num_devices = config, stage, num_devices
+        self._config, self._stage, self._placement = config, stage, placement
         self._images = pictures.train.images[stage.resolution]
         self._is_paired = pictures.paired_masks is not None
         masks = stage_masks(config, pictures, stage)
         self._num_masks = len(masks)
         fits = self._images.nbytes <= config.device_data_mb * 2**20
         on_device = np.asarray(self._images) if fits else None
-        self.data: Data = parallel.replicate(Data(on_device, masks), num_devices)
+        self.data: Data = placement.replicate(Data(on_device, masks))
 
     def __call__(self, step: int, k: int) -> StepBatch:
         """The batches of `k` steps from `step` of the stage on; pure."""
-        batches = [self.plan(step + i) for i in range(k)]
+        mine = self._placement.host_rows(self._config.batch_size)
+        batches = [self.plan(step + i, mine) for i in range(k)]
         if k == 1:
-            return parallel.shard_batch(batches[0], self._num_devices)
+            return self._placement.shard_batch(batches[0])
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
-        return parallel.shard_batch(stacked, self._num_devices, batch_axis=1)
+        return self._placement.shard_batch(stacked, batch_axis=1)
 
-    def plan(self, step: int) -> StepBatch:
-        """The batch of one step, not yet shared out over devices."""
+    def plan(self, step: int, read: slice = slice(None)) -> StepBatch:
+        """The batch of one step, not yet shared out over devices.
+
+        Pictures that do not lie on the devices are those of the rows `read` alone.
+        """
         seed = self._config.seed + self._stage.resolution
         size = self._config.batch_size
         plan = plan_batch(
@@ -187,7 +191,7 @@ class Feed:
             is_paired=self._is_paired,
         )
         on_host = self.data.images is None
-        images = self._images[plan.image_index] if on_host else None
+        images = self._images[plan.image_index[read]] if on_host else None
         return StepBatch(*plan, images=images)
 
 

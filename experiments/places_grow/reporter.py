@@ -10,7 +10,17 @@ from rich.progress import Progress, TaskID
 from experiments.places_grow.prepare import Pictures, validation_set
 from experiments.places_grow.run import Run
 from experiments.places_grow.stage_step import StageStep
-from jaxgrow import files, growth, inpainting, loop, partition, viz, weights
+from jaxgrow import (
+    files,
+    growth,
+    hosts,
+    inpainting,
+    loop,
+    parallel,
+    partition,
+    viz,
+    weights,
+)
 from jaxgrow.growth import Plateau, Stage
 from jaxgrow.inpainting import InpaintState
 
@@ -57,7 +67,8 @@ class Reporter:
         row["learning_rate"] = self.step.learning_rate(step)
         ended_by = "steps" if step == stage.num_steps else None
         if step % config.validate_every == 0 or ended_by:
-            row["validation/hole_error"], is_stale = self._validate(step, state)
+            here = parallel.first_copy(state)
+            row["validation/hole_error"], is_stale = self._validate(step, here)
             ended_by = ended_by or ("plateau" if is_stale else None)
         run.metrics.write(
             at.global_step,
@@ -84,11 +95,14 @@ class Reporter:
         name = f"r{self.stage.resolution:03d}_{step:06d}.png"
         self._draw(np.asarray(output[:_PANEL_ROWS]), config.run_dir / "samples" / name)
         is_stale = self.plateau.update(error, growth_config)
+        is_stale = bool(hosts.from_first(np.asarray(is_stale)))
         self.run.at.plateau = vars(self.plateau).copy()
         least = growth_config.min_steps * self.stage.num_steps
         return error, growth_config.adaptive and is_stale and step >= least
 
     def _draw(self, output: np.ndarray, path: Path) -> None:
+        if not hosts.is_first():
+            return
         n = len(output)
         rounded = np.rint((output + 1.0) * 127.5).astype(np.uint8)
         original, hole = self.validation.images[:n], self.masks[:n].astype(bool)
@@ -98,7 +112,7 @@ class Reporter:
 
     def _finish(self, step: int, state: InpaintState, ended_by: str) -> None:
         run, at, stage = self.run, self.run.at, self.stage
-        g = state.generator
+        g = parallel.first_copy(state.generator)
         at.stage_done = True
         params, stats = growth.without_old_heads(g, self.step.nets.generator)
         trainable, _ = partition.split(g.params, self.step.nets.g_labels)
@@ -114,6 +128,8 @@ class Reporter:
             "peak_memory_mb": round(self.step.memory_mb),
         }
         at.stages = [*at.stages, entry]
+        if not hosts.is_first():
+            return
         weights.save_generator(
             run.config.run_dir / "weights" / weights.file_name(stage.resolution),
             params,

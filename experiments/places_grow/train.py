@@ -13,11 +13,12 @@ from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
 from experiments.shared import run_dir as runs
 from experiments.shared.run_dir import Stopped
-from jaxgrow import logs, loop, parallel, pretrained
+from jaxgrow import hosts, logs, loop, parallel, pretrained
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
 from jaxgrow.growth import Stage, plan_stages
 from jaxgrow.inpainting import InpaintState
+from jaxgrow.parallel import Placement
 from jaxgrow.typing import FeaturesFn
 
 
@@ -28,11 +29,12 @@ def train(config: Config, console: Console) -> None:
         UserError: For a mistake of the user's, or a loss that is no longer finite.
         Stopped: After SIGINT or SIGTERM during steps, once the run is saved.
     """
-    num_devices = parallel.check_devices(config.devices, config.batch_size)
+    hosts.join(config.hosts)
+    placement = parallel.place(config.parallel, config.devices, config.batch_size)
     runs.claim(config.run_dir, EXPERIMENT, config)
     checkpointer = Checkpointer(config.run_dir / "checkpoints")
     try:
-        _Training(Run(config, console, checkpointer), num_devices).train()
+        _Training(Run(config, console, checkpointer), placement).train()
     finally:
         checkpointer.close()
 
@@ -44,16 +46,20 @@ def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
             "perceptual term off: it needs weights: python -m tools.export_weights "
             f"vgg19 --prefix blocks12 --out {config.vgg_weights}"
         )
-    net = pretrained.load_perceptual(config.vgg_weights)
+    net = pretrained.load_perceptual(
+        config.vgg_weights, compute_dtype=config.losses.perceptual_dtype
+    )
     note = f"perceptual term on: {net.provenance.label} from {config.vgg_weights}"
+    if (every := config.losses.perceptual_every) > 1:
+        note += f", once in {every} steps"
     return net.features_fn, note
 
 
 class _Training:
-    """The stages of a run, on a number of devices."""
+    """The stages of a run, on its devices."""
 
-    def __init__(self, run: Run, num_devices: int):
-        self.run, self.config, self.num_devices = run, run.config, num_devices
+    def __init__(self, run: Run, placement: Placement):
+        self.run, self.config, self.placement = run, run.config, placement
         self.stages = plan_stages(run.config.growth)
 
     def train(self) -> None:
@@ -89,7 +95,7 @@ class _Training:
                 )
             check_same(meta["config"], wanted, f"the run in {self.config.run_dir}")
             stage = self.stages[meta["at"]["stage"]]
-            return stage_step.state_shapes(self.config, stage, self.num_devices)
+            return stage_step.state_shapes(self.config, stage, self.placement)
 
         found = run.checkpointer.restore_latest(make_like, run.say)
         if found is None:
@@ -103,7 +109,7 @@ class _Training:
             f"resuming at step {run.at.stage_step} of {stage.num_steps} "
             f"of the {stage.resolution} px stage"
         )
-        return parallel.replicate(state, self.num_devices)
+        return self.placement.replicate(state)
 
     def _begin(self, stage: int) -> None:
         self.run.at = dataclasses.replace(
@@ -116,11 +122,11 @@ class _Training:
         )
 
     def _prepare(self, stage: Stage, pictures: Pictures) -> StageStep:
-        feed = Feed(self.config, pictures, stage, self.num_devices)
+        feed = Feed(self.config, pictures, stage, self.placement)
         features_fn = self.features_fn
         if stage.resolution < self.config.losses.perceptual_from:
             features_fn = None
-        return StageStep(self.config, stage, feed, features_fn, self.num_devices)
+        return StageStep(self.config, stage, feed, features_fn, self.placement)
 
     def _preflight(self, pictures: Pictures) -> dict[int, StageStep]:
         """Compiles the largest stage that is to come and sees that it fits."""

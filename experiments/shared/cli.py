@@ -4,6 +4,7 @@ import contextlib
 import io
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from experiments.shared.run_dir import Stopped
-from jaxgrow import runtime
+from jaxgrow import hosts, runtime
 from jaxgrow.errors import UserError
 
 
@@ -103,15 +104,23 @@ def run(body: Callable[[Console], None]) -> int:
     """Runs `body`; returns the exit status, its mistakes and stops told in a line."""
     runtime.configure()
     console = Console(soft_wrap=True)
+    status, together = 0, False
     try:
         body(console)
+        together = True
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        status = 2
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
-        return stopped.exit_status
+        status, together = stopped.exit_status, True
     except KeyboardInterrupt:
         print("stopped: nothing is lost; the same command goes on.", file=sys.stderr)
-        return 128 + signal.SIGINT
-    return 0
+        status = 128 + signal.SIGINT
+    except Exception:
+        if not hosts.are_several():
+            raise
+        traceback.print_exc()
+        status = 1
+    hosts.leave(status, together=together)
+    return status

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import jax
 from rich.console import Console
 
-from jaxgrow import configs, files, logs, runtime
+from jaxgrow import configs, files, hosts, logs, runtime
 from jaxgrow.errors import UserError
 
 
@@ -26,9 +26,13 @@ class Stopped(Exception):
 
 
 class RunLog:
-    """Lines on the console, notes for the report, metrics.jsonl, and a clock."""
+    """Lines on the console, notes for the report, metrics.jsonl, and a clock.
+
+    Of several processes that train one run, the first speaks and writes.
+    """
 
     def __init__(self, run_dir: Path, console: Console):
+        console.quiet = console.quiet or not hosts.is_first()
         self.run_dir, self.console = run_dir, console
         self.metrics = logs.MetricWriter(run_dir / "metrics.jsonl")
         self._notes: list[str] = []
@@ -42,7 +46,8 @@ class RunLog:
         """Prints a line that the report shows too."""
         self.say(message)
         self._notes.append(message)
-        files.write_json(self.run_dir / "notes.json", self._notes)
+        if hosts.is_first():
+            files.write_json(self.run_dir / "notes.json", self._notes)
 
     def lap(self) -> float:
         """Seconds since the last lap; the first began with the run."""
@@ -53,6 +58,12 @@ class RunLog:
 
 def claim(run_dir: Path, experiment: str, config: Any) -> None:
     """Makes the run directory, or refuses one that belongs to something else."""
+    if hosts.is_first():
+        _claim(run_dir, experiment, config)
+    hosts.wait()
+
+
+def _claim(run_dir: Path, experiment: str, config: Any) -> None:
     path = run_dir / "config.json"
     # A kill may have left a hidden temporary file, which belongs to nobody.
     there = run_dir.is_dir() and any(p.name[0] != "." for p in run_dir.iterdir())
@@ -74,6 +85,8 @@ def claim(run_dir: Path, experiment: str, config: Any) -> None:
 
 def describe(run_dir: Path, experiment: str, config: Any) -> None:
     """Writes config.json and versions.json."""
+    if not hosts.is_first():
+        return
     described = {"experiment": experiment, "config": config}
     files.write_json(run_dir / "config.json", described)
     versions = {

@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
 from jaxgrow.errors import UserError
 from jaxgrow.metrics.checks import check_pixels
+from jaxgrow.parallel import RowsFn
 
 
 FID = "FID"
@@ -162,22 +163,26 @@ def stats_of_images(
 ) -> FeatureStats:
     """Statistics of a network's features of many images.
 
+    The devices of this machine share every call's images, and sum up their features
+    where these lie.
+
     Args:
-        features_fn: Features of 8-bit pixels, jittable.
+        features_fn: Features of 8-bit pixels, jittable; of each image on its own.
         images: (n, h, w, 3) uint8, in memory or memory-mapped.
-        batch_size: Images per call.
+        batch_size: Images per call; rounded up to a multiple of the devices.
         on_progress: Gets the images done and their number after each batch.
 
     Raises:
         UserError: The images are not 8-bit RGB.
     """
     check_pixels(images, "the images")
-    compiled = jax.jit(features_fn)
+    compiled = RowsFn(lambda _, pixels: features_fn(pixels))
+    batch_size = compiled.whole_shares(batch_size)
     stats = None
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, start + batch_size)
         valid = rows < len(images)
-        features = compiled(jnp.asarray(images[rows.clip(max=len(images) - 1)]))
+        features = compiled((), images[rows.clip(max=len(images) - 1)])
         batch = stats_of(features, valid)
         stats = batch if stats is None else merge(stats, batch)
         if on_progress is not None:

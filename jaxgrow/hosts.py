@@ -1,0 +1,150 @@
+"""Several processes that train one run together: who they are and how they end.
+
+All of them run the same command. Every process takes every training step; what is
+written besides checkpoints, the first one writes. JAX's coordination service, which
+lives in the first process, ends all of them when one dies.
+"""
+
+import atexit
+import dataclasses
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import PyTree
+
+from jaxgrow.errors import UserError
+
+
+_HEARTBEAT_S = 30  # a process that is silent for so long counts as dead
+_LAST_S = 7 * 24 * 3600  # that the others wait for what the first does at the end
+
+# A process that the coordination service ends can say nothing itself any more.
+_SAY_UNLESS_DONE = """
+import sys
+if sys.stdin.read() != "done":
+    print(sys.argv[1], file=sys.stderr)
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostsConfig:
+    """The processes of a run over several hosts; without any of this it is one."""
+
+    join: bool = False
+    """Train together with the other processes of the job. SLURM, Open MPI, Kubernetes
+    and Cloud TPU say who they are; elsewhere the next three do, given together."""
+    coordinator: str | None = None
+    """Address of process 0 with a free port, say 10.0.0.1:1234."""
+    num_processes: int | None = None
+    """How many there are."""
+    process_id: int | None = None
+    """Which of them this one is, from 0."""
+
+    def __post_init__(self) -> None:
+        given = (self.coordinator, self.num_processes, self.process_id)
+        if None in given and given != (None, None, None):
+            raise UserError(
+                "give --hosts.coordinator, --hosts.num-processes and "
+                "--hosts.process-id together, or --hosts.join alone."
+            )
+        if not 0 <= (self.process_id or 0) < (self.num_processes or 1):
+            raise UserError(
+                f"--hosts.process-id {self.process_id} must lie between 0 and "
+                f"--hosts.num-processes {self.num_processes} less 1."
+            )
+
+
+def join(config: HostsConfig) -> None:
+    """Meets the other processes, if there are any; before JAX touches a device.
+
+    Raises:
+        UserError: Nothing says who the others are, or they did not come.
+    """
+    is_told = config.coordinator is not None
+    if not (config.join or is_told) or jax.distributed.is_initialized():
+        return
+    try:
+        jax.distributed.initialize(
+            config.coordinator,
+            config.num_processes,
+            config.process_id,
+            cluster_detection_method="deactivate" if is_told else None,
+            heartbeat_timeout_seconds=_HEARTBEAT_S,
+            shutdown_timeout_seconds=_LAST_S,
+        )
+    except ValueError as error:
+        raise UserError(
+            "--hosts.join finds no SLURM, Open MPI, Kubernetes or Cloud TPU here: give "
+            "--hosts.coordinator, --hosts.num-processes and --hosts.process-id."
+        ) from error
+    except RuntimeError as error:
+        raise UserError(
+            f"the processes of the run did not meet ({error}): start all of them "
+            "within five minutes."
+        ) from error
+    _speak_if_ended()
+
+
+def _speak_if_ended() -> None:
+    me = f"process {jax.process_index()} of {jax.process_count()}"
+    sentence = (
+        f"stopped: {me} has ended because it or another one died; start all of them "
+        "again and the run goes on from its last checkpoint."
+    )
+    command = [sys.executable, "-S", "-c", _SAY_UNLESS_DONE, sentence]
+    speaker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    atexit.register(speaker.communicate, b"done")
+
+
+def leave(status: int, *, together: bool) -> None:
+    """Waits for the other processes, or ends at once with `status`.
+
+    Args:
+        status: Exit status of this process.
+        together: Whether the others end too. A process that failed alone must not
+            wait for those that wait for it in a training step.
+    """
+    if not are_several():
+        return
+    if together:
+        jax.distributed.shutdown()
+    else:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def are_several() -> bool:
+    """Whether this process has joined others."""
+    return jax.distributed.is_initialized()
+
+
+def is_first() -> bool:
+    """Whether this process writes logs, pictures and reports."""
+    return jax.process_index() == 0
+
+
+def wait() -> None:
+    """Returns when all processes have come here."""
+    largest(0)
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers that the processes give, which all must."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.process_allgather(np.int32(number)).max())
+
+
+def from_first(tree: PyTree) -> PyTree:
+    """The first process's arrays on all of them, which must have the same shapes.
+
+    What every process works out for itself may differ in the last bits.
+    """
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.broadcast_one_to_all(jax.device_get(tree))

@@ -1,0 +1,72 @@
+"""Who the processes are, and what a process does that is alone."""
+
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgrow import hosts
+from jaxgrow.errors import UserError
+from jaxgrow.hosts import HostsConfig
+from jaxgrow.logs import MetricWriter, read_metrics
+from jaxgrow.loop import Interrupt
+from tests.oracles import assert_identical
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"coordinator": "localhost:1"},
+        {"num_processes": 2, "process_id": 0},
+        {"join": True, "coordinator": "localhost:1", "num_processes": 2},
+    ],
+)
+def test_half_of_who_the_others_are_is_refused(given):
+    with pytest.raises(UserError, match=r"give --hosts.coordinator.* together"):
+        HostsConfig(**given)
+
+
+@pytest.mark.parametrize("process_id", [-1, 2])
+def test_a_process_that_is_none_of_them_is_refused(process_id):
+    with pytest.raises(UserError, match=f"process-id {process_id} must lie between"):
+        HostsConfig(coordinator="localhost:1", num_processes=2, process_id=process_id)
+
+
+def test_a_process_is_alone_unless_it_is_told_otherwise():
+    hosts.join(HostsConfig())
+    assert not hosts.are_several()
+    assert hosts.is_first()
+    assert hosts.largest(7) == 7
+    tree = {"a": np.arange(3.0)}
+    assert_identical(hosts.from_first(tree), tree)
+    hosts.wait()
+    hosts.leave(2, together=False)  # which would otherwise end the process
+
+
+def test_only_the_first_process_writes_metrics(tmp_path, second_of_two):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 5}\n')
+    writer = MetricWriter(path)
+    writer.truncate_after(1)
+    writer.write(6, loss=1.0)
+    assert [row["step"] for row in read_metrics(path)] == [5]
+
+
+@pytest.mark.parametrize(("own", "of_all"), [(0, 15), (15, 15), (0, 0), (2, 15)])
+def test_all_processes_stop_when_one_is_asked(monkeypatch, second_of_two, own, of_all):
+    gave = []
+    monkeypatch.setattr(hosts, "largest", lambda n: gave.append(n) or of_all)
+    with Interrupt().listening() as interrupt:
+        if own:
+            signal.raise_signal(own)
+        assert interrupt.signal is None
+        interrupt.agree()
+    assert gave == [own]
+    assert interrupt.signal == (signal.Signals(of_all) if of_all else None)
