@@ -1,5 +1,6 @@
 """Trained networks of System 2 as single files that hold all it takes to run them."""
 
+import functools
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -122,11 +123,16 @@ def load_classifier(path: Path) -> SavedClassifier:
     header, tree = _read(path, "classifier")
     config = _config(path, ClassifierConfig, header)
     names = tuple(header["class_names"])
-    params, stats = jax.eval_shape(
-        lambda: classifiers.init_classifier(config, len(names), 0)
-    )
-    _check(path, tree, {"params": params, "stats": stats})
+    _check(path, tree, _classifier_shapes(config, len(names)))
     return SavedClassifier(config, tree["params"], tree["stats"], names)
+
+
+@functools.lru_cache(maxsize=16)
+def _classifier_shapes(config: ClassifierConfig, num_classes: int) -> dict[str, PyTree]:
+    params, stats = jax.eval_shape(
+        lambda: classifiers.init_classifier(config, num_classes, 0)
+    )
+    return {"params": params, "stats": stats}
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:

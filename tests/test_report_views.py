@@ -97,6 +97,46 @@ def test_the_best_figure_is_marked_and_no_ceiling_is(run):
     assert re.findall(r'class="best">([^<]*)<', page)[:2] == ["22.25", "23.25"]
 
 
+def test_every_method_is_shown_on_every_set_of_given_views(run):
+    page = report.write_report(run).read_text()
+    _, *tables = re.findall(r"<table>.*?</table>", page, re.DOTALL)
+    wanted = {
+        "psnr": ("front 21.25 22.25 23.25", "front+&lt;left&gt; 22.25 23.25 24.25"),
+        "ssim": ("front 0.531 0.556 0.581", "front+&lt;left&gt; 0.556 0.581 0.606"),
+        "coherence": ("front 42.5 44.5 46.5", "front+&lt;left&gt; 44.5 46.5 48.5"),
+    }
+    for table, rows in zip(tables, wanted.values(), strict=False):
+        text = re.sub(r"\s+", " ", text_of(table))
+        assert "given diffusion copy reconstruction (ceiling)" in text
+        assert all(row in text for row in rows)
+        columns = [
+            re.findall("<td.*?</td>", r) for r in re.findall("<tr>.*?</tr>", table)
+        ]
+        is_best = [["best" in cell for cell in row] for row in columns[1:]]
+        assert is_best == 2 * [[False, False, True, False]]
+
+
+def test_the_sets_of_all_metrics_but_the_first_are_folded_away(run):
+    page = report.write_report(run).read_text()
+    assert re.findall(r"<summary>(.*?by given views)</summary>", page) == [
+        "SSIM, by given views",
+        "coherence, %, by given views",
+    ]
+    assert "<caption>PSNR, dB, by given views</caption>" in page
+    assert "<caption>SSIM" not in page
+
+
+def test_the_lowest_distance_of_a_set_is_the_best(run):
+    path = run / "views" / "table_1.json"
+    found = json.loads(path.read_text())
+    for number, row in enumerate(found["rows"]):
+        row["metrics"]["lpips"] = 0.5 + number
+    path.write_text(json.dumps(found))
+    page = report.write_report(run).read_text()
+    (table,) = re.findall(r"<summary>LPIPS, by.*?</table>", page, re.DOTALL)
+    assert re.findall(r'class="best">([^<]*)<', table) == ["0.500", "2.500"]
+
+
 def test_a_run_without_results_has_a_page_too(tmp_path):
     (tmp_path / "config.json").write_text('{"experiment": "nmr_dimvida"}')
     page = report.write_report(tmp_path).read_text()

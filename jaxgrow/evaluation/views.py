@@ -1,11 +1,11 @@
 """Table I of Di Giacomo et al. (2024): quality of generated views by what is given."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
@@ -17,6 +17,7 @@ from jaxgrow.metrics.inception_distance import FeaturesOfPixels
 from jaxgrow.metrics.lpips import Lpips
 from jaxgrow.multiview import to_unit
 from jaxgrow.nets import classifiers
+from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.typing import UnitImage
 from jaxgrow.view_baselines import CompleteFn
 from jaxgrow.view_weights import SavedClassifier
@@ -212,17 +213,29 @@ def classify(judge: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
     return logits
 
 
+def logits_of(
+    judge: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
+) -> Float[np.ndarray, "n k"]:
+    """Logits of any number of images, in batches of one size."""
+    params, stats = jax.device_put((judge.params, judge.stats))
+    found = [np.zeros((0, len(judge.class_names)), np.float32)]
+    for start in range(0, len(images), _BATCH):
+        rows = np.arange(start, start + _BATCH) % len(images)  # the last wraps around
+        stop = min(_BATCH, len(images) - start)
+        logits = _logits(judge.config, params, stats, images[rows])
+        found.append(np.asarray(logits)[:stop])
+    return np.concatenate(found)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(config: ClassifierConfig, params, stats, images) -> Array:
+    return classifiers.apply_classifier(config, params, stats, to_unit(images))[0]
+
+
 def accuracy(
     judge: SavedClassifier,
     images: UInt8[np.ndarray, "n h w 3"],
     labels: Int[np.ndarray, " n"],
 ) -> float:
     """Percent of images whose class the judge names."""
-    predict = jax.jit(lambda x: classify(judge, to_unit(x)).argmax(axis=1))
-    right = []
-    for start in range(0, len(images), _BATCH):
-        rows = np.arange(start, start + _BATCH) % len(images)
-        stop = min(_BATCH, len(images) - start)
-        predicted = np.asarray(predict(jnp.asarray(images[rows])))
-        right.append((predicted == labels[rows])[:stop])
-    return 100.0 * float(np.concatenate(right).mean())
+    return 100.0 * float((logits_of(judge, images).argmax(axis=1) == labels).mean())

@@ -24,17 +24,22 @@ _EVALUATION_COLUMNS = {  # title, digits, cost: the lowest is best
     "hf_error": ("HF error, dB", 1, float),
     "mosaic": ("mosaic", 3, abs),
 }
+_FEATURE_METRICS = {"lpips": ("LPIPS", 3, float), "fid": ("FID", 1, float)}
 _HARDER = "10-50"
 
 
 class Table(NamedTuple):
-    """Cells as text; `best` holds the (row, column) of the best figures."""
+    """Cells as text; `best` holds the (row, column) of the best figures.
+
+    A table that `is_folded` shows its title until it is asked for.
+    """
 
     title: str
     head: list[str]
     rows: list[list[str]]
     best: frozenset[tuple[int, int]] = frozenset()
     footnote: str = ""
+    is_folded: bool = False
 
 
 def headline(
@@ -125,19 +130,29 @@ def duration(seconds: float) -> str:
 
 
 def evaluation_tables(result: dict[str, Any]) -> list[Table]:
-    """All metrics for holes of 10-50 %, then hole PSNR by size of the hole."""
+    """All metrics for holes of 10-50 %, then hole PSNR by size of the hole.
+
+    Under the first stands what LPIPS and FID need, or what to know of them.
+    """
     found = {(row["method"], row["bin"]): row["metrics"] for row in result["rows"]}
     methods = list(dict.fromkeys(method for method, _ in found))
     bins = list(dict.fromkeys(bin for _, bin in found))
     shown = _HARDER if _HARDER in bins else bins[-1]
     missing = result.get("missing") or {}
     footnote = "; ".join(f"{method}: {why}" for method, why in missing.items())
+    labels = result.get("labels") or {}
+    known = dict(_EVALUATION_COLUMNS)
+    for metric, title in labels.items():
+        known[metric] = (title, *_FEATURE_METRICS[metric][1:])
+    needs = (result.get("needs") or {}).items()
+    remarks = [f"{_FEATURE_METRICS[metric][0]} {text}" for metric, text in needs]
+    remarks += result.get("notes") or []
     place = f"{result['resolution']} px, {result.get('num_photos', '?')} photographs"
 
     def table(title: str, columns: Sequence[tuple[str, str, str]]) -> Table:
         rows, best = [[method] for method in methods], set()
         for number, (_, metric, bin) in enumerate(columns, start=1):
-            _, digits, cost = _EVALUATION_COLUMNS[metric]
+            _, digits, cost = known[metric]
             values = [found.get((m, bin), {}).get(metric) for m in methods]
             lowest = min((cost(v) for v in values if v is not None), default=None)
             for row, value in enumerate(values):
@@ -147,13 +162,11 @@ def evaluation_tables(result: dict[str, Any]) -> list[Table]:
         head = ["method", *(name for name, _, _ in columns)]
         return Table(title, head, rows, frozenset(best))
 
-    metrics = [
-        (title, name, shown) for name, (title, *_) in _EVALUATION_COLUMNS.items()
-    ]
+    metrics = [(title, name, shown) for name, (title, *_) in known.items()]
     by_bin = [(f"{b} %" if b[0].isdigit() else b, "psnr_hole", b) for b in bins]
     size = f"holes of {shown} %" if shown[0].isdigit() else "all holes"
     return [
-        table(f"{place}: {size}", metrics),
+        table(f"{place}: {size}", metrics)._replace(footnote="; ".join(remarks)),
         table(f"{place}: hole PSNR in dB by percent of the area", by_bin)._replace(
             footnote=footnote
         ),

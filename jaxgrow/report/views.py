@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgrow import files
-from jaxgrow.report import page
+from jaxgrow.report import classification, page
 from jaxgrow.report.curves import line_chart
 from jaxgrow.report.page import Content, Section
 from jaxgrow.report.tables import Table, duration
@@ -39,6 +39,7 @@ def content(run_dir: Path) -> Content:
         ),
         Section("Quality of generated views (Table I)", tables=table_one(found)),
         Section("Quality against network evaluations", charts=curve_charts(points)),
+        *classification.sections(run_dir),
         Section("Networks", tables=[trained] if trained else []),
     ]
     sections += [
@@ -89,7 +90,7 @@ def headline(table: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def table_one(found: dict[str, Any]) -> list[Table]:
-    """Quality by the number of given views, then of the model by which are given."""
+    """Quality by the number of given views, then by which they are."""
     if not found:
         return []
     means = [row for row in found["rows"] if not row["given"]]
@@ -123,14 +124,30 @@ def table_one(found: dict[str, Any]) -> list[Table]:
         _best(methods, metrics, sizes, by),
         real + missing,
     )
-    single = [row for row in found["rows"] if row["given"]]
-    ours = [row for row in single if row["method"] == methods[0]]
-    cells = [
-        [row["given"], *(_cell(row["metrics"], name) for name in row["metrics"])]
-        for row in ours
-    ]
-    titles = [_METRICS[name][0] for name in ours[0]["metrics"]]
-    return [sized, Table(f"{methods[0]} by given views", ["given", *titles], cells)]
+    return [sized, *by_given(found["rows"], methods)]
+
+
+def by_given(rows: Sequence[dict[str, Any]], methods: Sequence[str]) -> list[Table]:
+    """Every method on every set of given views, a table for each metric."""
+    of_sets = [row for row in rows if row["given"]]
+    by = {(row["given"], row["method"]): row["metrics"] for row in of_sets}
+    sets = list(dict.fromkeys(row["given"] for row in of_sets))
+    tables = []
+    for name in (n for n in _METRICS if n in of_sets[0]["metrics"]):
+        cells = [
+            [given, *(_cell(by[given, m], name) for m in methods)] for given in sets
+        ]
+        best = {
+            (line, methods.index(m) + 1)
+            for line, given in enumerate(sets)
+            for m in _winners({m: by[given, m][name] for m in methods}, name)
+        }
+        title = f"{_METRICS[name][0]}, by given views"
+        folded = bool(tables)
+        tables.append(
+            Table(title, ["given", *methods], cells, frozenset(best), is_folded=folded)
+        )
+    return tables
 
 
 def _cell(metrics: dict[str, float], name: str) -> str:
@@ -138,14 +155,19 @@ def _cell(metrics: dict[str, float], name: str) -> str:
 
 
 def _best(methods, metrics, sizes, by) -> frozenset[tuple[int, int]]:
-    best = set()
-    rivals = [m for m in methods if _CEILING not in m]
     columns = [(name, size) for name in metrics for size in sizes]
-    for column, (name, size) in enumerate(columns, start=1):
-        choose = min if name in _COSTS else max
-        top = choose(by[m, size][name] for m in rivals)
-        best |= {(methods.index(m), column) for m in rivals if by[m, size][name] == top}
-    return frozenset(best)
+    return frozenset(
+        (methods.index(m), column)
+        for column, (name, size) in enumerate(columns, start=1)
+        for m in _winners({m: by[m, size][name] for m in methods}, name)
+    )
+
+
+def _winners(values: dict[str, float], metric: str) -> list[str]:
+    """The methods with the best value, ceilings aside."""
+    rivals = {m: value for m, value in values.items() if _CEILING not in m}
+    top = (min if metric in _COSTS else max)(rivals.values())
+    return [m for m, value in rivals.items() if value == top]
 
 
 def curve_charts(points: Sequence[dict[str, Any]]) -> list[str]:
@@ -182,5 +204,6 @@ def phase_table(phases: dict[str, Any]) -> Table | None:
             ", ".join(f"{n} {v:.4g}" for n, v in entry["validation"].items()),
         ]
         for name, entry in phases.items()
+        if "/" not in name  # one of many classifiers, which have tables of their own
     ]
     return Table("", head, rows)

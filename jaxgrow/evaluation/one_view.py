@@ -1,0 +1,35 @@
+"""Several images of an object from one of its views, without a new view.
+
+What averaging a classifier's outputs gains with these, it does not owe to new views.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+
+_CROP = 0.875  # 224 of 256, as ten-crop testing has it (Krizhevsky et al. 2012)
+
+
+def flips(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 2 h w 3"]:
+    """Every image and its mirror image."""
+    return np.stack([images, images[:, :, ::-1]], axis=1)
+
+
+def crops(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 5 h w 3"]:
+    """Every image, and its corners of 7/8 the side, enlarged to the whole side."""
+    n, h, w, _ = images.shape
+    a, b = round(_CROP * h), round(_CROP * w)
+    corners = [
+        images[:, top : top + a, left : left + b]
+        for top in (0, h - a)
+        for left in (0, w - b)
+    ]
+    enlarged = [_enlarge(corner, (n, h, w, 3)) for corner in corners]
+    return np.stack([images, *enlarged], axis=1)
+
+
+def _enlarge(images: UInt8[np.ndarray, "n h w 3"], shape) -> np.ndarray:
+    x = jax.image.resize(jnp.asarray(images, jnp.float32), shape, "bilinear")
+    return np.asarray(jnp.rint(x).astype(jnp.uint8))
