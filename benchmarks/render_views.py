@@ -1,20 +1,23 @@
 """How fast the synthetic objects are rendered, on one core and on all.
 
-    python -m benchmarks.render_views --out benchmarks/results/render_views.json
+    python -m benchmarks.render_views --out render_views.json
 
 Every class has the same share. A single core is timed in this process, all of them
 through worker processes, whose start and end are counted. Rounds on one core and on all
-take turns, so that a noisy machine disturbs both alike; the median counts.
+take turns, so that a noisy machine disturbs both alike; the median counts. The rate per
+second of CPU time, of all processes together, hardly depends on what else is running.
 """
 
 import dataclasses
 import json
+import os
 import platform
-import statistics
+import resource
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 
 from jaxgrow import runtime
@@ -41,8 +44,10 @@ class Options:
     """JSON file for the results; None = only print."""
 
 
-def objects_per_second(num_views: int, num_workers: int, options: Options) -> float:
-    """Rate of one round, in objects per second of wall time."""
+def objects_per_second(
+    num_views: int, num_workers: int, options: Options
+) -> tuple[float, float]:
+    """Rates of one round, in objects per second of wall time and of CPU time."""
     count = max(2, options.objects * 4 // num_views)
     classes = procedural.CLASSES
     items = [(classes[k % len(classes)], k // len(classes)) for k in range(count)]
@@ -53,20 +58,33 @@ def objects_per_second(num_views: int, num_workers: int, options: Options) -> fl
         size=options.size,
         num_workers=num_workers,
     )
-    begun = time.perf_counter()
+    begun, cpu_begun = time.perf_counter(), cpu_seconds()
     done = sum(1 for _ in found)
-    return done / (time.perf_counter() - begun)
+    return (
+        done / (time.perf_counter() - begun),
+        done / (cpu_seconds() - cpu_begun),
+    )
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of the workers that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def measure(num_views: int, options: Options) -> dict[str, Any]:
     """Median rates at a number of views."""
-    cores = available_cores()
-    rates: dict[str, list[float]] = {"one_core": [], "all_cores": []}
+    workers = {"one_core": 0, "all_cores": available_cores()}
+    rates = {name: [] for name in workers}
     for _ in range(options.rounds):
-        rates["one_core"].append(objects_per_second(num_views, 0, options))
-        rates["all_cores"].append(objects_per_second(num_views, cores, options))
-    medians = {name: round(statistics.median(r), 1) for name, r in rates.items()}
-    return {"views": num_views, "objects_per_s": medians}
+        for name, number in workers.items():
+            rates[name].append(objects_per_second(num_views, number, options))
+    medians = {name: np.median(found, axis=0) for name, found in rates.items()}
+    return {
+        "views": num_views,
+        "objects_per_s": {n: round(float(m[0]), 1) for n, m in medians.items()},
+        "objects_per_cpu_s": {n: round(float(m[1]), 1) for n, m in medians.items()},
+    }
 
 
 def main(options: Options) -> None:
@@ -77,6 +95,7 @@ def main(options: Options) -> None:
         "git_revision": git_revision(Path(__file__)),
         "versions": runtime.versions(),
         "generator_version": procedural.VERSION,
+        "load_average_before": round(os.getloadavg()[0], 1),
         "results": [measure(views, options) for views in options.views],
     }
     print(json.dumps(found, indent=2))

@@ -1,82 +1,39 @@
 """Real processes of a real run of System 2, killed and stopped, go on as if never."""
 
-import os
-import random
+import json
+import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jaxgrow.logs import read_metrics
 from tests import dimvida
+from tests.machine import Machine, rows_of
 
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-PATIENCE_S = 600
 NETWORKS = ("--phases", *dimvida.PHASES)
 
 
-class Machine:
-    """Starts runs with one compilation cache and one cache of views for all."""
+def after_rows(count):
+    """The moment when the log has that many rows."""
 
-    def __init__(self, folder):
-        self.folder, self.rng = folder, random.Random(0)
-        self.env = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "XDG_CACHE_HOME": str(folder / "cache"),
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        }
+    def moment(run, begun):
+        return len(rows_of(run)) >= count
 
-    def start(self, run, *more, **env):
-        command = [sys.executable, "-m", "experiments.nmr_dimvida", *dimvida.TINY]
-        return subprocess.Popen(
-            [*command, *NETWORKS, "--run-dir", str(run), *more],
-            cwd=self.folder,
-            env=self.env | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def finish(self, run, *more, **env):
-        process = self.start(run, *more, **env)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, out + err
-        return run
-
-    def strike(self, run, number, num_rows):
-        """Sends a signal soon after the log has `num_rows` rows; status and stderr."""
-        process, begun = self.start(run), time.time()
-        while len(rows_of(run)) < num_rows and process.poll() is None:
-            assert time.time() < begun + PATIENCE_S, "that moment never came"
-            time.sleep(1e-3)
-        time.sleep(self.rng.uniform(0.0, 0.1))
-        process.send_signal(number)
-        _, err = process.communicate(timeout=PATIENCE_S)
-        return process.returncode, err
+    return moment
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
-    return Machine(tmp_path_factory.mktemp("machine"))
+    fields = [*dimvida.TINY, *NETWORKS]
+    return Machine(tmp_path_factory.mktemp("machine"), "nmr_dimvida", fields)
 
 
 @pytest.fixture(scope="module")
 def unbroken(machine):
     return machine.finish(machine.folder / "unbroken")
-
-
-def rows_of(run):
-    rows = read_metrics(run / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k != "steps_per_s"} for row in rows]
 
 
 def assert_same(run, unbroken):
@@ -87,7 +44,7 @@ def assert_same(run, unbroken):
 def test_a_run_killed_in_every_phase_ends_as_the_unbroken_one(machine, unbroken):
     run, num_killed = machine.folder / "killed", 0
     for num_rows in (0, 1, 3, 5, 8, 10, 13, 15):
-        status, _ = machine.strike(run, signal.SIGKILL, num_rows)
+        status, _ = machine.strike(run, signal.SIGKILL, after_rows(num_rows), 0.1)
         assert status in (-signal.SIGKILL, 0)
         num_killed += status != 0
     assert num_killed >= 5
@@ -98,12 +55,55 @@ def test_a_run_killed_in_every_phase_ends_as_the_unbroken_one(machine, unbroken)
 
 def test_a_run_that_is_asked_to_stop_saves_and_says_so(machine, unbroken):
     run = machine.folder / "stopped"
-    status, err = machine.strike(run, signal.SIGTERM, 1)
+    status, err = machine.strike(run, signal.SIGTERM, after_rows(1), 0.1)
     if status != 0:  # it may have been between two phases
         assert status == 128 + signal.SIGTERM
         assert err.splitlines()[-1].endswith("the same command goes on.")
     machine.finish(run)
     assert_same(run, unbroken)
+
+
+def test_classification_killed_at_any_moment_ends_as_the_unbroken_one(
+    machine, unbroken
+):
+    fields = [*dimvida.TINY, "--phases", "views", "classify"]
+    fields += ["--classify.train-sets", "single", "augmented"]
+    machine = Machine(machine.folder, "nmr_dimvida", fields)
+    whole, run = (machine.folder / name for name in ("whole", "struck"))
+    for copy in (whole, run):
+        shutil.copytree(unbroken, copy)
+    machine.finish(whole)
+    num_killed = 0
+    for wanted in ("views/ea", "views/table_1.json", *_trainings(whole)):
+        status, _ = machine.strike(run, signal.SIGKILL, when_there(wanted), 0.1)
+        num_killed += status == -signal.SIGKILL
+    assert num_killed >= 4
+    machine.finish(run)
+    for pattern in ("views/*/images.npy", "weights/classify/*"):
+        files = sorted(path.relative_to(whole) for path in whole.glob(pattern))
+        assert len(files) >= 4
+        for file in files:
+            assert (run / file).read_bytes() == (whole / file).read_bytes()
+    cells = [
+        json.loads((folder / "classify" / "results.json").read_text())["cells"]
+        for folder in (whole, run)
+    ]
+    assert cells[0] == cells[1]
+
+
+def _trainings(run):
+    folder = run / "classify" / "metrics"
+    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    return [str(file.relative_to(run)) for file in files]
+
+
+def when_there(name):
+    """The moment when the run has that file or folder."""
+
+    def moment(run, begun):
+        return (run / name).exists()
+
+    return moment
 
 
 def test_two_devices_train_as_one(machine, unbroken):

@@ -1,12 +1,8 @@
 """Real processes of a real run, killed and stopped at any moment, go on as if never."""
 
-import os
-import random
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,71 +13,15 @@ from experiments.places_grow.__main__ import parse
 from jaxgrow.checkpoint import Checkpointer
 from jaxgrow.growth import plan_stages
 from jaxgrow.logs import read_metrics
+from jaxgrow.parallel import Placement
 from tests import places
+from tests.machine import ROOT, Machine, rows_of
 
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 NUM_STEPS = (20, 24)
 NUM_FADE_STEPS = 12
-PATIENCE_S = 600
-
-
-class Machine:
-    """Starts runs on the same pictures with one compilation cache for all."""
-
-    def __init__(self, folder):
-        self.folder, self.rng = folder, random.Random(0)
-        self.pictures = places.write_pictures(folder / "pictures")
-        self.env = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        }
-
-    def line(self, run):
-        return [
-            *(*places.TINY, "--no-evaluate", "--growth.resolutions", "4", "8"),
-            *("--growth.steps", *map(str, NUM_STEPS), "--growth.fade", "0.5"),
-            *("--data.path", str(self.pictures), "--run-dir", str(run)),
-        ]
-
-    def start(self, run, *more, **env):
-        command = [sys.executable, "-m", "experiments.places_grow", *self.line(run)]
-        return subprocess.Popen(
-            [*command, *more],
-            cwd=self.folder,
-            env=self.env | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def finish(self, run, *more, **env):
-        """Lets a run come to its end."""
-        process = self.start(run, *more, **env)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, out + err
-        return run
-
-    def strike(self, run, number, moment):
-        """Sends a signal once `moment(run)` is true, and a random while later.
-
-        Returns the exit status and what came on stderr; None if the run has finished
-        before.
-        """
-        process = self.start(run)
-        begun = time.time()
-        while not moment(run, begun) and process.poll() is None:
-            assert time.time() < begun + PATIENCE_S, "that moment never came"
-            time.sleep(1e-3)
-        time.sleep(self.rng.uniform(0.0, 0.05))
-        process.send_signal(number)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        print(f"{moment.__name__}: {where(run)}\n{out}{err}")
-        return process.returncode, err
 
 
 def where(run):
@@ -130,7 +70,14 @@ def age(path):
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
-    return Machine(tmp_path_factory.mktemp("machine"))
+    folder = tmp_path_factory.mktemp("machine")
+    pictures = places.write_pictures(folder / "pictures")
+    fields = [
+        *(*places.TINY, "--no-evaluate", "--growth.resolutions", "4", "8"),
+        *("--growth.steps", *map(str, NUM_STEPS), "--growth.fade", "0.5"),
+        *("--data.path", str(pictures)),
+    ]
+    return Machine(folder, "places_grow", fields)
 
 
 @pytest.fixture(scope="module")
@@ -145,18 +92,14 @@ def last_state(machine, run):
     checkpointer = Checkpointer(run / "checkpoints")
 
     def make_like(meta):
-        return stage_step.state_shapes(config, stages[meta["at"]["stage"]], 1)
+        stage = stages[meta["at"]["stage"]]
+        return stage_step.state_shapes(config, stage, Placement())
 
     step, state, meta = checkpointer.restore_latest(make_like, pytest.fail)
     checkpointer.close()
     leaves, structure = jax.tree.flatten(state)
     at = {k: v for k, v in meta["at"].items() if "wall_s" not in k and k != "stages"}
     return step, at, structure, [np.asarray(leaf).tobytes() for leaf in leaves]
-
-
-def rows_of(run):
-    rows = read_metrics(run / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k != "steps_per_s"} for row in rows]
 
 
 def assert_same_weights(machine, run, unbroken):
