@@ -12,6 +12,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ runtime.configure()
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from jaxgrow import growth, inpainting, parallel  # noqa: E402
+from jaxgrow import growth, inpainting  # noqa: E402
 from jaxgrow.examples import Data, StepBatch  # noqa: E402
 from jaxgrow.growth import GrowthConfig, OptimizerConfig, Stage  # noqa: E402
-from jaxgrow.inpainting import InpaintState, LossConfig  # noqa: E402
+from jaxgrow.inpainting import InpaintState  # noqa: E402
+from jaxgrow.losses import Due, LossConfig  # noqa: E402
 from jaxgrow.nets.growing import NetConfig  # noqa: E402
+from jaxgrow.parallel import Placement  # noqa: E402
+from jaxgrow.typing import FeaturesFn  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,10 +55,15 @@ class Options:
     """JSON file for the results; None = only print."""
 
 
-def build(stage: Stage, freeze: Any, options: Options):
+def build(
+    stage: Stage,
+    freeze: Any,
+    losses: LossConfig,
+    features_fn: FeaturesFn | None = None,
+    due: Due = Due(),  # noqa: B008
+):
     """(state, compiled step) of a stage with everything as in the preset `paper`."""
     growth_config = GrowthConfig(freeze=freeze)
-    losses = LossConfig(adversarial_weight=options.adversarial_weight)
     net = NetConfig(skip="add")
     nets = growth.make_networks(
         stage, net, growth_config, OptimizerConfig(), d_sees_mask=False, axis_name=None
@@ -62,8 +71,10 @@ def build(stage: Stage, freeze: Any, options: Options):
     state = growth.enter_stage(
         nets, stage, 0, d_channels=3, keep_ema=False, before=None
     )
-    step = inpainting.make_gan_step(nets, losses, ema_decay=0.0)
-    return state, parallel.compile_step(step, 1)
+    step = inpainting.make_gan_step(
+        nets, losses, ema_decay=0.0, features_fn=features_fn
+    )
+    return state, Placement().compile_step(lambda *args: step(*args, *due))
 
 
 def make_batch(resolution: int, size: int) -> tuple[Data, StepBatch]:
@@ -78,9 +89,22 @@ def make_batch(resolution: int, size: int) -> tuple[Data, StepBatch]:
 
 
 class TorchTwin:
-    """The same step in eager PyTorch, channels last, Adam, float32."""
+    """The same step in eager PyTorch, channels last, Adam, float32.
 
-    def __init__(self, resolution: int, data: Data, options: Options):
+    Args:
+        resolution: Side of the pictures.
+        data: One batch, in order.
+        adversarial_weight: 0 leaves D out.
+        perceptual: (output, real) -> a further term of G's loss, or None.
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        data: Data,
+        adversarial_weight: float,
+        perceptual: Callable[[Any, Any], Any] | None = None,
+    ):
         from tests import torch_twins
 
         self.torch = torch = torch_twins.torch
@@ -97,7 +121,7 @@ class TorchTwin:
         mask = torch.tensor(np.array(data.masks)).permute(0, 3, 1, 2).float()
         last = {"memory_format": torch.channels_last}
         self.real, self.mask = real.to(**last), mask.to(**last)
-        self.weight = options.adversarial_weight
+        self.weight, self.perceptual = adversarial_weight, perceptual
         self.g_tx = torch.optim.Adam(self.g.parameters(), lr=1e-3)
         self.d_tx = torch.optim.Adam(self.d.parameters(), lr=1e-4)
 
@@ -106,6 +130,9 @@ class TorchTwin:
         output = self.g(torch.cat([self.real * (1 - self.mask), self.mask], 1))
         metrics, loss = {}, ((output - self.real) ** 2).mean()
         metrics["g/reconstruction"] = loss
+        if self.perceptual is not None:
+            metrics["g/perceptual"] = self.perceptual(output, self.real)
+            loss = loss + metrics["g/perceptual"]
         if self.weight > 0:
             fake = torch.where(self.mask > 0.5, output, self.real)
             self.d.train_from(0)
@@ -155,8 +182,9 @@ def compare(resolution: int, options: Options) -> dict[str, Any]:
     """Times of one resolution, in ms per step, and the ratio to PyTorch."""
     stage = Stage(0, resolution, 4, 1000, 0)
     data, batch = make_batch(resolution, options.batch_size)
-    twin = TorchTwin(resolution, data, options)
-    state, step = build(stage, "none", options)
+    twin = TorchTwin(resolution, data, options.adversarial_weight)
+    losses = LossConfig(adversarial_weight=options.adversarial_weight)
+    state, step = build(stage, "none", losses)
     state = with_weights(state, twin.start)
     state, ours = step(state, data, batch)
     for name, value in twin.step().items():
@@ -179,23 +207,23 @@ def compare(resolution: int, options: Options) -> dict[str, Any]:
         "jax_ms": round(ms["jax"], 2),
         "torch_ms": round(ms["torch"], 2),
         "torch_over_jax": round(ms["torch"] / ms["jax"], 2),
-        "gflops": freezing(resolution, options, data, batch),
+        "gflops": freezing(resolution, losses, data, batch),
     }
 
 
-def freezing(resolution: int, options: Options, data, batch) -> dict[str, float]:
+def freezing(resolution: int, losses: LossConfig, data, batch) -> dict[str, float]:
     """GFLOP of a step by freeze policy, from the compiled program's cost analysis."""
     gflops = {}
     for freeze in ("none", "generator", "all"):
         stage = Stage(1, resolution, resolution, 1000, 0)
-        state, step = build(stage, freeze, options)
+        state, step = build(stage, freeze, losses)
         cost = step.lower(state, data, batch).compile().cost_analysis()
         gflops[freeze] = round(cost["flops"] / 1e9, 2)
     return gflops
 
 
-def main(options: Options) -> None:
-    results = [compare(r, options) for r in options.resolutions]
+def write(results: list[dict[str, Any]], options: Any) -> None:
+    """Prints what was measured on what, and writes it to `options.out` if it is set."""
     found = {
         "options": {k: str(v) for k, v in vars(options).items() if k != "out"},
         "device": f"{jax.devices()[0].device_kind}, {len(os_cpus())} CPUs",
@@ -207,6 +235,10 @@ def main(options: Options) -> None:
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def main(options: Options) -> None:
+    write([compare(r, options) for r in options.resolutions], options)
 
 
 if __name__ == "__main__":

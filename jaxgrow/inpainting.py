@@ -4,52 +4,24 @@ The losses meet at G's output. The step pulls back one cotangent through G, the 
 sum of each term's gradient there, so the terms' gradient norms cost nothing.
 """
 
-import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PyTree, Scalar, UInt8
 
 from jaxgrow import losses, parallel, partition
 from jaxgrow.examples import Data, StepBatch, gather, to_unit_range
+from jaxgrow.losses import LossConfig, due_terms, has_r1
 from jaxgrow.nets import growing
 from jaxgrow.nets.growing import Discriminator, Generator, generator_input
 from jaxgrow.train_state import TrainState
 from jaxgrow.typing import FeaturesFn, HoleMask, Image, Metrics, Params
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """What the two networks minimise."""
-
-    adversarial: losses.AdversarialForm = "bce"
-    """Form of the adversarial loss."""
-    adversarial_weight: float = 0.01
-    """Weight of the adversarial term; 0 leaves the discriminator out."""
-    reconstruction_weight: float = 1.0
-    """Weight of the mean squared error."""
-    reconstruction: losses.ReconstructionForm = "mse"
-    """mse: the paper's; log_mse: the mean over pictures of the logarithm of each one's
-    error, which is its PSNR, so that easy pictures count as much as hard ones."""
-    hole_weight: float = 1.0
-    """How much more a pixel of the hole counts in the mean squared error."""
-    perceptual: losses.PerceptualForm = "eq1"
-    """Form of the perceptual loss: as printed in the paper, per-root-size, squared."""
-    perceptual_weight: float | None = None
-    """Weight of the perceptual term; None sets it at the start of a stage so that its
-    gradient norm at G's output is half of reconstruction's."""
-    perceptual_from: int = 4
-    """Resolution from which the perceptual term is on."""
-    r1_gamma: float = 0.0
-    """Weight of the R1 penalty on D; 0 leaves it out."""
-    r1_every: int = 16
-    """Steps between two R1 penalties, each scaled up by this number."""
-    d_sees_mask: bool = False
-    """Whether D gets the mask as a fourth channel."""
 
 
 # JAX and Orbax rebuild it with other leaves than arrays: shapes, descriptions.
@@ -109,12 +81,16 @@ def make_gan_step(
     features_fn: FeaturesFn | None = None,
     axis_name: str | None = None,
 ) -> Callable[..., tuple[InpaintState, Metrics]]:
-    """Builds `step(state, data, batch, with_r1=False) -> (state, metrics)`.
+    """Builds `step(state, data, batch, *Due()) -> (state, metrics)`.
 
     The step is pure and names no device: give it to `parallel.compile_step`, with
     `axis_name=parallel.AXIS` for several devices. Gradients exist for the trainable
     submodules only. Each network's norms take one step per training step: D's on real
     and fake together in D's turn, G's in its single forward pass.
+
+    Lazy terms are scaled up by the steps between two of them; steps without one log 0,
+    so that a mean over steps is the term's. Karras et al. (2020) also change Adam's
+    decays, because their regulariser takes a step of its own; here it shares one.
 
     Args:
         nets: The stage's networks, optimisers and partition.
@@ -175,7 +151,9 @@ def make_gan_step(
         metrics["d/grad_norm"] = optax.tree.norm(grads)
         return state.apply_gradients(grads, stats, nets.d_tx, 0.0), metrics
 
-    def output_gradients(state: InpaintState, discriminator, output, real, mask, fade):
+    def output_gradients(
+        state: InpaintState, discriminator, output, real, mask, fade, with_perceptual
+    ):
         """Per term: its value, and its weighted gradient at G's output."""
 
         def reconstruction(output):
@@ -192,12 +170,12 @@ def make_gan_step(
                 return adversarial.generator(d_logits(params, stats, fake, fade))
 
             terms["adversarial"] = adversarial_term
-        if features_fn is not None:
+        if features_fn is not None and with_perceptual:
             real_features = features_fn(real)
 
             def perceptual(output, features_fn=features_fn):
                 features = features_fn(output)
-                return losses.perceptual_loss(
+                return config.perceptual_every * losses.perceptual_loss(
                     features, real_features, config.perceptual
                 )
 
@@ -209,7 +187,13 @@ def make_gan_step(
             values[name], grads[name] = value, weight * grad
         return values, grads
 
-    def step(state: InpaintState, data: Data, batch: StepBatch, with_r1: bool = False):
+    def step(
+        state: InpaintState,
+        data: Data,
+        batch: StepBatch,
+        with_r1: bool = False,
+        with_perceptual: bool = True,
+    ):
         real, mask = gather(data, batch)
         fade = fade_factor(state.step, nets.fade_steps)
         g, d = state.generator, state.discriminator
@@ -233,7 +217,9 @@ def make_gan_step(
             d, metrics = d_step(d, real, fake, mask, fade, with_r1)
         else:
             d = d.replace(step=d.step + 1)
-        values, cotangents = output_gradients(state, d, output, real, mask, fade)
+        values, cotangents = output_gradients(
+            state, d, output, real, mask, fade, with_perceptual
+        )
         (grads,) = pull_back(sum(cotangents.values()))
         grads, values = parallel.pmean((grads, values), axis_name)
         for name, value in values.items():
@@ -241,6 +227,10 @@ def make_gan_step(
             metrics[f"grad_at_output/{name}"] = _batch_norm_of(
                 cotangents[name], axis_name
             )
+        if features_fn is not None:
+            metrics["perceptual_weight"] = state.perceptual_weight
+            for name in ("g/perceptual", "grad_at_output/perceptual"):
+                metrics.setdefault(name, jnp.zeros(()))
         metrics["g/grad_norm"] = optax.tree.norm(grads)
         if fade is not None:
             metrics["fade"] = fade
@@ -256,27 +246,35 @@ def _batch_norm_of(cotangent: Image, axis_name: str | None) -> Scalar:
     return jnp.sqrt(square / parallel.axis_size(axis_name))
 
 
-def has_r1(config: LossConfig) -> bool:
-    """Whether any step takes the R1 penalty."""
-    return config.adversarial_weight > 0 and config.r1_gamma > 0
-
-
 def make_multi_step(
-    step: Callable[..., tuple[InpaintState, Metrics]], config: LossConfig
+    step: Callable[..., tuple[InpaintState, Metrics]],
+    config: LossConfig,
+    *,
+    has_perceptual: bool = True,
 ) -> GanStep:
     """`step` over batches stacked in front, (k, b, ...), in one call; metrics (k,).
 
-    For GPU and TPU: on CPU a convolution's weight gradient inside `lax.scan` or
-    `lax.cond` leaves the fast path and takes 10-80 times as long.
+    What is not due is not computed. For GPU and TPU: on CPU a convolution's weight
+    gradient inside `lax.scan` or `lax.switch` leaves the fast path and takes 10-80
+    times as long, its input gradient up to 8 times.
     """
+    period = math.lcm(
+        config.r1_every if has_r1(config) else 1,
+        config.perceptual_every if has_perceptual else 1,
+    )
+    due = [due_terms(config, i, has_perceptual=has_perceptual) for i in range(period)]
+    kinds = list(dict.fromkeys(due))
+    kind_of_step = np.array([kinds.index(d) for d in due], np.int32)
 
     def one(state: InpaintState, data: Data, batch: StepBatch):
-        if not has_r1(config):
-            return step(state, data, batch)
-        return jax.lax.cond(
-            state.step % config.r1_every == 0,
-            lambda state: step(state, data, batch, with_r1=True),
-            lambda state: step(state, data, batch),
+        if len(kinds) == 1:
+            return step(state, data, batch, *kinds[0])
+        return jax.lax.switch(
+            jnp.asarray(kind_of_step)[state.step % period],
+            [
+                lambda state, kind=kind: step(state, data, batch, *kind)
+                for kind in kinds
+            ],
             state,
         )
 
@@ -296,14 +294,16 @@ def automatic_perceptual_weight(
 ) -> Float[Array, ""]:
     """Weight whose perceptual gradient at G's output is half of reconstruction's.
 
-    Measured once, on the first batch of a stage.
+    Measured once, on the first batch of a stage, whole, as the first step paints it.
     """
     real, mask = gather(data, batch)
     output, _ = growing.apply(
-        nets.generator,
+        nets.generator.clone(axis_name=None),
         state.generator.params,
         state.generator.stats,
         generator_input(real, mask),
+        train=True,
+        update_from=nets.g_first,
         fade=fade_factor(jnp.zeros((), jnp.int32), nets.fade_steps),
     )
 

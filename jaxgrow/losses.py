@@ -4,6 +4,7 @@ Each is a mean over examples, so the mean over devices of equal shares is the lo
 the whole batch.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgrow.errors import UserError
 from jaxgrow.typing import HoleMask, Image
 
 
@@ -48,6 +50,68 @@ ADVERSARIAL: Mapping[AdversarialForm, AdversarialLoss] = {
     "hinge": _HINGE,
     "least_squares": _LEAST_SQUARES,
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What the two networks minimise."""
+
+    adversarial: AdversarialForm = "bce"
+    """Form of the adversarial loss."""
+    adversarial_weight: float = 0.01
+    """Weight of the adversarial term; 0 leaves the discriminator out."""
+    reconstruction_weight: float = 1.0
+    """Weight of the mean squared error."""
+    reconstruction: ReconstructionForm = "mse"
+    """mse: the paper's; log_mse: the mean over pictures of the logarithm of each one's
+    error, which is its PSNR, so that easy pictures count as much as hard ones."""
+    hole_weight: float = 1.0
+    """How much more a pixel of the hole counts in the mean squared error."""
+    perceptual: PerceptualForm = "eq1"
+    """Form of the perceptual loss: as printed in the paper, per-root-size, squared."""
+    perceptual_weight: float | None = None
+    """Weight of the perceptual term; None sets it at the start of a stage so that its
+    gradient norm at G's output is half of reconstruction's."""
+    perceptual_from: int = 4
+    """Resolution from which the perceptual term is on."""
+    perceptual_every: int = 1
+    """Steps between two perceptual terms, each scaled up by this number, so that the
+    mean gradient and the meaning of the weight stay the same while the network is
+    evaluated that much more rarely (Karras et al. 2020, App. B)."""
+    perceptual_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the products' operands in the perceptual network."""
+    r1_gamma: float = 0.0
+    """Weight of the R1 penalty on D; 0 leaves it out."""
+    r1_every: int = 16
+    """Steps between two R1 penalties, each scaled up by this number."""
+    d_sees_mask: bool = False
+    """Whether D gets the mask as a fourth channel."""
+
+    def __post_init__(self) -> None:
+        for name in ("perceptual_every", "r1_every"):
+            if (value := getattr(self, name)) < 1:
+                flag = f"--losses.{name.replace('_', '-')}"
+                raise UserError(f"{flag} must be 1 or more, not {value}.")
+
+
+class Due(NamedTuple):
+    """Which of the terms that not every step takes one does take."""
+
+    with_r1: bool = False
+    with_perceptual: bool = True
+
+
+def has_r1(config: LossConfig) -> bool:
+    """Whether any step takes the R1 penalty."""
+    return config.adversarial_weight > 0 and config.r1_gamma > 0
+
+
+def due_terms(config: LossConfig, step: int, *, has_perceptual: bool) -> Due:
+    """What a step of a stage takes; `has_perceptual` if the stage has the term."""
+    return Due(
+        with_r1=has_r1(config) and step % config.r1_every == 0,
+        with_perceptual=has_perceptual and step % config.perceptual_every == 0,
+    )
 
 
 def reconstruction_loss(

@@ -251,7 +251,7 @@ def test_the_automatic_weight_halves_reconstructions_gradient_norm(
     np.testing.assert_allclose(
         metrics["grad_at_output/perceptual"],
         0.5 * metrics["grad_at_output/reconstruction"],
-        rtol=1e-3,  # the step takes a power iteration before
+        rtol=1e-5,
     )
 
 

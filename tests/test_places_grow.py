@@ -3,7 +3,9 @@ import dataclasses
 import inspect
 import itertools
 import json
+import os
 import re
+import shutil
 import textwrap
 import typing
 
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.places_grow import evaluate
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import PRESETS, Config
-from jaxgrow import configs, files
+from jaxgrow import configs, files, pretrained
+from jaxgrow.bridge import convert
 from jaxgrow.inpainter import Inpainter
 from jaxgrow.logs import read_metrics
 from jaxgrow.weights import load_generator
@@ -152,6 +156,60 @@ def test_the_same_command_again_changes_nothing_but_the_report(finished, capsys)
     assert said.status == 0
     assert "training is complete" in said.out
     assert files() == before
+
+
+@pytest.mark.slow
+def test_weights_that_come_later_ask_for_a_new_evaluation(finished, tmp_path):
+    _, run = finished
+    assert evaluate.is_current(run)
+    text = (run / "evaluation" / "results.md").read_text()
+    assert "LPIPS needs weights: python -m tools.export_weights" in text
+    later = tmp_path / "run"
+    shutil.copytree(run, later)
+    described = json.loads((later / "config.json").read_text())
+    described["config"]["lpips_weights"] = str(tmp_path / "lpips.safetensors")
+    files.write_json(later / "config.json", described)
+    assert evaluate.is_current(later)
+    (tmp_path / "lpips.safetensors").touch()
+    os.utime(tmp_path / "lpips.safetensors", (0, 0))
+    assert not evaluate.is_current(later)
+
+
+@pytest.mark.slow
+def test_a_run_takes_the_perceptual_term_at_every_third_step(tmp_path):
+    about = pretrained.Provenance(
+        network="vgg19",
+        source="a test",
+        licence="none",
+        source_sha256=None,
+        is_random=True,
+        input=pretrained.input_law("vgg19"),
+        num_blocks=2,
+    )
+    weights = tmp_path / "vgg19.safetensors"
+    variables = convert.random_variables(about, 0)
+    pretrained.save(weights, pretrained.Pretrained(variables, about))
+    pictures = places.write_pictures(tmp_path / "pictures")
+    line = [*places.ONE_STAGE, "--vgg-weights", str(weights), "--log-every", "1"]
+    line += ["--losses.perceptual-from", "4", "--losses.perceptual-every", "3"]
+    line += ["--data.path", str(pictures), "--run-dir", str(tmp_path / "run")]
+    assert main(line) == 0
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    for name in ("g/perceptual", "grad_at_output/perceptual"):
+        assert [row[name] > 0 for row in rows] == [True, False, False, True]
+    assert rows[0]["perceptual_weight"] == rows[-1]["perceptual_weight"] > 0
+    # The first step has the term three times over, so 1.5 times reconstruction's.
+    ratio = (
+        rows[0]["grad_at_output/perceptual"] / rows[0]["grad_at_output/reconstruction"]
+    )
+    assert ratio == pytest.approx(1.5, rel=1e-4)
+    (note,) = [
+        n
+        for n in json.loads((tmp_path / "run" / "notes.json").read_text())
+        if n.startswith("perceptual")
+    ]
+    assert "vgg19 with RANDOM weights" in note
+    assert note.endswith("once in 3 steps")
 
 
 @pytest.mark.slow

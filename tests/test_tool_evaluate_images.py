@@ -7,11 +7,14 @@ import tyro
 from PIL import Image
 from skimage import metrics as oracle
 
-from jaxgrow import pretrained
+from jaxgrow import pretrained, view_weights
+from jaxgrow.evaluation import distances
+from jaxgrow.evaluation import folders as module
 from jaxgrow.metrics import frechet, paired
-from jaxgrow.metrics.inception_distance import resize_one
+from jaxgrow.metrics.inception_distance import network_input, resize_one
 from jaxgrow.metrics.lpips import Lpips
-from tools import evaluate_images
+from tests import small_views
+from tools import evaluate_images, export_weights
 
 
 SIZE = (12, 14)
@@ -205,6 +208,62 @@ def test_sets_whose_names_mean_nothing_give_fid_alone(run, weights, folders):
     assert (content["num_real"], content["num_fake"]) == (3, 4)
     assert content["per_image"] == {}
     assert "4 generated, 3 real images" in said
+
+
+def test_a_trained_classifier_gives_a_distance_of_its_own_name(
+    run, folders, monkeypatch
+):
+    """Through files as `classifier_distance` through arrays, whatever the batches."""
+    monkeypatch.setattr(module, "_CLASSIFIER_BATCH", 2)
+    judge = small_views.judge()
+    view_weights.save_classifier(folders / "judge.safetensors", judge, {})
+    real = np.stack([picture(i) for i in range(3)])
+    fake = np.stack([filled(i, top=3 + i) for i in range(3)])
+    expected = distances.classifier_distance(judge, real, fake)
+    for options in ([], ["--unpaired"]):
+        args = ["--classifier", "judge.safetensors", "--out", "out.json", "--force"]
+        status, said = run(*args, *options)
+        assert status == 0
+        assert "classifier Frechet distance" in said
+        figure = figures()[1]["classifier_distance"]
+        np.testing.assert_allclose(figure["value"], expected.value, rtol=1e-3)
+        assert "note: classifier Frechet distance of 3 images is biased" in said
+    write(folders / "fake" / "a.bmp", picture(0, (20, 20)))
+    status, said = run("--unpaired", "--classifier", "judge.safetensors")
+    assert status == 2
+    assert "a classifier compares images of one size" in said
+
+
+@pytest.mark.slow
+def test_inception_of_real_size_measures_two_folders(run, folders, tmp_path):
+    """Random weights of tools.export_weights; the oracle works with the raw rows."""
+    path = tmp_path / "inception.safetensors"
+    assert (
+        export_weights.main(
+            export_weights.Config(net="inception_fid", out=path, random=0)
+        )
+        == 0
+    )
+    status, said = run("--weights-inception", str(path), "--out", "out.json")
+    assert status == 0
+    assert "FID (RANDOM weights)" in said
+    assert "3 images cannot fill the covariance of 2,048 features" in said
+    content, found = figures()
+    assert content["weights"]["inception"]["is_random"] is True
+    features_fn = pretrained.load_inception(path).features_fn
+    stats = []
+    for make in (picture, lambda i: filled(i, 3 + i)):
+        pixels = np.stack([resize_one(make(i)) for i in range(3)])
+        rows = np.asarray(features_fn(network_input(pixels)), np.float64)
+        assert rows.shape == (3, 2048)
+        stats.append((rows.mean(0), rows - rows.mean(0)))
+    (mean_a, a), (mean_b, b) = stats
+    # tr (C_a C_b)^(1/2) is the sum of the singular values of A B^T / (n - 1).
+    overlap = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    spread = np.square(a).sum() + np.square(b).sum()
+    expected = np.square(mean_a - mean_b).sum() + (spread - 2.0 * overlap) / 2.0
+    np.testing.assert_allclose(found["fid"]["value"], expected, rtol=1e-3)
+    assert expected > 0
 
 
 def test_random_weights_are_named(run, weights, monkeypatch):

@@ -4,8 +4,9 @@
 
 Images of one name are a pair: a/b.jpg goes with a/b.png. Pairs give PSNR, SSIM, L1 and
 LPIPS, with masks in the holes too, and P-IDS and U-IDS; the two sets as wholes give
-FID. Metrics whose network has no weights here say how to get them. The exit status is 0
-if all was measured, 2 if nothing could be.
+FID, and with --classifier the same distance on a classifier's features. Metrics whose
+network has no weights here say how to get them. The exit status is 0 if all was
+measured, 2 if nothing could be.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxgrow import files, pretrained, runtime
+from jaxgrow import files, pretrained, runtime, view_weights
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import folders, pairs, provenance
 from jaxgrow.evaluation.figures import (
@@ -30,11 +31,13 @@ from jaxgrow.evaluation.figures import (
 )
 from jaxgrow.evaluation.folders import Measured
 from jaxgrow.logs import progress_bar
+from jaxgrow.metrics.frechet import FrechetDistance
 from jaxgrow.metrics.inception_distance import RESIZING
 
 
 FEWEST = 2
 _DIGITS = {"psnr": 2, "ssim": 4, "l1": 4, "lpips": 4, "fid": 3, "p_ids": 2, "u_ids": 2}
+_DIGITS |= {"classifier_distance": 4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,11 +54,14 @@ class Config:
     invert: bool = False
     """Take masks that are black where the hole is."""
     unpaired: bool = False
-    """The names mean nothing: only FID."""
+    """The names mean nothing: only FID and the classifier's distance."""
     weights_inception: Path | None = None
     """FID's network, written by tools.export_weights inception_fid."""
     weights_lpips: Path | None = None
     """LPIPS's network, written by tools.export_weights squeezenet_lpips."""
+    classifier: Path | None = None
+    """A classifier that this project trained, say runs/x/weights/judge.safetensors:
+    the Frechet distance on its features, which is not FID."""
     out: Path | None = None
     """JSON file for the figures, those of each pair among them."""
     force: bool = False
@@ -109,7 +115,7 @@ def evaluate(config: Config, console: Console) -> Evaluation:
     def note(sentence: str) -> None:
         notes[sentence] = None
 
-    nets, lpips, inception = {}, None, None
+    nets, lpips, inception, distance = {}, None, None, None
     if config.weights_inception is not None:
         inception = pretrained.load_inception(config.weights_inception)
         nets["inception"] = inception.provenance
@@ -123,12 +129,19 @@ def evaluate(config: Config, console: Console) -> Evaluation:
             found = _measure_sets(config, features_fn, bar)
         else:
             found = _measure_pairs(config, features_fn, lpips, note, bar)
+        if config.classifier is not None:
+            distance = _classifier_distance(config, bar)
     figures = [] if config.unpaired else paired_figures(found.per_image, lpips)
     distances, remarks = distance_figures(
         found.features,
         is_paired=not config.unpaired,
         is_random=inception is not None and inception.provenance.is_random,
     )
+    if distance is not None:
+        figure = Figure(
+            metric="classifier_distance", title=distance.name, value=distance.value
+        )
+        distances, remarks = [*distances, figure], (*remarks, *distance.notes)
     notes |= dict.fromkeys(remarks)
     per_image = {
         name: {metric: float(v[i]) for metric, v in found.per_image.items()}
@@ -160,11 +173,21 @@ def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> M
     )
 
 
+def _classifier_distance(config: Config, bar: Progress) -> FrechetDistance:
+    """Of all images of both folders, which must have one size."""
+    assert config.classifier is not None
+    judge = view_weights.load_classifier(config.classifier)
+    sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
+    task = bar.add_task("classifier", total=sum(map(len, sets)))
+    return folders.classifier_distance(judge, *sets, lambda: bar.advance(task))
+
+
 def _measure_sets(config: Config, features_fn, bar: Progress) -> Measured:
-    if features_fn is None:
+    if features_fn is None and config.classifier is None:
         raise UserError(
-            "--unpaired measures FID alone and takes --weights-inception: "
-            f"{NEEDS_WEIGHTS.format('inception_fid')}."
+            "--unpaired measures FID alone and takes --weights-inception or "
+            f"--classifier: "
+            f"{NEEDS_WEIGHTS.format('inception_fid', 'FILE')}."
         )
     sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
     _check_counts(config, *map(len, sets))

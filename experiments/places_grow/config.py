@@ -9,8 +9,10 @@ from jaxgrow.data.masks import MaskConfig
 from jaxgrow.data.sources import DataConfig
 from jaxgrow.errors import UserError
 from jaxgrow.growth import GrowthConfig, OptimizerConfig, check_rates
+from jaxgrow.hosts import HostsConfig
 from jaxgrow.inpainting import LossConfig
 from jaxgrow.nets.growing import NetConfig
+from jaxgrow.parallel import Kind
 
 
 EXPERIMENT = "places_grow"
@@ -28,7 +30,11 @@ class Config:
     batch_size: int = 128
     """Pictures per step, over all devices."""
     devices: int | None = None
-    """Local devices to train on, by pmap; None = all."""
+    """Local devices to train on; None = all."""
+    parallel: Kind = "pmap"
+    """How several devices are driven; over several hosts it takes mesh."""
+    hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
+    """Several processes that train this run together, see docs/multi_host.md."""
     steps_per_call: int | None = None
     """Steps per compiled call; None = 1 on CPU, 25 elsewhere."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -62,6 +68,11 @@ class Config:
     """Steps between two checkpoints; a multiple of log_every."""
     evaluate: bool = True
     """Whether to evaluate against the baselines at the end."""
+    lpips_weights: Path = Path("weights/squeezenet_lpips.safetensors")
+    """Weights of LPIPS; without the file the evaluation says how to get them."""
+    inception_weights: Path = Path("weights/inception_fid.safetensors")
+    """Weights of FID's Inception; without the file the evaluation says how to get
+    them."""
     unet_steps: int | None = None
     """Steps of the U-Net baseline of the evaluation; None = as many as the stage
     took, 0 = no U-Net."""
@@ -89,8 +100,9 @@ class Config:
         """The fields that decide the run's weights; the others may change on resume."""
         plain = files.plain(self)
         for name in (
-            *("run_dir", "devices", "steps_per_call", "device_data_mb"),
-            *("checkpoint_every", "evaluate", "unet_steps"),
+            *("run_dir", "devices", "parallel", "hosts", "steps_per_call"),
+            *("device_data_mb", "checkpoint_every", "evaluate", "unet_steps"),
+            *("lpips_weights", "inception_weights"),
         ):
             del plain[name]
         del plain["data"]["cache_dir"]

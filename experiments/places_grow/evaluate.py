@@ -15,10 +15,11 @@ from experiments.places_grow.prepare import (
     validation_set,
 )
 from experiments.shared import run_dir as runs
-from jaxgrow import evaluation, inpainting, logs, weights
+from jaxgrow import evaluation, inpainting, logs, pretrained, weights
 from jaxgrow.baselines import BASELINES
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation import EvalResult
+from jaxgrow.evaluation import EvalResult, FeatureNets
+from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
 from jaxgrow.growth import Stage, learning_rate, plan_stages
 from jaxgrow.nets.growing import Generator
 
@@ -27,12 +28,35 @@ _SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
 
 
 def is_current(run_dir: Path) -> bool:
-    """Whether every finished stage has been evaluated already."""
-    results = run_dir / "evaluation" / "results.json"
-    stages = run_dir / "stages.json"
-    if not results.exists() or not stages.exists():
+    """Whether every finished stage has been evaluated, by every network at hand."""
+    path, stages = run_dir / "evaluation" / "results.json", run_dir / "stages.json"
+    if not path.exists() or not stages.exists():
         return False
-    return results.stat().st_mtime >= stages.stat().st_mtime
+    config = runs.read_config(run_dir, EXPERIMENT, Config)
+    nets = {"lpips": config.lpips_weights, "fid": config.inception_weights}
+    at_hand = {metric: file for metric, file in nets.items() if file.exists()}
+    results = json.loads(path.read_text())["results"]
+    return all(
+        path.stat().st_mtime >= file.stat().st_mtime
+        for file in (stages, *at_hand.values())
+    ) and all(at_hand.keys() <= result.get("labels", {}).keys() for result in results)
+
+
+def load_nets(config: Config) -> FeatureNets:
+    """The networks of LPIPS and FID whose weights are there.
+
+    Raises:
+        UserError: A file is damaged, or of another network.
+    """
+    lpips, inception = config.lpips_weights, config.inception_weights
+    return FeatureNets(
+        pretrained.load_lpips(lpips) if lpips.exists() else None,
+        pretrained.load_inception(inception) if inception.exists() else None,
+        {
+            "lpips": NEEDS_WEIGHTS.format("squeezenet_lpips", lpips),
+            "fid": NEEDS_WEIGHTS.format("inception_fid", inception),
+        },
+    )
 
 
 def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> None:
@@ -55,6 +79,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
     def say(message: str) -> None:
         console.print(message, markup=False, highlight=False)
 
+    nets = load_nets(config)
     pictures = load_pictures(config, say)
     stages = [s for s in plan_stages(config.growth) if s.resolution in steps]
     stages = [s for s in stages if s.resolution >= _SMALLEST] or stages[-1:]
@@ -64,6 +89,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
             run_dir,
             config,
             pictures,
+            nets,
             stage,
             steps[stage.resolution] if wanted is None else wanted,
             console,
@@ -83,6 +109,7 @@ def _evaluate_stage(
     run_dir: Path,
     config: Config,
     pictures: Pictures,
+    nets: FeatureNets,
     stage: Stage,
     unet_steps: int,
     console: Console,
@@ -113,15 +140,18 @@ def _evaluate_stage(
             )
         task = bar.add_task(f"evaluating {stage.resolution} px", total=None)
         validation = validation_set(config, pictures, stage.resolution)
-        return _compare(methods, validation, bar, task)
+        return _compare(methods, validation, nets, bar, task)
 
 
-def _compare(methods, validation: ValidationSet, bar, task) -> EvalResult:
+def _compare(
+    methods, validation: ValidationSet, nets: FeatureNets, bar, task
+) -> EvalResult:
     return evaluation.evaluate(
         methods,
         validation.images,
         validation.masks_by_bin,
         validation.photo,
         validation.names,
+        nets=nets,
         on_progress=lambda done, total: bar.update(task, completed=done, total=total),
     )

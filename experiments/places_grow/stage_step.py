@@ -12,11 +12,13 @@ from jaxtyping import PyTree
 
 from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import Feed
-from jaxgrow import growth, inpainting, parallel
+from jaxgrow import growth, hosts, inpainting, parallel
 from jaxgrow.errors import UserError
 from jaxgrow.examples import StepBatch
 from jaxgrow.growth import Stage
 from jaxgrow.inpainting import InpaintState
+from jaxgrow.losses import Due, due_terms
+from jaxgrow.parallel import Placement
 from jaxgrow.typing import FeaturesFn, Metrics
 
 
@@ -39,28 +41,29 @@ class StageStep:
         stage: Stage,
         feed: Feed,
         features_fn: FeaturesFn | None,
-        num_devices: int,
+        placement: Placement,
     ):
         self.feed, self.memory_mb = feed, 0.0
-        self._config, self._stage, self._num_devices = config, stage, num_devices
+        self._config, self._stage, self._placement = config, stage, placement
         self._features_fn = features_fn
         default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
         self.steps_per_call = config.steps_per_call or default
-        axis_name = parallel.AXIS if num_devices > 1 else None
-        self.nets = make_networks(config, stage, axis_name)
+        self.nets = make_networks(config, stage, placement.axis_name)
         self._schedule = growth.learning_rate(config.optimizer, "generator", stage)
         self._step = inpainting.make_gan_step(
             self.nets,
             config.losses,
             ema_decay=config.optimizer.ema_decay,
             features_fn=features_fn,
-            axis_name=axis_name,
+            axis_name=placement.axis_name,
         )
-        self._compiled: dict[tuple[int, bool], Any] = {}
+        self._compiled: dict[tuple[int, Due], Any] = {}
 
     def enter(self, before: InpaintState | None) -> InpaintState:
         """State at the start of the stage, on its devices."""
         config = self._config
+        if before is not None:
+            before = parallel.first_copy(before)
         state = enter_stage(config, self.nets, self._stage, before)
         if self._features_fn is not None:
             weight = config.losses.perceptual_weight
@@ -71,22 +74,25 @@ class StageStep:
                     config.losses,
                     self._features_fn,
                     state,
-                    self.feed.data,
+                    parallel.first_copy(self.feed.data),
                     first,
                 )
             state = state.replace(perceptual_weight=jnp.float32(weight))
-        return parallel.replicate(state, self._num_devices)
+        return self._placement.replicate(hosts.from_first(state))
 
     def __call__(
         self, state: InpaintState, batch: StepBatch, step: int, k: int
     ) -> tuple[InpaintState, Metrics]:
         """Takes the `k` steps from `step` on."""
-        losses = self._config.losses
-        with_r1 = k == 1 and inpainting.has_r1(losses) and step % losses.r1_every == 0
-        call = self._compiled.get((k, with_r1)) or self._compile(
-            k, with_r1, state, batch
-        )
+        # A call of several steps sees for itself what is due.
+        due = self._due(step) if k == 1 else Due()
+        call = self._compiled.get((k, due)) or self._compile(k, due, state, batch)
         return call(state, self.feed.data, batch)
+
+    def _due(self, step: int) -> Due:
+        has_perceptual = self._features_fn is not None
+        losses = self._config.losses
+        return due_terms(losses, step, has_perceptual=has_perceptual)
 
     def learning_rate(self, step: int) -> float:
         """Of the generator's new blocks."""
@@ -98,19 +104,24 @@ class StageStep:
         Raises:
             UserError: If it does not fit into the device's memory.
         """
-        shapes = state_shapes(self._config, self._stage, self._num_devices)
+        shapes = state_shapes(self._config, self._stage, self._placement)
         k = self.steps_per_call
-        self._compile(k, False, shapes, self.feed(0, k))
+        due = self._due(0)._replace(with_r1=False) if k == 1 else Due()
+        self._compile(k, due, shapes, self.feed(0, k))
 
-    def _compile(self, k: int, with_r1: bool, state: PyTree, batch: StepBatch) -> Any:
+    def _compile(self, k: int, due: Due, state: PyTree, batch: StepBatch) -> Any:
         def single(state, data, batch):
-            return self._step(state, data, batch, with_r1=with_r1)
+            return self._step(state, data, batch, *due)
 
-        several = inpainting.make_multi_step(self._step, self._config.losses)
-        jitted = parallel.compile_step(single if k == 1 else several, self._num_devices)
+        several = inpainting.make_multi_step(
+            self._step,
+            self._config.losses,
+            has_perceptual=self._features_fn is not None,
+        )
+        jitted = self._placement.compile_step(single if k == 1 else several)
         compiled = jitted.lower(state, self.feed.data, batch).compile()
         self._check_memory(compiled)
-        self._compiled[k, with_r1] = compiled
+        self._compiled[k, due] = compiled
         return compiled
 
     def _check_memory(self, compiled: Any) -> None:
@@ -192,10 +203,7 @@ def enter_stage(
     )
 
 
-def state_shapes(config: Config, stage: Stage, num_devices: int) -> PyTree:
+def state_shapes(config: Config, stage: Stage, placement: Placement) -> PyTree:
     """What a state of the stage looks like, placed as the step wants it."""
     state = enter_stage(config, make_networks(config, stage), stage, None)
-    state = parallel.replicate(state, num_devices)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-    )
+    return placement.like(state)

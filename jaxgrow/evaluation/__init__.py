@@ -3,6 +3,7 @@
 from jaxgrow.evaluation.compare import EvalResult as EvalResult
 from jaxgrow.evaluation.compare import Row as Row
 from jaxgrow.evaluation.compare import evaluate as evaluate
+from jaxgrow.evaluation.feature_nets import FeatureNets as FeatureNets
 from jaxgrow.evaluation.intervals import Difference as Difference
 from jaxgrow.evaluation.learned import as_fill as as_fill
 from jaxgrow.evaluation.learned import train_unet as train_unet

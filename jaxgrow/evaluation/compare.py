@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from jaxgrow.baselines import FillFn, MissingPackageError
+from jaxgrow.evaluation.feature_nets import FeatureMetrics, FeatureNets
 from jaxgrow.evaluation.intervals import (
     Difference,
     PerImage,
@@ -33,7 +34,8 @@ class Row:
         bin: Percent of the area that is hole ("20-30"), "10-50" or "overall".
         num_images: How many pairs of a photograph and a hole went into the means.
         metrics: l1, psnr, ssim over the image and `*_hole` over the hole;
-            psnr_hole_pooled; hf_error, hf_bias and mosaic over the hole.
+            psnr_hole_pooled; hf_error, hf_bias and mosaic over the hole; lpips of the
+            image, and of "10-50" and "overall" fid, where there are weights.
     """
 
     method: str
@@ -65,6 +67,9 @@ class EvalResult:
         rows: One per method and bin, "10-50" and "overall" last.
         differences: One per baseline, bin and kind of hole PSNR.
         missing: Methods that could not run -> what they need.
+        labels: lpips, fid, those that were measured -> name of the figure.
+        needs: lpips, fid, those that were not -> what they need.
+        notes: What a reader of the figures must know.
         examples: Pictures for `draw_panel`, chosen by position alone.
     """
 
@@ -76,6 +81,9 @@ class EvalResult:
     rows: list[Row]
     differences: list[Difference]
     missing: dict[str, str]
+    labels: dict[str, str]
+    needs: dict[str, str]
+    notes: tuple[str, ...]
     examples: list[Example]
 
     def metric(self, method: str, bin: str, name: str) -> float:
@@ -93,6 +101,7 @@ def evaluate(
     image_index: Int[np.ndarray, " n"],
     names: Sequence[str],
     *,
+    nets: FeatureNets | None = None,
     reference: str = "generator",
     num_resamples: int = 1000,
     seed: int = 0,
@@ -119,6 +128,8 @@ def evaluate(
         masks_by_bin: Bin -> one mask per image, 1 = hole.
         image_index: The photograph that each image is a crop of.
         names: Name of each image, for the protocol's hash.
+        nets: Of LPIPS and FID. FID is the distance of a method's pictures of several
+            bins to the originals, each of which counts once.
         reference: The method to compare the others with.
         num_resamples: Bootstrap resamples.
         seed: Seed of the resampling.
@@ -127,8 +138,11 @@ def evaluate(
     """
     if reference not in methods:
         raise ValueError(f"no method {reference!r} among {list(methods)}")
+    nets = nets or FeatureNets()
+    feature_metrics = FeatureMetrics(nets, images)
     shown = _examples(list(masks_by_bin), len(images), examples_per_bin)
     values: dict[str, dict[str, PerImage]] = {}
+    distances: dict[tuple[str, str], dict[str, float]] = {}
     missing: dict[str, str] = {}
     kept: dict[tuple[str, str], UInt8[np.ndarray, "k r r 3"]] = {}
     for number, (name, fill) in enumerate(methods.items()):
@@ -137,6 +151,7 @@ def evaluate(
             for done, (bin, masks) in enumerate(masks_by_bin.items(), start=1):
                 filled = _fill_honestly(name, fill, images, masks)
                 measured[bin] = measure(filled, images, masks)
+                measured[bin] |= feature_metrics.add(name, bin, filled)
                 kept[name, bin] = filled[shown[bin]]
                 if on_progress is not None:
                     bins = len(masks_by_bin)
@@ -145,6 +160,8 @@ def evaluate(
             missing[name] = error.needs
         else:
             values[name] = _with_unions(measured)
+            for union, bins in _unions(measured).items():
+                distances[name, union] = feature_metrics.distance(name, bins)
     examples = [
         Example(
             bin=bin,
@@ -162,12 +179,15 @@ def evaluate(
         protocol_sha256=protocol_hash(masks_by_bin, names),
         pixels_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
         rows=[
-            _summary(method, bin, per_image)
+            _summary(method, bin, per_image, distances.get((method, bin), {}))
             for method, by_bin in values.items()
             for bin, per_image in by_bin.items()
         ],
         differences=differences(values, reference, image_index, num_resamples, seed),
         missing=missing,
+        labels=feature_metrics.labels,
+        needs={k: v for k, v in nets.needs.items() if k not in feature_metrics.labels},
+        notes=feature_metrics.notes,
         examples=examples,
     )
 
@@ -236,22 +256,28 @@ def _fill_honestly(
 
 
 def _with_unions(by_bin: dict[str, PerImage]) -> dict[str, PerImage]:
-    """Adds "10-50" (all bins that start at 10 % or more) and "overall"."""
-    harder = [bin for bin in by_bin if int(bin.split("-")[0]) >= 10]
-    unions = {HARDER: harder, OVERALL: list(by_bin)}
     joined = {
         union: {
             k: np.concatenate([by_bin[bin][k] for bin in bins]) for k in by_bin[bins[0]]
         }
-        for union, bins in unions.items()
-        if bins
+        for union, bins in _unions(by_bin).items()
     }
     return {**by_bin, **joined}
 
 
-def _summary(method: str, bin: str, per_image: PerImage) -> Row:
-    plain = ("l1_hole", "psnr_hole", "ssim_hole", "l1", "psnr", "ssim")
-    metrics = {name: float(per_image[name].mean()) for name in plain}
+def _unions(bins: Iterable[str]) -> dict[str, list[str]]:
+    """Those of "10-50" (that start at 10 % or more) and of "overall", unless empty."""
+    bins = list(bins)
+    harder = [bin for bin in bins if int(bin.split("-")[0]) >= 10]
+    return {union: of for union, of in ((HARDER, harder), (OVERALL, bins)) if of}
+
+
+def _summary(
+    method: str, bin: str, per_image: PerImage, distances: dict[str, float]
+) -> Row:
+    plain = ("l1_hole", "psnr_hole", "ssim_hole", "l1", "psnr", "ssim", "lpips")
+    metrics = {n: float(per_image[n].mean()) for n in plain if n in per_image}
+    metrics |= distances
     mse_hole = per_image["mse_hole"].mean(keepdims=True)
     metrics["psnr_hole_pooled"] = pooled_psnr(mse_hole).item()
     metrics["hf_error"] = float(np.abs(per_image["hf"]).mean())

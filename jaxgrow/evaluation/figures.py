@@ -13,7 +13,7 @@ from jaxgrow.metrics.lpips import Lpips
 
 PerImage: TypeAlias = dict[str, Float[np.ndarray, " n"]]
 
-NEEDS_WEIGHTS = "needs weights: python -m tools.export_weights {} --out FILE"
+NEEDS_WEIGHTS = "needs weights: python -m tools.export_weights {} --out {}"
 
 _TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "l1": "L1"}
 _BATCH = 1024
@@ -57,7 +57,7 @@ def paired_figures(per_image: PerImage, lpips: Lpips | None) -> list[Figure]:
             Figure(metric=metric, title=title, value=mean, half_width=half_width)
         )
     if lpips is None:
-        needs = NEEDS_WEIGHTS.format("squeezenet_lpips")
+        needs = NEEDS_WEIGHTS.format("squeezenet_lpips", "FILE")
         figures.append(Figure(metric="lpips", title=lpips_title, needs=needs))
     return figures
 
@@ -82,7 +82,7 @@ def distance_figures(
     if not is_paired:
         titles = {"fid": titles["fid"]}
     if features is None:
-        needs = NEEDS_WEIGHTS.format("inception_fid")
+        needs = NEEDS_WEIGHTS.format("inception_fid", "FILE")
         return [Figure(metric=m, title=t, needs=needs) for m, t in titles.items()], ()
     if is_random:
         titles = {m: f"{title} (RANDOM weights)" for m, title in titles.items()}

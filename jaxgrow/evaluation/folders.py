@@ -12,20 +12,25 @@ from jaxtyping import Float, UInt8
 
 from jaxgrow.data.files import map_in_threads
 from jaxgrow.data.images import decode_image
+from jaxgrow.errors import UserError
+from jaxgrow.evaluation.distances import classifier_features
 from jaxgrow.evaluation.pairs import KnownPixels, Loaded, Note, Pair, load_pair
-from jaxgrow.metrics import image
+from jaxgrow.metrics import frechet, image
+from jaxgrow.metrics.frechet import FeatureStats, FrechetDistance
 from jaxgrow.metrics.inception_distance import (
     FeaturesOfImages,
     network_input,
     resize_one,
 )
 from jaxgrow.metrics.lpips import Lpips
+from jaxgrow.view_weights import SavedClassifier
 
 
 _FILES_AT_ONCE = 16
 _PIXELS_AT_ONCE = 2**21
 _LARGEST_BATCH = 32
 _INCEPTION_BATCH = 32
+_CLASSIFIER_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,7 @@ def measure_pairs(
 def measure_sets(
     real: Mapping[str, Path],
     fake: Mapping[str, Path],
-    features_fn: FeaturesOfImages,
+    features_fn: FeaturesOfImages | None,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Measured:
     """As `measure_pairs`, of files by name that are no pairs."""
@@ -97,6 +102,50 @@ def measure_sets(
             images.add(name, pixels)
             on_progress()
     return _measured((), {}, *sets)
+
+
+def classifier_distance(
+    judge: SavedClassifier,
+    real: Mapping[str, Path],
+    fake: Mapping[str, Path],
+    on_progress: Callable[[], None] = lambda: None,
+) -> FrechetDistance:
+    """As `distances.classifier_distance`, of files by name that have one size.
+
+    Raises:
+        UserError: An image cannot be read or has another size than the first, or
+            there is but one on a side.
+    """
+    features_fn, sides = jax.jit(classifier_features(judge)), {}
+
+    def load(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+        pixels = decode_image(path)
+        height, width = sides.setdefault("size", pixels.shape[:2])
+        if pixels.shape[:2] != (height, width):
+            raise UserError(
+                f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels and others "
+                f"{width}x{height}, but a classifier compares images of one size: "
+                "resize them, or leave --classifier out."
+            )
+        return pixels
+
+    def stats(files: Sequence[Path]) -> FeatureStats:
+        found = None
+        for start in range(0, len(files), _CLASSIFIER_BATCH):
+            images = np.stack(
+                list(_read(files[start : start + _CLASSIFIER_BATCH], load))
+            )
+            rows = np.arange(_CLASSIFIER_BATCH)
+            features = features_fn(images[rows.clip(max=len(images) - 1)])
+            batch = frechet.stats_of(features, rows < len(images))
+            found = batch if found is None else frechet.merge(found, batch)
+            for _ in images:
+                on_progress()
+        assert found is not None
+        return found
+
+    both = [stats(list(files.values())) for files in (real, fake)]
+    return frechet.frechet_distance(*both, name=frechet.CLASSIFIER_DISTANCE)
 
 
 def _measured(names, per_image, real: "ImageSet", fake: "ImageSet") -> Measured:

@@ -39,6 +39,8 @@ _COLUMNS = (
     _Column("mosaic", "mosaic", 3, abs),
 )
 _PSNR_HOLE = _COLUMNS[0]
+_FEATURE_DIGITS = {"lpips": 3, "fid": 1}
+_FEATURE_NAMES = {"lpips": "LPIPS", "fid": "FID"}
 _LEGEND = """\
 Values in [0, 1]; bold is best. PSNR hole: mean over images of each image's own PSNR in
 its hole, at most 58.9 dB; pooled: of the mean squared error over all images. HF error:
@@ -95,6 +97,7 @@ def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
         for bin in (b for b in (HARDER, OVERALL) if b in bins):
             holes = "all holes" if bin == OVERALL else f"holes of {bin} %"
             parts += [f"### All metrics, {holes}", _metrics_table(result, bin)]
+        parts += _remarks(result)
         parts += [
             "### Hole PSNR in dB, by percent of the area",
             _psnr_table(result, bins),
@@ -154,8 +157,18 @@ def _methods(result: EvalResult) -> list[str]:
 
 
 def _metrics_table(result: EvalResult, bin: str) -> str:
-    columns = [_cells(result, bin, column) for column in _COLUMNS]
-    return _table(result, [column.title for column in _COLUMNS], columns)
+    shown = [*_COLUMNS]
+    for metric, title in result.labels.items():
+        shown.append(_Column(metric, title, _FEATURE_DIGITS[metric], float))
+    columns = [_cells(result, bin, column) for column in shown]
+    return _table(result, [column.title for column in shown], columns)
+
+
+def _remarks(result: EvalResult) -> list[str]:
+    """What LPIPS and FID need, and what their readers must know; one list or none."""
+    needs = [f"{_FEATURE_NAMES[m]} {needs}" for m, needs in result.needs.items()]
+    lines = [f"- {sentence}." for sentence in (*needs, *result.notes)]
+    return ["\n".join(lines)] if lines else []
 
 
 def _psnr_table(result: EvalResult, bins: list[str]) -> str:

@@ -1,0 +1,186 @@
+"""Does the perceptual term sharpen the holes? The same runs with it and without.
+
+    python -m experiments.perceptual_ablation --vgg-weights FILE
+
+Speck et al. (2023), Sec. IV, find the mix of losses sharper than the adversarial one
+alone. Every seed trains the demo's networks twice, from the same weights, on the same
+batches, and only the perceptual term differs; "on" minus "off" is a paired difference.
+The high-frequency bias tells blur (below 0) from detail that is not in the photograph
+(above 0); the error is the mean of its size. The same command resumes and collects.
+"""
+
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from experiments.places_grow.config import PRESETS, VGG_WEIGHTS, Config
+from experiments.places_grow.prepare import load_pictures, validation_set
+from experiments.places_grow.train import train
+from experiments.shared import cli
+from jaxgrow import evaluation, files, inpainting, pretrained, weights
+from jaxgrow.errors import UserError
+from jaxgrow.evaluation.compare import HARDER
+from jaxgrow.nets.growing import Generator
+
+
+_PROGRAM = "python -m experiments.perceptual_ablation"
+_METRICS = {"hf_error": "HF error, dB", "hf_bias": "HF bias, dB"}
+_METRICS |= {"psnr_hole": "PSNR hole, dB"}
+_EVALUATED = (16, 32)  # px
+_OFF_FROM = 1 << 20  # px; a term that begins there is never on
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """The runs to compare."""
+
+    run_dir: Path = Path("runs/perceptual_ablation")
+    """Folder of all runs."""
+    vgg_weights: Path = VGG_WEIGHTS
+    """The perceptual network, vgg19 or hed-vgg16; random weights are named as such."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One pair of runs each."""
+    steps: tuple[int, ...] = (100, 150, 250, 60)
+    """Batches of the stages at 4, 8, 16 and 32 px."""
+    batch_size: int = 32
+    """Pictures per step."""
+    out: Path | None = None
+    """JSON file for the results; None = only print."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.seeds)) < 2:
+            raise UserError(f"--seeds takes two seeds or more, not {self.seeds}.")
+        if len(self.steps) != 4:
+            raise UserError(f"--steps takes four numbers, not {self.steps}.")
+
+
+def run_config(options: Options, seed: int, is_on: bool) -> Config:
+    """The demo with the term on from 16 px, or off."""
+    _, demo = PRESETS["demo"]
+    return dataclasses.replace(
+        demo,
+        run_dir=options.run_dir / f"seed{seed}_{'on' if is_on else 'off'}",
+        seed=seed,
+        batch_size=options.batch_size,
+        vgg_weights=options.vgg_weights,
+        growth=dataclasses.replace(demo.growth, steps=options.steps),
+        losses=dataclasses.replace(
+            demo.losses, perceptual_from=_EVALUATED[0] if is_on else _OFF_FROM
+        ),
+        log_every=50,
+        validate_every=500,
+        checkpoint_every=100,
+        evaluate=False,
+    )
+
+
+def measure(config: Config) -> dict[int, dict[str, float]]:
+    """Resolution -> figures of a run's generator over holes of 10-50 %."""
+    pictures = load_pictures(config, lambda message: None)
+    found = {}
+    for resolution in _EVALUATED:
+        path = config.run_dir / "weights" / weights.file_name(resolution)
+        saved = weights.load_generator(path)
+        net = Generator(saved.config, saved.resolution)
+        fill = evaluation.as_fill(
+            inpainting.make_paint_fn(net, saved.params, saved.stats)
+        )
+        test = validation_set(config, pictures, resolution)
+        result = evaluation.evaluate(
+            {"generator": fill}, test.images, test.masks_by_bin, test.photo, test.names
+        )
+        found[resolution] = {
+            name: result.metric("generator", HARDER, name) for name in _METRICS
+        }
+    return found
+
+
+def summarise(
+    off: Sequence[dict[str, float]], on: Sequence[dict[str, float]]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Metric -> (mean, standard deviation over seeds) of off, on, and on minus off."""
+
+    def spread(values: list[float]) -> tuple[float, float]:
+        return statistics.mean(values), statistics.stdev(values)
+
+    found = {}
+    for name in off[0]:
+        series = [m[name] for m in off], [m[name] for m in on]
+        change = [b - a for a, b in zip(*series, strict=True)]
+        sides = ("off", "on", "on - off")
+        found[name] = dict(zip(sides, map(spread, (*series, change)), strict=True))
+    return found
+
+
+def to_markdown(summary: dict[int, Any]) -> str:
+    """A line per resolution and metric; means and standard deviations over seeds."""
+    lines = [
+        "| px | metric | off | on | on - off |",
+        "| ---: | --- | ---: | ---: | ---: |",
+    ]
+    for resolution, metrics in summary.items():
+        for name, sides in metrics.items():
+            off, on, change = sides.values()
+            lines.append(
+                f"| {resolution} | {_METRICS[name]} | {off[0]:.2f} ± {off[1]:.2f} | "
+                f"{on[0]:.2f} ± {on[1]:.2f} | {change[0]:+.2f} ± {change[1]:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def compare(options: Options, console: Console) -> None:
+    """Trains what is not trained yet, prints the table and writes the JSON file.
+
+    Raises:
+        UserError: The weights are missing or damaged, or a run cannot go on.
+    """
+    begun = time.monotonic()
+    network = pretrained.load_perceptual(options.vgg_weights).provenance
+    console.print(f"perceptual network: {network.label}", markup=False)
+    measured: dict[bool, list[dict[int, dict[str, float]]]] = {False: [], True: []}
+    for seed in options.seeds:
+        for is_on, results in measured.items():
+            config = run_config(options, seed, is_on)
+            train(config, console)
+            results.append(measure(config))
+    summary = {
+        resolution: summarise(*([m[resolution] for m in measured[s]] for s in measured))
+        for resolution in _EVALUATED
+    }
+    console.print(to_markdown(summary), markup=False, highlight=False)
+    if options.out is not None:
+        provenance = evaluation.provenance(
+            [*_PROGRAM.split(), *sys.argv[1:]],
+            seeds={f"run {i}": seed for i, seed in enumerate(options.seeds)},
+            wall_s=time.monotonic() - begun,
+        )
+        found = {
+            "provenance": provenance,
+            "options": options,
+            "perceptual_network": network,
+            "runs": {"off": measured[False], "on": measured[True]},
+            "summary": summary,
+        }
+        files.write_json(options.out, found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+
+    def body(console: Console) -> None:
+        line = sys.argv[1:] if arguments is None else arguments
+        options = tyro.cli(Options, prog=_PROGRAM, description=__doc__, args=line)
+        compare(options, console)
+
+    return cli.run(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
