@@ -16,9 +16,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from jaxgrow import parallel, subsets
 from jaxgrow.augment import trivial_augment_wide
-from jaxgrow.nets import autoencoder, classifiers, score
+from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
-from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.sde import VPSDE, TimeSampling, multi_time, sample_times
 from jaxgrow.train_state import TrainState
@@ -54,7 +53,7 @@ class LatentData(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One batch: rows of the data, a key for each, or the images themselves.
+    """One batch: rows of the data, a key for each, or the examples themselves.
 
     Everything random about an example comes from its own key, so that a batch means
     the same on one device and on many.
@@ -63,6 +62,7 @@ class Batch(NamedTuple):
     rows: Int[_Rows, " b"]
     key_data: UInt32[_Rows, "b 2"]
     images: UInt8[_Rows, "b h w 3"] | None = None
+    labels: Int[_Rows, " b"] | None = None
 
     def keys(self) -> Keys:
         return jax.random.wrap_key_data(jnp.asarray(self.key_data))
@@ -312,43 +312,6 @@ def make_regressor_step(
         loss, grads = parallel.pmean(found, axis_name)
         state = state.apply_gradients(grads, state.stats, tx, ema_decay)
         return state, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-
-    return step
-
-
-def make_classifier_step(
-    config: ClassifierConfig,
-    tx: optax.GradientTransformation,
-    *,
-    ema_decay: float = 0.0,
-    axis_name: str | None = None,
-) -> Step:
-    """One step of a classifier on labelled `ImageData`, half of the images mirrored.
-
-    Batch statistics are those of the whole batch, over all devices.
-    """
-
-    def step(state: TrainState, data: ImageData, batch: Batch):
-        if data.labels is None:
-            raise ValueError("the data have no labels")
-        x = gather_images(data, batch)
-        labels = jnp.asarray(data.labels)[batch.rows]
-        flip = jax.vmap(jax.random.bernoulli)(batch.keys())
-        x = jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
-
-        def loss_fn(params):
-            logits, stats = classifiers.apply_classifier(
-                config, params, state.stats, x, train=True, axis_name=axis_name
-            )
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            right = (logits.argmax(axis=1) == labels).mean()
-            return losses.mean(), (right, stats)
-
-        found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        (loss, (right, stats)), grads = parallel.pmean(found, axis_name)
-        state = state.apply_gradients(grads, stats, tx, ema_decay)
-        metrics = {"loss": loss, "accuracy": right}
-        return state, metrics | {"grad_norm": optax.tree.norm(grads)}
 
     return step
 

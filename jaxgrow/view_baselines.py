@@ -21,6 +21,9 @@ ViewPixels: TypeAlias = UInt8[np.ndarray, "n v h w 3"]
 ViewMask: TypeAlias = Bool[np.ndarray, "n v"]
 CompleteFn: TypeAlias = Callable[[ViewPixels, ViewMask], ViewPixels]
 
+RECONSTRUCTION = "reconstruction (ceiling)"
+"""What `make_reconstruction` is called in tables."""
+
 
 def angle_between(a: float, b: float) -> float:
     """Degrees between two azimuths, 0 to 180."""

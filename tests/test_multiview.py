@@ -10,9 +10,8 @@ from jaxgrow import multiview
 from jaxgrow.errors import UserError
 from jaxgrow.latents import latent_stats
 from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
-from jaxgrow.nets import autoencoder, classifiers, score
+from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
-from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.sde import VPSDE, multi_time
 from jaxgrow.train_state import TrainState
@@ -276,22 +275,6 @@ def test_images_of_a_batch_stand_in_for_those_of_the_data():
         state = TrainState.create(params, {}, tx, keep_ema=False)
         losses.append(float(step(state, data, b)[1]["loss"]))
     assert losses[0] == losses[1]
-
-
-@pytest.mark.slow
-def test_a_classifier_learns_colours():
-    colours = np.random.default_rng(0).integers(0, 256, (3, 1, 1, 3), np.uint8)
-    labels = np.arange(48) % 3
-    images = np.broadcast_to(colours[labels], (48, 16, 16, 3))
-    config = ClassifierConfig(width=8)
-    params, stats = classifiers.init_classifier(config, 3, 0)
-    tx = optax.adam(3e-3)
-    state = TrainState.create(params, {**stats}, tx, keep_ema=False)
-    step = jax.jit(multiview.make_classifier_step(config, tx))
-    data = ImageData(images, labels.astype(np.int32))
-    for i in range(12):
-        state, metrics = step(state, data, batch_of(range(48), i))
-    assert metrics["accuracy"] == 1.0
 
 
 # Statistics of latents.

@@ -17,13 +17,15 @@ from rich.console import Console
 
 from experiments.nmr_dimvida import evaluate as evaluation
 from experiments.nmr_dimvida import phases
+from experiments.nmr_dimvida.classify import classify
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
+from experiments.nmr_dimvida.generate import generate_views
 from experiments.nmr_dimvida.objects import load_objects
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.nmr_dimvida.training import Run, train
 from experiments.shared import cli
 from experiments.shared import run_dir as runs
-from jaxgrow import report
+from jaxgrow import hosts, report
 
 
 def parse(arguments: list[str]) -> Config:
@@ -44,6 +46,7 @@ def parse(arguments: list[str]) -> Config:
 
 def do_phases(config: Config, console: Console) -> None:
     """Does every phase that is asked for and not done yet."""
+    hosts.join(config.hosts)
     runs.claim(config.run_dir, EXPERIMENT, config)
     run = Run(config, console)
     runs.describe(config.run_dir, EXPERIMENT, config)
@@ -53,11 +56,16 @@ def do_phases(config: Config, console: Console) -> None:
         if phase in config.phases:
             train(run, make_training(run, objects, first_step))
         first_step += phases.num_steps(config, objects, phase)
-    if "views" in config.phases:
+    if hosts.is_first() and "views" in config.phases:
+        generate_views(run, objects)
         if evaluation.is_current(config):
             run.say("the views are evaluated already")
         else:
             evaluation.evaluate(run, objects)
+    if "classify" in config.phases and hosts.are_several():
+        run.say("classify takes one process: the same command without --hosts does it")
+    elif "classify" in config.phases:
+        classify(run, objects)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,8 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
     def body(console: Console) -> None:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         do_phases(config, console)
-        path = report.write_report(config.run_dir)
-        console.print(f"report: {path}", markup=False, highlight=False)
+        if hosts.is_first():
+            path = report.write_report(config.run_dir)
+            console.print(f"report: {path}", markup=False, highlight=False)
 
     return cli.run(body)
 

@@ -110,26 +110,34 @@ def make_methods(
     config: Config, completer: ViewCompleter, library: ViewSet
 ) -> dict[str, CompleteFn]:
     """The diffusion model and what it has to beat, by name."""
-    saved = view_weights.load_autoencoder(finished(config, "autoencoder"))
-    regressor = view_weights.load_latent_model(
-        finished(config, "regressor"), "regressor"
-    )
 
     def diffusion(images, missing):
         return completer.complete_views(
             images, missing, sampler=config.sampler, seed=config.seed
         )[:, 0]
 
+    return {DIFFUSION: diffusion, **load_methods(config, library)}
+
+
+def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
+    """What the diffusion model has to beat, by name.
+
+    Raises:
+        UserError: The autoencoder or the regressor is missing or damaged.
+    """
+    saved = view_weights.load_autoencoder(finished(config, "autoencoder"))
+    regressor = view_weights.load_latent_model(
+        finished(config, "regressor"), "regressor"
+    )
     azimuths = library.azimuths or np.linspace(
         0, 360, library.num_views, endpoint=False
     )
     return {
-        DIFFUSION: diffusion,
         "mean regressor": view_baselines.make_regression(saved, regressor),
         "nearest neighbour": view_baselines.make_nearest_neighbour(library.images),
         "mirror": view_baselines.make_mirror(tuple(azimuths)),
         "copy": view_baselines.make_copy(tuple(azimuths)),
-        "reconstruction (ceiling)": view_baselines.make_reconstruction(
+        view_baselines.RECONSTRUCTION: view_baselines.make_reconstruction(
             saved, regressor
         ),
     }

@@ -3,7 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from experiments.nmr_dimvida.config import Config, CurveConfig, TrainingConfig
+from experiments.nmr_dimvida.config import (
+    ClassifyConfig,
+    Config,
+    CurveConfig,
+    TrainingConfig,
+    ViewsConfig,
+)
 from jaxgrow.data.views import ViewDataConfig
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -30,6 +36,18 @@ def _short(steps: int, learning_rate: float, ema_decay: float, every: int):
     )
 
 
+def _short_classifier(epochs: int, batch_size: int = 64) -> TrainingConfig:
+    """The paper's rate of 1e-5 takes more steps than a short run has."""
+    return TrainingConfig(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=1e-3,
+        log_every=50,
+        validate_every=1_000,
+        checkpoint_every=1_000,
+    )
+
+
 # Our choices: what they are for is said where they are defined. With them a network
 # needs a tenth of the paper's steps.
 _SCORE = ScoreConfig(
@@ -39,7 +57,7 @@ _SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
 
 _DEMO = Config(
     run_dir=Path("runs/dimvida_demo"),
-    data=ViewDataConfig(objects_d=300, objects_c=20, objects_e=12, size=32),
+    data=ViewDataConfig(objects_d=300, objects_c=20, objects_e=40, size=32),
     autoencoder=AutoencoderConfig(image_size=32, base_channels=16, linear_path=True),
     autoencoder_training=_short(600, 1e-3, 0.99, 200),
     augment=False,
@@ -49,7 +67,16 @@ _DEMO = Config(
     judge=ClassifierConfig(width=16),
     judge_training=_short(800, 3e-3, 0.0, 200),
     sampler=_SAMPLER,
+    table_objects=156,
     curve=CurveConfig(samplers=("dpm++", "sde_dpm++", "euler_maruyama")),
+    generate=ViewsConfig(evaluations=(1, 2, 4, 12, 50)),
+    classify=ClassifyConfig(
+        networks=("resnet18", "mobilenet_v3_small"),
+        training=_short_classifier(20),
+        width=16,
+        norm="timm",
+        objects_sweep=(5, 10),
+    ),
 )
 
 _SMALL_GPU = Config(
@@ -63,6 +90,13 @@ _SMALL_GPU = Config(
     regressor_training=_short(5_000, 3e-4, 0.999, 1_000),
     judge_training=_short(4_000, 1e-3, 0.0, 1_000),
     sampler=_SAMPLER,
+    generate=ViewsConfig(evaluations=(1, 2, 4, 12, 20, 50, 250)),
+    classify=ClassifyConfig(
+        training=_short_classifier(60, 128),
+        small_stem=True,
+        norm="timm",
+        objects_sweep=(5, 10, 20, 40),
+    ),
 )
 
 _SMOKE = dataclasses.replace(
@@ -81,6 +115,10 @@ _SMOKE = dataclasses.replace(
     sampler=SamplerConfig(name="dpm++", num_steps=4, grid="log_snr"),
     curve=CurveConfig(
         samplers=("dpm++",), evaluations=(1, 4), long=("repaint:20",), objects=8
+    ),
+    generate=ViewsConfig(evaluations=(1,)),
+    classify=ClassifyConfig(
+        networks=("resnet18",), seeds=2, training=_short_classifier(1, 8), width=8
     ),
 )
 
