@@ -2,17 +2,22 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from experiments.nmr_dimvida import classify, classify_sets, classify_train
 from experiments.nmr_dimvida.classify_train import Cell
-from experiments.nmr_dimvida.config import ClassifyConfig, TrainingConfig
+from experiments.nmr_dimvida.config import ClassifyConfig, Config, TrainingConfig
 from experiments.nmr_dimvida.presets import PRESETS
-from jaxgrow.data.views import Partition, ViewSet
+from experiments.shared import run_dir
+from jaxgrow import pretrained, view_weights
+from jaxgrow.data.views import Partition, ViewSet, open_partitions
 from jaxgrow.errors import UserError
+from jaxgrow.evaluation.views import accuracy
 from tests import dimvida
+from tests.random_weights import write_random
 
 
 TESTS = (
@@ -164,12 +169,6 @@ def test_every_classifier_is_tested_on_every_set(finished):
 @pytest.mark.slow
 def test_results_are_what_the_saved_networks_say(finished):
     run, _, found = finished
-    from experiments.nmr_dimvida.config import Config
-    from experiments.shared import run_dir
-    from jaxgrow import view_weights
-    from jaxgrow.data.views import open_partitions
-    from jaxgrow.evaluation.views import accuracy
-
     config = run_dir.read_config(run, "nmr_dimvida", Config)
     test = open_partitions(config.data, config.seed).e
     images = classify_sets.given_views(test)
@@ -198,6 +197,31 @@ def test_the_same_command_again_trains_nothing_and_another_rate_is_refused(
     assert "trained otherwise" in said.err
     assert "Traceback" not in said.err
     assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_from_the_weights_that_are_given(finished, tmp_path, capsys):
+    run, _, _ = finished
+    copy, weights = tmp_path / "run", tmp_path / "resnet18.safetensors"
+    shutil.copytree(run, copy)
+    write_random(weights, "resnet18", num_classes=7)
+    line = [*dimvida.TINY, "--run-dir", str(copy), "--phases", "classify"]
+    line += ["--classify.starts", "fine-tuned", "--classify.seeds", "1"]
+    line += ["--classify.train-sets", "single"]
+    said = dimvida.run(capsys, *line, "--classify.resnet18-weights", str(weights))
+    assert said.status == 0, said.err
+    assert "starts from RANDOM weights" in said.out
+    found = json.loads((copy / "classify" / "results.json").read_text())
+    assert {cell["start"] for cell in found["cells"]} == {"fine-tuned"}
+    assert found["missing"] == {}
+    config = run_dir.read_config(copy, "nmr_dimvida", Config)
+    cell = Cell("resnet18", "fine-tuned", "single")
+    tuned = view_weights.load_classifier(cell.weights_path(config, 0))
+    begun = pretrained.load_classifier(weights, tuned.config, 2).params
+    stem, before = tuned.params["stem"]["kernel"], begun["stem"]["kernel"]
+    change = np.abs(np.asarray(stem) - np.asarray(before)).max()
+    assert 0 < change < 5e-3  # a few steps of Adam at 1e-3
+    assert tuned.params["head"]["bias"].shape == (2,)
 
 
 @pytest.mark.slow

@@ -16,12 +16,12 @@ from PIL import Image
 from experiments.places_grow import evaluate
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import PRESETS, Config
-from jaxgrow import configs, files, pretrained
-from jaxgrow.bridge import convert
+from jaxgrow import configs, files
 from jaxgrow.inpainter import Inpainter
 from jaxgrow.logs import read_metrics
 from jaxgrow.weights import load_generator
 from tests import places
+from tests.random_weights import write_random
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -177,18 +177,7 @@ def test_weights_that_come_later_ask_for_a_new_evaluation(finished, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_takes_the_perceptual_term_at_every_third_step(tmp_path):
-    about = pretrained.Provenance(
-        network="vgg19",
-        source="a test",
-        licence="none",
-        source_sha256=None,
-        is_random=True,
-        input=pretrained.input_law("vgg19"),
-        num_blocks=2,
-    )
-    weights = tmp_path / "vgg19.safetensors"
-    variables = convert.random_variables(about, 0)
-    pretrained.save(weights, pretrained.Pretrained(variables, about))
+    weights = write_random(tmp_path / "vgg19.safetensors", "vgg19", num_blocks=2)
     pictures = places.write_pictures(tmp_path / "pictures")
     line = [*places.ONE_STAGE, "--vgg-weights", str(weights), "--log-every", "1"]
     line += ["--losses.perceptual-from", "4", "--losses.perceptual-every", "3"]

@@ -74,7 +74,7 @@ def _train(
     trainer: Trainer, sets: Sets, cells: Sequence[Cell], objects: Objects
 ) -> dict[Cell, int]:
     """Trains all cells, and returns the steps of each."""
-    num_augmented = sets.ca.images.shape[1] * sets.ca.images.shape[2] * len(objects.c)
+    num_augmented = int(np.prod(sets.augmented.shape[:3]))
     load = functools.lru_cache(maxsize=2)(sets.train)
     steps = {}
     for cell in cells:
@@ -259,8 +259,9 @@ def _claim(config: Config, sets: Sets) -> None:
     names = ("training", "width", "small_stem", "norm", "mirror")
     fields = {name: chosen[name] for name in names}
     fields["training"].pop("checkpoint_every")
-    made = ("model", "sampler", "seed", "num_samples", "object_ids")
-    fields |= {"seed": config.seed, "ca": {name: sets.ca.header[name] for name in made}}
+    made = ("model", "sampler", "seed", "object_ids")
+    ca = {name: sets.ca.header[name] for name in made}
+    fields |= {"seed": config.seed, "samples": sets.augmented.shape[1], "ca": ca}
     fields = json.loads(json.dumps(files.plain(fields)))
     path = config.run_dir / _FOLDER / "settings.json"
     if not path.exists():

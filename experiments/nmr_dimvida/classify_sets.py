@@ -33,6 +33,10 @@ class Labelled(NamedTuple):
 class Sets:
     """Training sets of partition c and test sets of partition e, each made when asked.
 
+    Attributes:
+        ca: Partition c with generated views.
+        augmented: Of them, the images to train on, (n, k, v, h, w, 3).
+
     Raises:
         UserError: The generated views or a network that makes controls are not there.
     """
@@ -40,6 +44,7 @@ class Sets:
     def __init__(self, config: Config, objects: Objects):
         self._config, self._objects = config, objects
         self.ca = self._generated("ca")
+        self.augmented = self.ca.images[:, : config.classify.train_samples]
         self._methods = load_methods(config, objects.train)
 
     def train(self, name: TrainSet) -> Labelled:
@@ -49,7 +54,7 @@ class Sets:
         if name in ("single", "single, same steps"):
             return one
         if name == "augmented":
-            images = self.ca.images.reshape(len(part), -1, *one.images.shape[1:])
+            images = self.augmented.reshape(len(part), -1, *one.images.shape[1:])
         elif name == "matched":
             return self._with_seen(one)
         elif name == "reconstructed":

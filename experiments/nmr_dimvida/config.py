@@ -174,6 +174,9 @@ class ClassifyConfig:
     steps as NMR_ca; matched: c and one view of each object of d, which the diffusion
     model has seen. The others are c's views as controls make them; real views is the
     ceiling."""
+    train_samples: int | None = 1
+    """Samples of every generated view to train on, of those that --generate.samples
+    makes; at test all of them are averaged. None = all."""
     seeds: int = 3
     """Trainings of every classifier, which differ in weights and order."""
     training: TrainingConfig = TrainingConfig(
@@ -214,6 +217,8 @@ class ClassifyConfig:
             raise UserError(
                 "--classify.seeds and --classify.seeds-at-once must be 1 or more."
             )
+        if (self.train_samples or 1) < 1:
+            raise UserError("--classify.train-samples must be 1 or more.")
         if min(self.objects_sweep, default=1) < 1:
             raise UserError("--classify.objects-sweep must all be 1 or more.")
 
@@ -317,6 +322,11 @@ class Config:
                     f"--{name.replace('_', '-')} must lie in [0, 1], not "
                     f"{getattr(self, name)}."
                 )
+        if (self.classify.train_samples or 1) > self.generate.samples:
+            raise UserError(
+                f"--classify.train-samples {self.classify.train_samples} must not be "
+                f"more than --generate.samples {self.generate.samples}."
+            )
         if not self.phases:
             raise UserError(f"--phases must name some of {', '.join(PHASES)}.")
 

@@ -57,7 +57,7 @@ _SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
 
 _DEMO = Config(
     run_dir=Path("runs/dimvida_demo"),
-    data=ViewDataConfig(objects_d=300, objects_c=20, objects_e=40, size=32),
+    data=ViewDataConfig(objects_d=300, objects_c=20, objects_e=20, size=32),
     autoencoder=AutoencoderConfig(image_size=32, base_channels=16, linear_path=True),
     autoencoder_training=_short(600, 1e-3, 0.99, 200),
     augment=False,
@@ -69,13 +69,13 @@ _DEMO = Config(
     sampler=_SAMPLER,
     table_objects=156,
     curve=CurveConfig(samplers=("dpm++", "sde_dpm++", "euler_maruyama")),
-    generate=ViewsConfig(evaluations=(1, 2, 4, 12, 50)),
+    generate=ViewsConfig(samples=4, evaluations=(1, 4, 12)),
     classify=ClassifyConfig(
         networks=("resnet18", "mobilenet_v3_small"),
-        training=_short_classifier(20),
+        training=_short_classifier(15),
         width=16,
         norm="timm",
-        objects_sweep=(5, 10),
+        objects_sweep=(5,),
     ),
 )
 
@@ -90,7 +90,7 @@ _SMALL_GPU = Config(
     regressor_training=_short(5_000, 3e-4, 0.999, 1_000),
     judge_training=_short(4_000, 1e-3, 0.0, 1_000),
     sampler=_SAMPLER,
-    generate=ViewsConfig(evaluations=(1, 2, 4, 12, 20, 50, 250)),
+    generate=ViewsConfig(samples=4, evaluations=(1, 2, 4, 12, 20, 50, 250)),
     classify=ClassifyConfig(
         training=_short_classifier(60, 128),
         small_stem=True,
@@ -116,7 +116,7 @@ _SMOKE = dataclasses.replace(
     curve=CurveConfig(
         samplers=("dpm++",), evaluations=(1, 4), long=("repaint:20",), objects=8
     ),
-    generate=ViewsConfig(evaluations=(1,)),
+    generate=ViewsConfig(samples=2, evaluations=(1,)),
     classify=ClassifyConfig(
         networks=("resnet18",), seeds=2, training=_short_classifier(1, 8), width=8
     ),

@@ -1,0 +1,49 @@
+"""Every workload's two sides compute the same, at tiny sizes."""
+
+import dataclasses
+
+import jax
+import pytest
+
+
+pytest.importorskip("torch")
+
+from benchmarks import gan_step, measure, roofline, views_twins
+from benchmarks.sizes import TINY
+from benchmarks.workloads import WORKLOADS
+
+
+QUICK = ["data-jpeg", "data-map", "data-device", "psnr-ssim", "fid-statistics"]
+SLOW = [
+    *("score", "autoencoder", "sampling-12", "generation", "gan-4"),
+    *("resnet18-demo", "mobilenet-v3-small-demo", "gan-4-perceptual"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """PyTorch's second thread would only spin where other tests run beside this."""
+    monkeypatch.setattr(measure, "num_cpus", lambda: 1)
+    monkeypatch.setattr(views_twins, "num_cpus", lambda: 1)
+    monkeypatch.setattr(gan_step, "os_cpus", lambda: [0])
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_both_sides_of_a_workload_agree(name):
+    sides = WORKLOADS[name].build(TINY)  # which fails where they do not
+    assert sides.checked
+    assert sides.twins
+    for call in (sides.ours, *sides.twins.values()):
+        jax.block_until_ready(call())
+    sides.close()
+    if sides.program is not None:
+        assert roofline.cost_of(sides.program, sides.loop_trips).bytes_accessed > 0
+
+
+@pytest.mark.slow
+def test_a_loop_of_steps_begins_where_the_twin_does():
+    sides = WORKLOADS["score"].build(dataclasses.replace(TINY, steps_per_call=2))
+    assert sides.steps_per_call == 2
+    jax.block_until_ready(sides.ours())
