@@ -53,6 +53,14 @@ smoke: $(VENV)/eval.stamp ## Train each system for less than a minute, into SMOK
 	$(RUN) -m experiments.places_grow smoke --run-dir $(SMOKE_DIR)/places
 	$(RUN) -m experiments.nmr_dimvida smoke --run-dir $(SMOKE_DIR)/dimvida
 
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## Measure the speed beside PyTorch on CPU: a quarter of an hour.
+	JAX_PLATFORMS=cpu $(RUN) -m benchmarks $(ARGS)
+
+.PHONY: bench-gpu
+bench-gpu: $(VENV)/dev.stamp ## The same on a GPU; needs GPU builds of JAX and PyTorch.
+	$(RUN) -m benchmarks --budget-s 480 --rounds 3 $(ARGS)
+
 .PHONY: check
 check: style lint imports types test ## Run all that CI demands of a change, but the slow tests.
 

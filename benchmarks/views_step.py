@@ -15,8 +15,6 @@ import functools
 import json
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,7 +22,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import tyro
 
-from benchmarks import views_twins
 from jaxgrow import runtime
 
 
@@ -34,7 +31,9 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import optax  # noqa: E402
 
-from jaxgrow import multiview, parallel, sampling  # noqa: E402
+from benchmarks import measure, views_twins  # noqa: E402
+from benchmarks.measure import OURS, Sides  # noqa: E402
+from jaxgrow import multiview, sampling  # noqa: E402
 from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData  # noqa: E402
 from jaxgrow.nets import score  # noqa: E402
 from jaxgrow.nets.autoencoder import AutoencoderConfig  # noqa: E402
@@ -44,7 +43,6 @@ from jaxgrow.sde import VPSDE  # noqa: E402
 from jaxgrow.train_state import TrainState  # noqa: E402
 
 
-Call: TypeAlias = Callable[[], Any]
 Part: TypeAlias = Literal["score", "sampling", "autoencoder"]
 
 _VIEWS = 4
@@ -67,22 +65,26 @@ class Options:
     """Numbers that stand for one view."""
     base_channels: int = 64
     """Of the autoencoder, for images of 64 px."""
+    sampler: Literal["ddim", "euler_maruyama"] = "euler_maruyama"
+    """Of a sampling run."""
     num_steps: int = 250
-    """Euler-Maruyama steps of a sampling run."""
+    """Evaluations of a sampling run."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of our networks' products; the twins have float32."""
+    steps_per_call: int = 1
+    """Of ours, in one loop on the device."""
     rounds: int = 7
     """Timed rounds of each side; the median counts."""
-    steps: int = 2
-    """Training steps per round; a sampling run is a round."""
     out: Path | None = None
     """JSON file for the results; None = only print."""
 
 
-def score_sides(options: Options) -> dict[str, Call]:
+def score_sides(options: Options) -> Sides:
     """A training step of the score network with its moving average."""
     twin = views_twins.ScoreTwin(
         _VIEWS, options.latent_dim, options.width, _SDE, _EMA_DECAY
     )
-    config = ScoreConfig(width=options.width)
+    config = _score_config(options)
     diffusion, tx = Diffusion(_SDE, "uniform", 0.2), optax.adam(1e-4)
     state = TrainState.create(_on_device(twin.params), {}, tx, keep_ema=True)
     shape = (options.batch_size, _VIEWS, options.latent_dim)
@@ -94,18 +96,34 @@ def score_sides(options: Options) -> dict[str, Call]:
     drawn = jax.jit(functools.partial(multiview.diffuse, diffusion))(
         batch.keys(), data.z, data.observed
     )
-    run = _stepper(parallel.compile_step(step, 1), state, data, batch)
+    run, program = measure.stepper(step, state, data, batch, options.steps_per_call)
     loss = twin.loss(*(twin.tensor(a) for a in drawn)).item()
-    np.testing.assert_allclose(run()["loss"], loss, rtol=1e-4)
-    return {"jax": run, "torch": functools.partial(twin.step, twin.tensor(z))}
+    close = measure.tolerance(options.compute_dtype)
+    np.testing.assert_allclose(measure.first_step(run(), "loss"), loss, rtol=close)
+
+    def compiled():
+        twin.net.compile()
+        return functools.partial(twin.step, twin.tensor(z))
+
+    return Sides(
+        ours=run,
+        twins={"PyTorch": functools.partial(twin.step, twin.tensor(z))},
+        items=options.batch_size,
+        unit="objects",
+        checked=f"loss of the first step, {close:.0e}",
+        program=program,
+        steps_per_call=options.steps_per_call,
+        batch_size=options.batch_size,
+        make_compiled=compiled,
+    )
 
 
-def sampling_sides(options: Options) -> dict[str, Call]:
+def sampling_sides(options: Options) -> Sides:
     """Every other view of all objects, drawn from the views between them."""
     twin = views_twins.ScoreTwin(
         _VIEWS, options.latent_dim, options.width, _SDE, _EMA_DECAY
     )
-    config, params = ScoreConfig(width=options.width), _on_device(twin.params)
+    config, params = _score_config(options), _on_device(twin.params)
     shape = (options.batch_size, _VIEWS, options.latent_dim)
     z = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     missing = np.zeros(shape[:2], bool)
@@ -126,22 +144,31 @@ def sampling_sides(options: Options) -> dict[str, Call]:
     # Where there is no noise to remove DDIM only rescales: it shows the draw at time 1.
     start = sampler(ddim, lambda x, tau: jnp.zeros_like(x))()
     start = start * _SDE.marginal(jnp.ones(()))[0]
-    theirs = twin.sample(*map(twin.tensor, (z, missing, start)), 10, "ddim").numpy()
+    theirs = twin.sample(*map(twin.tensor, (z, missing, start)), 10, "ddim").cpu()
+    theirs, close = theirs.numpy(), 10 * measure.tolerance(options.compute_dtype)
     error = np.abs(sampler(ddim)() - theirs).max() / np.abs(theirs).max()
-    assert error < 1e-3, f"the samplers differ by {error:.1e}"
+    assert error < close, f"the samplers differ by {error:.1e}"
 
-    name, num_steps = "euler_maruyama", options.num_steps
+    name, num_steps = options.sampler, options.num_steps
     arguments = (twin.tensor(z), twin.tensor(missing), None, num_steps, name)
-    return {
-        "jax": sampler(SamplerConfig(name=name, num_steps=num_steps)),
-        "torch": functools.partial(twin.sample, *arguments),
-    }
+    draw = sampler(SamplerConfig(name=name, num_steps=num_steps))
+    program = draw.func.lower(*draw.args).compile()
+    inputs = jax.device_put(draw.args)
+    return Sides(
+        ours=functools.partial(program, *inputs),
+        twins={"PyTorch": functools.partial(twin.sample, *arguments)},
+        items=options.batch_size,
+        unit="objects",
+        checked=f"samples of DDIM without noise, {close:.0e} of their scale",
+        program=program,
+        loop_trips=num_steps,
+    )
 
 
-def autoencoder_sides(options: Options) -> dict[str, Call]:
+def autoencoder_sides(options: Options) -> Sides:
     """A training step of the autoencoder; PyTorch in both of its layouts."""
     twins = {
-        f"torch_{layout}": views_twins.AutoencoderTwin(
+        f"PyTorch, {layout}": views_twins.AutoencoderTwin(
             options.latent_dim, options.base_channels, layout
         )
         for layout in ("contiguous", "channels_last")
@@ -150,23 +177,46 @@ def autoencoder_sides(options: Options) -> dict[str, Call]:
         0, 256, (options.batch_size, 64, 64, 3), np.uint8
     )
     config = AutoencoderConfig(
-        latent_dim=options.latent_dim, base_channels=options.base_channels
+        latent_dim=options.latent_dim,
+        base_channels=options.base_channels,
+        compute_dtype=options.compute_dtype,
     )
     tx = optax.adam(1e-3)
-    params = _on_device(twins["torch_contiguous"].params)
+    params = _on_device(twins["PyTorch, contiguous"].params)
     state = TrainState.create(params, {}, tx, keep_ema=False)
     step = multiview.make_autoencoder_step(config, tx, augment=False, fill=1.0)
     data, batch = ImageData(jnp.asarray(images)), _whole_batch(len(images))
-    run = _stepper(parallel.compile_step(step, 1), state, data, batch)
-    loss, sides = run()["loss"], {"jax": run}
+    run, program = measure.stepper(step, state, data, batch, options.steps_per_call)
+    loss, sides = measure.first_step(run(), "loss"), {}
+    close = measure.tolerance(options.compute_dtype)
     for name, twin in twins.items():
         pictures = twin.pictures(images)
-        np.testing.assert_allclose(loss, twin.loss(pictures).item(), rtol=1e-4)
+        np.testing.assert_allclose(loss, twin.loss(pictures).item(), rtol=close)
         sides[name] = functools.partial(twin.step, pictures)
-    return sides
+
+    def compiled():
+        twin = twins["PyTorch, channels_last"]
+        twin.net.compile()
+        return functools.partial(twin.step, twin.pictures(images))
+
+    return Sides(
+        ours=run,
+        twins=sides,
+        items=options.batch_size,
+        unit="images",
+        checked=f"loss of the first step, {close:.0e}",
+        program=program,
+        steps_per_call=options.steps_per_call,
+        batch_size=options.batch_size,
+        make_compiled=compiled,
+    )
 
 
-SIDES: dict[Part, Callable[[Options], dict[str, Call]]] = {
+def _score_config(options: Options) -> ScoreConfig:
+    return ScoreConfig(width=options.width, compute_dtype=options.compute_dtype)
+
+
+SIDES: dict[Part, Callable[[Options], Sides]] = {
     "score": score_sides,
     "sampling": sampling_sides,
     "autoencoder": autoencoder_sides,
@@ -183,48 +233,27 @@ def _whole_batch(size: int) -> Batch:
     return Batch(np.arange(size, dtype=np.int32), np.asarray(jax.random.key_data(keys)))
 
 
-def _stepper(step, state: TrainState, data, batch: Batch) -> Call:
-    """Steps again and again; gives the step's metrics."""
-    box = [state]
-
-    def run():
-        box[0], metrics = step(box[0], data, batch)
-        return metrics
-
-    return run
-
-
 def compare(part: Part, options: Options) -> dict[str, Any]:
     """Wall and CPU times in ms of both sides, and their ratios."""
     sides = SIDES[part](options)
-    repeats = 1 if part == "sampling" else options.steps
-    wall: dict[str, list[float]] = {name: [] for name in sides}
-    cpu: dict[str, list[float]] = {name: [] for name in sides}
-    for call in sides.values():
-        jax.block_until_ready(call())
-    for _ in range(options.rounds):
-        for name, call in sides.items():
-            begun, busy = time.perf_counter(), time.process_time()
-            for _ in range(repeats):
-                result = call()
-            jax.block_until_ready(result)
-            wall[name].append((time.perf_counter() - begun) / repeats * 1e3)
-            cpu[name].append((time.process_time() - busy) / repeats * 1e3)
-    found: dict[str, Any] = {"part": part}
-    for kind, times in (("ms", wall), ("cpu_ms", cpu)):
-        medians = {name: statistics.median(t) for name, t in times.items()}
-        found |= {f"{name}_{kind}": round(ms, 1) for name, ms in medians.items()}
-        ours = medians.pop("jax")
+    times = measure.time_in_turn({OURS: sides.ours, **sides.twins}, options.rounds)
+    ours, others = times.pop(OURS), list(times.values())
+    ms = {name: t.ms for name, t in times.items()} | {OURS: ours.ms}
+    cpu_ms = {name: t.cpu_ms for name, t in times.items()} | {OURS: ours.cpu_ms}
+    return {
+        "part": part,
+        "ms": {name: round(value, 1) for name, value in ms.items()},
+        "cpu_ms": {name: round(value, 1) for name, value in cpu_ms.items()},
         # The faster layout of PyTorch counts.
-        ratio = "torch_over_jax" if kind == "ms" else "torch_over_jax_cpu"
-        found[ratio] = round(min(medians.values()) / ours, 2)
-    return found
+        "torch_over_jax": round(min(t.ms for t in others) / ours.ms, 2),
+        "torch_over_jax_cpu": round(min(t.cpu_ms for t in others) / ours.cpu_ms, 2),
+    }
 
 
 def main(options: Options) -> None:
     found: dict[str, Any] = {
         "options": {k: str(v) for k, v in vars(options).items() if k != "out"},
-        "device": f"{jax.devices()[0].device_kind}, {views_twins.num_cpus()} CPUs",
+        "device": f"{jax.devices()[0].device_kind}, {measure.num_cpus()} CPUs",
         "machine": platform.processor() or platform.machine(),
         "gomp_spincount": os.environ.get("GOMP_SPINCOUNT", "not set"),
         "versions": runtime.versions() | {"torch": views_twins.torch.__version__},

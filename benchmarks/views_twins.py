@@ -1,11 +1,11 @@
 """What views_step.py compares with: the same steps in eager PyTorch, float32, Adam."""
 
 import itertools
-import os
 from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.measure import num_cpus
 from jaxgrow.multiview import LAPLACE_SCALE
 from jaxgrow.sde import VPSDE
 from tests import torch_twins_views as twins
@@ -14,11 +14,6 @@ from tests import torch_twins_views as twins
 torch: Any = twins.torch
 
 _FORMATS = {"contiguous": "contiguous_format", "channels_last": "channels_last"}
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class ScoreTwin:
@@ -122,7 +117,7 @@ class AutoencoderTwin:
         return pictures.contiguous(memory_format=self.format)
 
     def loss(self, x):
-        constant = np.log(2.0 * LAPLACE_SCALE) * x[0].numel()
+        constant = float(np.log(2.0 * LAPLACE_SCALE)) * x[0].numel()
         errors = (self.net(x) - x).abs() / LAPLACE_SCALE
         return errors.sum((1, 2, 3)).mean() + constant
 

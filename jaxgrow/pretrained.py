@@ -32,7 +32,7 @@ Network: TypeAlias = Literal[
     "mobilenetv3_small",
 ]
 PERCEPTUAL: tuple[Network, ...] = ("vgg19", "hed-vgg16")
-ARCHITECTURES = {
+ARCHITECTURES: dict[Network, str] = {
     "resnet18": "resnet18",
     "mobilenetv3_large": "mobilenet_v3_large",
     "mobilenetv3_small": "mobilenet_v3_small",

@@ -285,7 +285,7 @@ def variables(twin, value: Callable[[Any], Any] = lambda tensor: tensor) -> dict
     for slot in twin.slots():
         if (tensor := value(slot.tensor)) is None:
             continue
-        array = slot.to_flax(tensor.detach().numpy()).astype(np.float32)
+        array = slot.to_flax(tensor.detach().cpu().numpy()).astype(np.float32)
         node = tree.setdefault(slot.collection, {})
         for name in slot.path[:-1]:
             node = node.setdefault(name, {})

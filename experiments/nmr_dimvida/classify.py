@@ -25,7 +25,7 @@ from jaxgrow.evaluation.views import logits_of
 
 
 _FOLDER = "classify"
-_EXPORTED: dict[str, Any] = {
+_EXPORTED: dict[str, pretrained.Network] = {
     arch: network for network, arch in pretrained.ARCHITECTURES.items()
 }
 

@@ -1,0 +1,142 @@
+"""Every workload beside other libraries: time, ratio, cost, share of the roofline.
+
+    python -m benchmarks
+    python -m benchmarks --only gan score resnet18-demo
+
+Before a workload is timed, both sides must compute the same numbers. One JSON file per
+workload goes into the folder of results, and the tables of docs/performance.md are
+written anew from the files.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from benchmarks import measure, roofline, table
+from benchmarks.roofline import Peak
+from benchmarks.sizes import CPU, GPU, TINY, Sizes
+from jaxgrow import runtime
+from jaxgrow.errors import UserError
+
+
+if TYPE_CHECKING:
+    from benchmarks.workloads import Workload
+
+
+RESULTS = Path(__file__).parent / "results"
+_SIZES = {"cpu": CPU, "gpu": GPU, "tiny": TINY}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    only: tuple[str, ...] = ()
+    """Workloads, or their beginnings: gan, score, resnet18-demo; none = all, but on
+    CPU without the GAN step at 64 px."""
+    rounds: int = 7
+    """Timed rounds of each side at most; the median counts."""
+    budget_s: float = 840.0
+    """Seconds for everything: rounds are fewer where it is short, and what it does not
+    reach is left out, by name."""
+    sizes: Literal["auto", "cpu", "gpu", "tiny"] = "auto"
+    """Of the workloads; auto = of this kind of device, tiny = to see that all runs."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of our products in System 2; the twins have float32."""
+    torch_compile: bool = False
+    """Also time the twins under torch.compile, whose compiling takes minutes."""
+    out: Path | None = None
+    """Folder of the results; None = benchmarks/results/<device>."""
+    docs: Path | None = Path(__file__).parents[1] / "docs" / "performance.md"
+    """Page whose tables are written anew; None = none."""
+
+
+def main(options: Options) -> None:
+    begun = time.monotonic()
+    import jax
+
+    from benchmarks.workloads import WORKLOADS, choose
+
+    on_cpu = jax.default_backend() == "cpu"
+    names = choose(options.only, on_cpu=on_cpu)
+    kind = ("cpu" if on_cpu else "gpu") if options.sizes == "auto" else options.sizes
+    sizes = dataclasses.replace(_SIZES[kind], compute_dtype=options.compute_dtype)
+    folder = options.out or RESULTS / measure.device_name()
+    _put_twins_beside_us(on_cpu=on_cpu)
+    peak = roofline.measure_peak(sizes.compute_dtype)
+    print(f"{peak.gflops_per_s:.0f} GFLOP/s, {peak.gbytes_per_s:.1f} GB/s", flush=True)
+    late, failed = [], []
+    for number, name in enumerate(names):
+        left = options.budget_s - (time.monotonic() - begun)
+        if left <= 0:
+            late.append(name)
+            continue
+        # Half of what is left for each is for compiling and checking.
+        seconds = left / (len(names) - number) / 2
+        try:
+            found = _measure(WORKLOADS[name], sizes, peak, options, seconds)
+        except Exception as error:  # one that fails must not cost the others
+            failed.append(name)
+            traceback.print_exception(error)
+            continue
+        found = {"workload": name, **found, "sizes": dataclasses.asdict(sizes)}
+        measure.write_json(folder / f"{name}.json", found)
+        print(table.line(found), flush=True)
+    if options.docs is not None and options.docs.exists():
+        table.rewrite(options.docs, RESULTS)
+    print(f"{time.monotonic() - begun:.0f} s in all; results in {folder}")
+    if late:
+        print(f"No time was left for {', '.join(late)}: raise --budget-s.")
+    if failed:
+        raise UserError(f"{', '.join(failed)} failed: see above in what.")
+
+
+def _measure(
+    workload: "Workload", sizes: Sizes, peak: Peak, options: Options, seconds: float
+) -> dict[str, Any]:
+    """What the JSON file of a workload holds."""
+    sides = workload.build(sizes)
+    try:
+        found = measure.report(
+            sides,
+            peak,
+            rounds=options.rounds,
+            seconds=seconds,
+            torch_compile=options.torch_compile,
+        )
+    finally:
+        sides.close()
+        measure.forget()
+    return {"title": workload.title, **found, **measure.provenance(peak)}
+
+
+def _put_twins_beside_us(*, on_cpu: bool) -> None:
+    """On a GPU PyTorch works there too, and rounds its products as XLA does."""
+    import torch
+
+    if on_cpu:
+        return
+    if not torch.cuda.is_available():
+        raise UserError(
+            "PyTorch sees no GPU: install a build for CUDA, or run on CPU with "
+            "JAX_PLATFORMS=cpu."
+        )
+    any_torch: Any = torch
+    any_torch.set_default_device("cuda")
+    any_torch.set_float32_matmul_precision("high")
+
+
+if __name__ == "__main__":
+    # Before PyTorch is loaded: its idle threads would spin and slow both sides down.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    runtime.configure()
+    try:
+        main(tyro.cli(Options, prog="python -m benchmarks", description=__doc__))
+    except UserError as error:
+        sys.exit(f"error: {error}")

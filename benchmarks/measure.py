@@ -1,0 +1,263 @@
+"""What the benchmarks share: two sides of a workload, rounds in turn, JSON files."""
+
+import dataclasses
+import gc
+import json
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+from benchmarks import roofline
+from benchmarks.roofline import Peak
+from jaxgrow import runtime
+
+
+Call: TypeAlias = Callable[[], Any]
+
+OURS = "jaxgrow"
+_SHORTEST_ROUND_S = 0.1  # calls that are quicker are repeated within a round
+_MOST_REPEATS = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sides:
+    """One workload here and in other libraries, checked to compute the same.
+
+    Attributes:
+        ours: Does it once, and gives arrays to wait for.
+        twins: The same by others, by name.
+        items: Pictures, objects, rows of one call.
+        unit: What the items are.
+        checked: What agreed before anything was timed, and how closely.
+        program: What XLA made of ours; None where the work is not XLA's.
+        loop_trips: How often the program's one loop runs, if XLA counts it once.
+        steps_per_call: Steps that one call of ours takes in one loop on the device.
+        batch_size: Examples at once, for the memory that each takes; 0 leaves it out.
+        make_compiled: Builds the twin under `torch.compile`; None if it has no network.
+        close: Removes the files that the sides read.
+    """
+
+    ours: Call
+    twins: Mapping[str, Call]
+    items: int
+    unit: str
+    checked: str
+    program: Any = None
+    loop_trips: int = 1
+    steps_per_call: int = 1
+    batch_size: int = 0
+    make_compiled: Callable[[], Call] | None = None
+    close: Callable[[], None] = lambda: None
+
+
+class Times(NamedTuple):
+    """Medians over the rounds, in ms per call: by the clock, and of all threads."""
+
+    ms: float
+    cpu_ms: float
+
+
+def num_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def device_name() -> str:
+    """Name of a folder for results: `cpu-2-cores`, `nvidia-h100-80gb-hbm3`."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return f"cpu-{num_cpus()}-cores"
+    return re.sub(r"[^a-z0-9]+", "-", device.device_kind.lower()).strip("-")
+
+
+def tolerance(dtype: str = "float32") -> float:
+    """How closely two libraries agree: GPUs round the operands of products."""
+    exact = jax.default_backend() == "cpu" and dtype == "float32"
+    return 1e-4 if exact else 2e-2
+
+
+def stepper(
+    step: Callable[..., Any], state: Any, data: Any, batch: Any, steps_per_call: int = 1
+) -> tuple[Call, Any]:
+    """(call, program): steps again and again; a call gives the last metrics.
+
+    With more than one step per call they run in one loop on the device.
+    """
+    if steps_per_call > 1:
+        step = _in_a_loop(step)
+        batch = jax.tree.map(lambda x: _repeat(x, steps_per_call), batch)
+    batch = jax.device_put(batch)
+    program = jax.jit(step, donate_argnums=0).lower(state, data, batch).compile()
+    box = [state]
+
+    def run() -> Any:
+        box[0], metrics = program(box[0], data, batch)
+        return metrics
+
+    return run, program
+
+
+def _in_a_loop(step: Callable[..., Any]) -> Callable[..., Any]:
+    def steps(state: Any, data: Any, batches: Any) -> Any:
+        return jax.lax.scan(lambda s, batch: step(s, data, batch), state, batches)
+
+    return steps
+
+
+def _repeat(x: Any, count: int) -> Any:
+    return jax.numpy.broadcast_to(x, (count, *x.shape))
+
+
+def first_step(metrics: Mapping[str, Any], name: str) -> float:
+    """A metric of the first step of a call."""
+    return float(jax.numpy.ravel(metrics[name])[0])
+
+
+def time_in_turn(
+    sides: Mapping[str, Call], rounds: int, seconds: float = float("inf")
+) -> dict[str, Times]:
+    """Medians of every side; the sides take turns, so that noise disturbs all alike.
+
+    Args:
+        sides: Calls by name; each runs once before it is timed.
+        rounds: At most so many of each side.
+        seconds: No new round begins after them; one is always run.
+    """
+    repeats = {name: _repeats(call) for name, call in sides.items()}
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    busy: dict[str, list[float]] = {name: [] for name in sides}
+    begun = time.perf_counter()
+    for number in range(rounds):
+        if number and time.perf_counter() - begun > seconds * number / (number + 1):
+            break
+        for name, call in sides.items():
+            start, cpu_start = time.perf_counter(), time.process_time()
+            for _ in range(repeats[name]):
+                result = call()
+            _wait(result)
+            wall[name].append((time.perf_counter() - start) / repeats[name])
+            busy[name].append((time.process_time() - cpu_start) / repeats[name])
+    return {
+        name: Times(
+            1e3 * statistics.median(wall[name]), 1e3 * statistics.median(busy[name])
+        )
+        for name in sides
+    }
+
+
+def _repeats(call: Call) -> int:
+    _wait(call())
+    begun = time.perf_counter()
+    _wait(call())
+    took = time.perf_counter() - begun
+    return max(1, min(_MOST_REPEATS, int(_SHORTEST_ROUND_S / max(took, 1e-6))))
+
+
+def _wait(result: Any) -> None:
+    jax.block_until_ready(result)
+    if jax.default_backend() != "cpu":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+
+def report(
+    sides: Sides,
+    peak: Peak,
+    *,
+    rounds: int,
+    seconds: float = float("inf"),
+    torch_compile: bool = False,
+) -> dict[str, Any]:
+    """Times every side of a workload; what its JSON file holds, but for provenance.
+
+    A twin under `torch.compile` that cannot be built or run is left out, with the
+    reason.
+    """
+    calls, skipped = {OURS: sides.ours, **sides.twins}, {}
+    if sides.make_compiled is not None and not torch_compile:
+        skipped["torch.compile"] = "not asked for: --torch-compile"
+    elif sides.make_compiled is not None:
+        try:
+            compiled = sides.make_compiled()
+            _wait(compiled())
+            calls["torch.compile"] = compiled
+        except Exception as error:
+            skipped["torch.compile"] = f"{type(error).__name__}: {error}".split("\n")[0]
+    times = time_in_turn(calls, rounds, seconds)
+    times[OURS] = Times(*(t / sides.steps_per_call for t in times[OURS]))
+    ours = times[OURS]
+    found: dict[str, Any] = {
+        "ms": {name: _rounded(t.ms) for name, t in times.items()},
+        "cpu_ms": {name: _rounded(t.cpu_ms) for name, t in times.items()},
+        "skipped": skipped,
+        "checked": sides.checked,
+        "per_s": _rounded(1e3 * sides.items / ours.ms),
+        "unit": sides.unit,
+        "items": sides.items,
+    }
+    others = [t for name, t in times.items() if name != OURS]
+    if others:
+        # The fastest of the others counts.
+        found["ratio"] = round(min(t.ms for t in others) / ours.ms, 2)
+        found["cpu_ratio"] = round(
+            min(t.cpu_ms for t in others) / max(ours.cpu_ms, 1e-6), 2
+        )
+    if sides.program is not None:
+        cost = roofline.cost_of(sides.program, sides.loop_trips)
+        limit = roofline.limit_ms(cost.flops, cost.bytes_accessed, peak)
+        found |= {
+            "gflop": _rounded(cost.flops / 1e9),
+            "gbytes": _rounded(cost.bytes_accessed / 1e9),
+            "limit_ms": _rounded(limit),
+            "share_of_limit": round(limit / ours.ms, 2),
+            "peak_mib": round(cost.peak_bytes / 2**20, 1),
+            "arguments_mib": round(cost.argument_bytes / 2**20, 1),
+        }
+        if sides.batch_size:
+            found["batch_size"] = sides.batch_size
+            found["batch_per_gib"] = roofline.batch_per_gib(cost, sides.batch_size)
+    return found
+
+
+def _rounded(value: float) -> float:
+    """Four digits."""
+    return float(f"{value:.4g}")
+
+
+def provenance(peak: Peak) -> dict[str, Any]:
+    """On what, with what and how busy."""
+    import torch
+
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpus": num_cpus(),
+        "machine": platform.processor() or platform.machine(),
+        "versions": runtime.versions() | {"torch": torch.__version__},
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "gomp_spincount": os.environ.get("GOMP_SPINCOUNT", "not set"),
+        "load_average": round(os.getloadavg()[0], 1),
+        "peak": {
+            "gflops_per_s": _rounded(peak.gflops_per_s),
+            "gbytes_per_s": _rounded(peak.gbytes_per_s),
+        },
+    }
+
+
+def write_json(path: Path, found: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def forget() -> None:
+    """Frees what the last workload left behind."""
+    gc.collect()
+    jax.clear_caches()

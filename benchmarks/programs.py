@@ -1,0 +1,110 @@
+"""Training steps as programs to be compiled and looked at, not run: no arrays."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import gan_step
+from jaxgrow import classifier_training, multiview
+from jaxgrow.examples import StepBatch
+from jaxgrow.growth import Stage
+from jaxgrow.losses import LossConfig
+from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
+from jaxgrow.nets import autoencoder, classifiers, score
+from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.nets.features import VGG19Features, make_features_fn
+from jaxgrow.nets.score import ScoreConfig
+from jaxgrow.sde import VPSDE
+from jaxgrow.train_state import TrainState
+
+
+_ROWS = 1024  # of the data; a step gathers its batch from them
+_VIEWS, _LATENTS = 4, 64
+
+
+class Program(NamedTuple):
+    """A step, and the shapes of its state, its data and its batch."""
+
+    step: Callable[..., Any]
+    state: Any
+    data: Any
+    batch: Any
+
+
+def gan(resolution: int, batch_size: int) -> Program:
+    """System 1's step as the preset `paper` has it: older stages frozen, VGG19's term.
+
+    The term's weights are arguments of nothing: constants, as in a run.
+    """
+    stage = Stage(int(np.log2(resolution)) - 2, resolution, resolution, 1000, 0)
+    params = jax.jit(VGG19Features().init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    features_fn = make_features_fn(params["params"])
+    losses = LossConfig(adversarial_weight=0.01)
+    freeze = "none" if resolution == 4 else "all"
+    state, step = gan_step.build(stage, freeze, losses, features_fn)
+    data, _ = gan_step.make_batch(resolution, 8)
+    rows = np.zeros(batch_size, np.int32)
+    batch = StepBatch(rows, rows.astype(bool), rows, rows)
+    return Program(step, shapes_of(state), shapes_of(data), batch)
+
+
+def score_step(batch_size: int, dtype: Any = "float32") -> Program:
+    """The paper's score network with its average."""
+    config, tx = ScoreConfig(compute_dtype=dtype), optax.adam(1e-4)
+    state = jax.eval_shape(
+        lambda: TrainState.create(
+            score.init_score(config, _VIEWS, _LATENTS, 0), {}, tx, keep_ema=True
+        )
+    )
+    diffusion = Diffusion(VPSDE(), "uniform", 0.2)
+    step = multiview.make_score_step(config, diffusion, tx, ema_decay=0.999)
+    data = LatentData(
+        jax.ShapeDtypeStruct((_ROWS, _VIEWS, _LATENTS), jnp.float32),  # pyright: ignore
+        jax.ShapeDtypeStruct((_ROWS, _VIEWS), jnp.bool_),  # pyright: ignore
+    )
+    return Program(step, state, data, _batch(batch_size))
+
+
+def autoencoder_step(batch_size: int, dtype: Any = "float32") -> Program:
+    """The paper's autoencoder at 64 px."""
+    config, tx = AutoencoderConfig(compute_dtype=dtype), optax.adam(1e-3)
+    state = jax.eval_shape(
+        lambda: TrainState.create(
+            autoencoder.init_autoencoder(config, 0), {}, tx, keep_ema=False
+        )
+    )
+    step = multiview.make_autoencoder_step(config, tx, augment=False, fill=1.0)
+    return Program(step, state, _images(), _batch(batch_size))
+
+
+def resnet18_step(batch_size: int, dtype: Any = "float32") -> Program:
+    """ResNet18 at 64 px, batch statistics over all devices."""
+    config, tx = ClassifierConfig(compute_dtype=dtype), optax.adam(1e-4)
+
+    def create() -> TrainState:
+        params, stats = classifiers.init_classifier(config, 1000, 0)
+        return TrainState.create(params, stats, tx, keep_ema=False)
+
+    step = classifier_training.make_classifier_step(config, tx)
+    return Program(step, jax.eval_shape(create), _images(), _batch(batch_size))
+
+
+def shapes_of(tree: Any) -> Any:
+    """Shapes and types in place of arrays."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _images() -> ImageData:
+    return ImageData(
+        jax.ShapeDtypeStruct((_ROWS, 64, 64, 3), jnp.uint8),  # pyright: ignore
+        jax.ShapeDtypeStruct((_ROWS,), jnp.int32),  # pyright: ignore
+    )
+
+
+def _batch(size: int) -> Batch:
+    return Batch(np.zeros(size, np.int32), np.zeros((size, 2), np.uint32))

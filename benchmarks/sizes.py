@@ -1,0 +1,75 @@
+"""How large the workloads are, on CPU and elsewhere."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes of all workloads; the networks' are the papers' unless it says so."""
+
+    gan_batch: int = 64
+    """Pictures of a step of System 1."""
+    views_batch: int = 64
+    """Objects or pictures of a step of the score network or the autoencoder."""
+    classifier_batch: int = 128
+    """Pictures of a step of a classifier at 64 px."""
+    demo_batch: int = 64
+    """Pictures of a step of a classifier at the demo's 32 px."""
+    sampled_objects: int = 16
+    """Objects of a sampling run."""
+    generated_objects: int = 8
+    """Objects whose views are generated from one."""
+    score_width: int = 1536
+    """Of the score network."""
+    base_channels: int = 64
+    """Of the autoencoder."""
+    files: int = 64
+    """JPEG files that the data pipeline reads."""
+    rows: int = 4096
+    """Pictures of 64 px in memory, mapped or on the device."""
+    metric_images: int = 128
+    """Pictures of 64 px whose PSNR and SSIM are taken."""
+    feature_rows: int = 2048
+    """Rows of features whose statistics are taken."""
+    feature_dim: int = 512
+    """Features of a row; Inception has 2048."""
+    steps_per_call: int = 1
+    """Training steps in one loop on the device; on CPU XLA's gradients of convolutions
+    are 10 to 80 times slower inside of a loop."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of our products in System 2; the twins have float32."""
+
+
+CPU = Sizes()
+
+GPU = Sizes(
+    gan_batch=128,
+    views_batch=512,
+    demo_batch=512,
+    sampled_objects=4096,
+    generated_objects=2048,
+    files=256,
+    rows=65_536,
+    metric_images=4096,
+    feature_rows=16_384,
+    feature_dim=2048,
+    steps_per_call=50,
+)
+
+TINY = Sizes(
+    gan_batch=4,
+    views_batch=4,
+    classifier_batch=16,
+    demo_batch=32,
+    sampled_objects=4,
+    generated_objects=2,
+    score_width=256,  # of fewer the norms' groups amplify rounding
+    base_channels=4,
+    files=4,
+    rows=256,
+    metric_images=4,
+    feature_rows=128,
+    feature_dim=16,
+)
+"""To see that all of it runs; the figures mean nothing."""
