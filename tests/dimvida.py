@@ -49,6 +49,10 @@ def run(capsys, *arguments):
 
 def tensors_of(run_dir: Path, phase: str) -> dict[str, bytes]:
     """The bits of the weights that a phase has left."""
-    file = run_dir / "weights" / f"{phase}.safetensors"
+    return tensors_in(run_dir / "weights" / f"{phase}.safetensors")
+
+
+def tensors_in(file: Path) -> dict[str, bytes]:
+    """The bits of the arrays in a file, without its header, where times stand."""
     tensors = safetensors.numpy.load_file(file)
     return {name: tensor.tobytes() for name, tensor in tensors.items()}

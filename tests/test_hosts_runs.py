@@ -37,8 +37,7 @@ def assert_same_run(run, expected):
     found, wanted = series(run, *names), series(expected, *names)
     assert found["step"] == wanted["step"]
     for name in names:
-        np.testing.assert_allclose(found[name], wanted[name], rtol=2e-3)
-    np.testing.assert_allclose(found["loss"][:3], wanted["loss"][:3], rtol=1e-5)
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5)
     assert {p.name for p in run.iterdir()} == {p.name for p in expected.iterdir()}
 
 
@@ -76,7 +75,15 @@ def test_a_signal_to_one_process_stops_both_at_one_step(machine, alone):
     assert [status for status, _ in said] == [128 + signal.SIGTERM] * 2
     stops = [err[err.index("SIGTERM came: saved at step") :] for _, err in said]
     assert stops[0] == stops[1]
-    assert_same_run(machine.finish(run), alone)
+    before = series(run, "loss")
+    again = series(machine.finish(run, devices=1), "loss")
+    expected = series(alone, "loss")
+    assert again["step"] == expected["step"]
+    done = len(before["loss"])
+    assert 2 <= done < len(expected["loss"])
+    np.testing.assert_allclose(again["loss"][:done], expected["loss"][:done], rtol=1e-5)
+    # One device sums otherwise than two, which Adam magnifies to 1 % in 40 steps.
+    np.testing.assert_allclose(again["loss"], expected["loss"], rtol=0.03)
 
 
 def test_the_two_network_step_grows_on_two_processes_as_on_one(tmp_path):
@@ -94,5 +101,5 @@ def test_the_two_network_step_grows_on_two_processes_as_on_one(tmp_path):
     found, expected = series(together, *names), series(alone, *names)
     assert found["step"] == expected["step"]
     for name in names:
-        np.testing.assert_allclose(found[name], expected[name], rtol=2e-3, atol=1e-5)
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
     assert {p.name for p in together.iterdir()} == {p.name for p in alone.iterdir()}

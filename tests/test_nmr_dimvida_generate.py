@@ -245,6 +245,6 @@ def test_a_run_generates_the_views_of_its_own_objects(tmp_path, capsys, monkeypa
         found = open_generated(run.run_dir / "views" / name)
         known = dict(zip(found.object_ids, found.known.tolist(), strict=True))
         assert known == given[part]
-        assert found.images.shape[1:] == (1, 4, 16, 16, 3)
+        assert found.images.shape[1:] == (2, 4, 16, 16, 3)
     notes = json.loads((run.run_dir / "notes.json").read_text())
-    assert notes[-1].startswith("generated views: 1 sample of 2 objects of c and 4")
+    assert notes[-1].startswith("generated views: 2 samples of 2 objects of c and 4")

@@ -254,7 +254,7 @@ def test_inception_of_real_size_measures_two_folders(run, folders, tmp_path):
     stats = []
     for make in (picture, lambda i: filled(i, 3 + i)):
         pixels = np.stack([resize_one(make(i)) for i in range(3)])
-        rows = np.asarray(features_fn(network_input(pixels)), np.float64)
+        rows = np.asarray(features_fn(network_input(jnp.asarray(pixels))), np.float64)
         assert rows.shape == (3, 2048)
         stats.append((rows.mean(0), rows - rows.mean(0)))
     (mean_a, a), (mean_b, b) = stats

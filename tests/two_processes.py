@@ -15,25 +15,29 @@ PATIENCE_S = 600
 
 
 class Machine:
-    """Starts runs with one compilation cache for all; a device for each process."""
+    """Starts runs with one compilation cache for all.
+
+    Two processes have a device each. A process of its own takes two of them, so that
+    every device computes the same in both and Adam has no rounding to magnify.
+    """
 
     def __init__(self, folder: Path, module: str, *arguments: str):
         self.folder = folder
         self.command = [sys.executable, "-m", f"experiments.{module}", *arguments]
         self.env = os.environ | {
             "PYTHONPATH": str(ROOT),
-            "JAX_NUM_CPU_DEVICES": "1",
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "XDG_CACHE_HOME": str(folder / "cache"),
         }
 
-    def start(self, run: Path, *more: str) -> subprocess.Popen:
+    def start(self, run: Path, *more: str, devices: int) -> subprocess.Popen:
+        line = ["--run-dir", str(run), "--devices", str(devices), "--parallel", "mesh"]
         return subprocess.Popen(
-            [*self.command, "--run-dir", str(run), *more],
+            [*self.command, *line, *more],
             cwd=self.folder,
-            env=self.env,
+            env=self.env | {"JAX_NUM_CPU_DEVICES": str(devices)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -45,15 +49,13 @@ class Machine:
             address = f"127.0.0.1:{probe.getsockname()[1]}"
         meet = ("--hosts.coordinator", address, "--hosts.num-processes", "2")
         return [
-            self.start(
-                run, *more, "--parallel", "mesh", *meet, "--hosts.process-id", str(i)
-            )
+            self.start(run, *more, *meet, "--hosts.process-id", str(i), devices=1)
             for i in range(2)
         ]
 
-    def finish(self, run: Path, *more: str) -> Path:
+    def finish(self, run: Path, *more: str, devices: int = 2) -> Path:
         """Lets a run of one process come to its end."""
-        status, err = status_of(self.start(run, *more))
+        status, err = status_of(self.start(run, *more, devices=devices))
         assert status == 0, err
         return run
 
