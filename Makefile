@@ -46,7 +46,7 @@ test: $(VENV)/dev.stamp ## Run the fast tests.
 
 .PHONY: slow
 slow: $(VENV)/dev.stamp ## Run the slow tests, too long for `make test`.
-	$(RUN) -m pytest -m slow $(ARGS)
+	$(RUN) -m pytest -m slow --numprocesses=2 --dist=loadfile $(ARGS)
 
 .PHONY: smoke
 smoke: $(VENV)/eval.stamp ## Train each system for less than a minute, into SMOKE_DIR.

@@ -32,12 +32,12 @@ def draw(*shape, seed=0, dtype: type = np.float64):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
-def reference(x, kernel):
+def reference(x, kernel, stride=1):
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
         kernel,
-        (1, 1),
+        (stride, stride),
         ((pad, pad), (pad, pad)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
@@ -65,6 +65,23 @@ def test_a_convolution_and_its_gradients_are_xlas_up_to_rounding(shape):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-14 * scale)
         np.testing.assert_allclose(ours_rounded, expected, rtol=0, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("h", "w", "k"), [(2, 2, 3), (1, 1, 3), (4, 3, 3), (5, 5, 1), (8, 6, 7)]
+)
+def test_a_strided_or_tiny_convolution_and_its_gradients_are_xlas(h, w, k, stride):
+    x, kernel = draw(2, h, w, 5), draw(k, k, 5, 6, seed=1)
+    g = draw(2, -(-h // stride), -(-w // stride), 6, seed=2)
+    with jax.enable_x64(True):
+        plain = functools.partial(reference, stride=stride)
+        exact = with_gradients(plain, x, kernel, cotangent=g)
+        ours = functools.partial(convolve, stride=stride)
+        found = with_gradients(ours, x, kernel, cotangent=g)
+    for expected, one in zip(exact, found, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(one, expected, rtol=0, atol=1e-14 * scale)
 
 
 @pytest.mark.parametrize("channels", [3, 16])

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets import mobilenet
+from jaxgrow.nets.conv import Conv
 from jaxgrow.nets.features import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.nets.initial import rng_of, shapes_of
 from jaxgrow.typing import Params, UnitImage
@@ -209,17 +210,8 @@ def _draw(config, path, shapes, seed) -> np.ndarray:
     return std * rng.standard_normal(shape, np.float32)
 
 
-def _conv(features: int, k: int, stride: int, dtype: Any, name: str) -> nn.Conv:
-    pad = (k // 2, k // 2)
-    return nn.Conv(
-        features,
-        (k, k),
-        strides=stride,
-        padding=(pad, pad),
-        use_bias=False,
-        dtype=dtype,
-        name=name,
-    )
+def _conv(features: int, k: int, stride: int, dtype: Any, name: str) -> Conv:
+    return Conv(features, k, use_bias=False, dtype=dtype, stride=stride, name=name)
 
 
 def _dtype(config: ClassifierConfig):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.conv import DepthwiseConv
+from jaxgrow.nets.conv import Conv, DepthwiseConv
 
 
 class Row(NamedTuple):
@@ -81,14 +81,12 @@ class ConvNorm(nn.Module):
         if self.depthwise:
             x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="conv")(x)
         else:
-            pad = (self.kernel // 2, self.kernel // 2)
-            x = nn.Conv(
+            x = Conv(
                 self.features,
-                (self.kernel, self.kernel),
-                strides=self.stride,
-                padding=(pad, pad),
+                self.kernel,
                 use_bias=False,
                 dtype=self.dtype,
+                stride=self.stride,
                 name="conv",
             )(x)
         x = nn.BatchNorm(
