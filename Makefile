@@ -49,7 +49,7 @@ slow: $(VENV)/dev.stamp ## Run the slow tests, too long for `make test`.
 	$(RUN) -m pytest -m slow --numprocesses=2 --dist=loadfile $(ARGS)
 
 .PHONY: smoke
-smoke: $(VENV)/eval.stamp ## Train each system for less than a minute, into SMOKE_DIR.
+smoke: $(VENV)/eval.stamp ## Train each system for about a minute, into SMOKE_DIR.
 	$(RUN) -m experiments.places_grow smoke --run-dir $(SMOKE_DIR)/places
 	$(RUN) -m experiments.nmr_dimvida smoke --run-dir $(SMOKE_DIR)/dimvida
 
