@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxgrow.data import cache, pyramid
+from jaxgrow.data import cache, pyramid, resample
 from jaxgrow.data.sources import ImageFolder
 from jaxgrow.errors import UserError
 
@@ -79,6 +79,18 @@ def test_levels_are_area_means_where_cells_and_pixels_do_not_meet():
     fine = pixels[1:22, 3:24].repeat(16, axis=0).repeat(16, axis=1)
     for side, level in levels.items():
         assert np.abs(level[0] - block_means(fine, side)).max() <= 0.5 + 1e-9
+
+
+@given(k=st.integers(1, 6), size=st.sampled_from([1, 4, 8]), seed=st.integers(0, 99))
+def test_means_of_whole_pixels_do_not_depend_on_how_they_are_taken(k, size, seed):
+    side = k * size
+    pixels = noise(seed, side + 3, side + 2)
+    square = pixels[1 : 1 + side, 2 : 2 + side]
+    edges = (2, 1, 2 + side, 1 + side)
+    by_sums = resample.area_means(resample.running_sums(pixels), edges, size)
+    np.testing.assert_allclose(
+        resample.block_means(square, size), by_sums, rtol=1e-12, atol=1e-9
+    )
 
 
 def test_a_crop_shows_its_own_part_of_the_image():

@@ -17,13 +17,13 @@ from jaxgrow.data import cache
 from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import list_images
 from jaxgrow.data.mask_files import load_mask, shrink_mask
-from jaxgrow.data.resample import area_means, halve, running_sums
+from jaxgrow.data.resample import area_means, block_means, halve, running_sums
 from jaxgrow.data.sources import Source
 from jaxgrow.errors import UserError
 
 
 _CROPS = 0xC2095  # stream of draws of its own
-_FORMAT = 1  # a change of the pixels' computation changes it
+_FORMAT = 2  # a change of the pixels' computation changes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,11 +162,15 @@ def cut_levels(
 ) -> cache.Levels:
     """Crops of one image at every resolution; see `load_pyramid`."""
     size = max(resolutions)
-    sums, picture = running_sums(pixels), Image.fromarray(pixels)
+    sums, picture = None, Image.fromarray(pixels)
     means = np.empty((len(boxes), size, size, 3))
     for crop, (left, upper, side) in zip(means, boxes.tolist(), strict=True):
         edges = (left, upper, left + side, upper + side)
-        if side >= size:
+        if side % size == 0:
+            square = pixels[upper : upper + side, left : left + side]
+            crop[:] = block_means(square, size)
+        elif side > size:
+            sums = running_sums(pixels) if sums is None else sums
             crop[:] = area_means(sums, edges, size)
         else:
             larger = picture.resize((size, size), Image.Resampling.BICUBIC, edges)
