@@ -22,7 +22,7 @@ import jax.numpy as jnp  # noqa: E402
 
 from benchmarks import measure, programs, roofline, table  # noqa: E402
 from benchmarks.roofline import Peak  # noqa: E402
-from jaxgrow.nets import autoencoder, conv, score  # noqa: E402
+from jaxgrow.nets import autoencoder, backend, score  # noqa: E402
 from jaxgrow.nets.autoencoder import AutoencoderConfig  # noqa: E402
 from jaxgrow.nets.score import ScoreConfig  # noqa: E402
 
@@ -79,7 +79,7 @@ def count_kernels(hlo: str) -> int:
 
 def main() -> None:
     steps = {}
-    with mock.patch.object(conv, "_on_cpu", return_value=False):
+    with mock.patch.object(backend, "on_cpu", return_value=False):
         for resolution in SCHEDULE:
             program = programs.gan(resolution, 128)
             steps[f"GAN step, {resolution} px, perceptual term"] = _row(

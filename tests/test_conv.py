@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxgrow.nets import conv
+from jaxgrow.nets import backend
 from jaxgrow.nets.conv import Conv, add_bias, convolve, convolve_depthwise
 from tests import oracles
 from tests.oracles import assert_close, quick_jit
@@ -162,6 +162,6 @@ def test_off_the_cpu_a_layer_is_the_plain_convolution(monkeypatch, features):
     params = layer.init(jax.random.key(0), x)
     params = jax.tree.map(lambda p: jnp.asarray(draw(*p.shape), p.dtype), params)
     on_cpu = layer.apply(params, x)
-    monkeypatch.setattr(conv, "_on_cpu", lambda: False)
+    monkeypatch.setattr(backend, "on_cpu", lambda: False)
     assert "custom_vjp" not in str(jax.make_jaxpr(layer.apply)(params, x))
     assert_close(layer.apply(params, x), on_cpu, 1e-5)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets import mobilenet
+from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.conv import Conv
 from jaxgrow.nets.features import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.nets.initial import rng_of, shapes_of
@@ -63,17 +64,17 @@ class BasicBlock(nn.Module):
     width: int
     stride: int
     dtype: Any
-    norm: Callable[..., nn.BatchNorm]
+    norm: Callable[[Array, str], Array]
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         h = _conv(self.width, 3, self.stride, self.dtype, "conv0")(x)
-        h = nn.relu(self.norm(name="norm0")(h))
+        h = nn.relu(self.norm(h, "norm0"))
         h = _conv(self.width, 3, 1, self.dtype, "conv1")(h)
-        h = self.norm(name="norm1")(h)
+        h = self.norm(h, "norm1")
         if self.stride != 1 or x.shape[-1] != self.width:
             x = _conv(self.width, 1, self.stride, self.dtype, "shortcut")(x)
-            x = self.norm(name="shortcut_norm")(x)
+            x = self.norm(x, "shortcut_norm")
         return nn.relu(x + h)
 
 
@@ -95,20 +96,13 @@ class ResNet18(nn.Module):
     ) -> Float[Array, "b k"]:
         config, dtype = self.config, _dtype(self.config)
 
-        def norm(name: str) -> nn.BatchNorm:
-            return nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                epsilon=1e-5,
-                use_fast_variance=False,
-                axis_name=self.axis_name,
-                dtype=dtype,
-                name=name,
-            )
+        def norm(x: Float[Array, "b h w c"], name: str) -> Float[Array, "b h w c"]:
+            layer = BatchNorm(axis_name=self.axis_name, dtype=dtype, name=name)
+            return layer(x, train=train)
 
         side, stride = (3, 1) if config.small_stem else (7, 2)
         x = _conv(config.width, side, stride, dtype, "stem")(x)
-        x = nn.relu(norm(name="stem_norm")(x))
+        x = nn.relu(norm(x, "stem_norm"))
         if not config.small_stem:
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # not below relu's zeros
             x = nn.max_pool(x, (3, 3), (2, 2))

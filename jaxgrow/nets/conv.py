@@ -5,6 +5,7 @@ which meet. The exceptions are written here another way, with the same results u
 rounding; off the CPU everything is the plain convolution.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from jaxgrow.nets import backend
+from jaxgrow.nets.pixel_sums import sum_pixels
 
 
 _THIN = 4  # so many channels, the pictures' 3 or a mask's 1, are too few for XLA
@@ -80,29 +84,88 @@ class DepthwiseConv(nn.Module):
 def convolve_depthwise(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int = 1
 ) -> Float[Array, "b p q c"]:
-    """Convolution of every channel on its own, zero padding (k - 1) / 2, k odd.
+    """Convolution of every channel on its own, zero padding (k - 1) / 2, k odd."""
+    if backend.on_cpu():
+        return _convolve_depthwise(x, kernel, stride)
+    pad = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
 
-    On CPU it is a sum of shifted pictures, each times one weight per channel: 3 to 900
-    times faster with its gradients than XLA's grouped convolution. Weights that meet
-    nothing but padding, most of a large kernel's on a small picture, are left out.
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve_depthwise(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"], stride: int
+) -> Float[Array, "b p q c"]:
+    """A sum of shifted pictures, each times one weight per channel.
+
+    3 to 900 times faster with its gradients than XLA's grouped convolution. Weights
+    that meet nothing but padding, most of a large kernel's on a small picture, are
+    left out.
     """
-    k = kernel.shape[0]
-    pad = k // 2
-    if not _on_cpu():
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            ((pad, pad), (pad, pad)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=x.shape[-1],
-        )
     wide = jnp.promote_types(x.dtype, jnp.float32)
     terms = [
         shifted.astype(wide) * kernel[None, None, i, j]
-        for (i, j), shifted in _shifts(x, k, stride)
+        for (i, j), shifted in _shifts(x, kernel.shape[0], stride)
     ]
     return sum(terms[1:], terms[0]).astype(x.dtype)
+
+
+def _depthwise_forward(x, kernel, stride):
+    return _convolve_depthwise(x, kernel, stride), (x, kernel)
+
+
+def _depthwise_backward(stride, saved, g):
+    x, kernel = saved
+    d_x = _depthwise_input_gradient(kernel, g, stride, x.shape[1:3])
+    return d_x.astype(x.dtype), _depthwise_kernel_gradient(x, kernel, g, stride)
+
+
+_convolve_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _depthwise_input_gradient(kernel, g, stride: int, sides: tuple[int, int]):
+    """Sums of shifted gradients, one for each phase of the input that a stride makes.
+
+    Pixel s v + a of the input meets tap i in pixel v + (a + pad - i) / s of the output,
+    for the i that leave no remainder.
+    """
+    k, pad = kernel.shape[0], kernel.shape[0] // 2
+    b, p, q, c = g.shape
+    wide = jnp.promote_types(g.dtype, jnp.float32)
+    padded = jnp.pad(g, ((0, 0), (pad, pad), (pad, pad), (0, 0))).astype(wide)
+
+    def taps(a: int) -> list[tuple[int, int]]:
+        reached = [(i, a + pad - i) for i in range(k)]
+        return [(i, pad + d // stride) for i, d in reached if d % stride == 0]
+
+    def phase(a: int, e: int) -> Array:
+        terms = [
+            padded[:, y : y + p, z : z + q] * kernel[None, None, i, j]
+            for i, y in taps(a)
+            for j, z in taps(e)
+        ]
+        return sum(terms, jnp.zeros((b, p, q, c), wide))
+
+    steps = range(stride)
+    d_x = jnp.stack([jnp.stack([phase(a, e) for e in steps], 3) for a in steps], 2)
+    h, w = sides
+    return d_x.reshape(b, stride * p, stride * q, c)[:, :h, :w]
+
+
+def _depthwise_kernel_gradient(x, kernel, g, stride: int):
+    k, c = kernel.shape[0], g.shape[-1]
+    wide = jnp.promote_types(g.dtype, jnp.float32)
+    d_kernel = jnp.zeros((k, k, 1, c), wide)
+    for (i, j), shifted in _shifts(x, k, stride):
+        tap = sum_pixels(lambda s, g: s.astype(wide) * g.astype(wide), shifted, g)
+        d_kernel = d_kernel.at[i, j, 0].set(tap)
+    return d_kernel.astype(kernel.dtype)
 
 
 def _shifts(
@@ -131,7 +194,7 @@ def convolve(
     """Convolution with zero padding (k - 1) / 2, k odd."""
     k, _, i, o = kernel.shape
     h, w = x.shape[1:3]
-    if not _on_cpu():
+    if not backend.on_cpu():
         return _convolve_plainly(x, kernel, (stride, stride))
     if k == 1 or max(h, w) <= _TINY * stride:
         return _convolve_by_taps(x, kernel, stride)
@@ -144,7 +207,7 @@ def add_bias(
     x: Float[Array, "b h w c"], bias: Float[Array, " c"]
 ) -> Float[Array, "b h w c"]:
     """Adds the bias to every pixel."""
-    if _on_cpu():
+    if backend.on_cpu():
         return _add_bias(x, bias)
     return x + bias[None, None, None]
 
@@ -154,10 +217,6 @@ def double(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
     b, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
     return x.reshape(b, 2 * h, 2 * w, c)
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
 
 
 def _convolve_by_taps(
@@ -245,7 +304,7 @@ def _turn(kernel: Float[Array, "k k i o"]) -> Float[Array, "k k o i"]:
 def _add_bias(
     x: Float[Array, "b h w c"], bias: Float[Array, " c"]
 ) -> Float[Array, "b h w c"]:
-    """Sums the bias's gradient as a matrix product: 4 times faster on CPU."""
+    """Sums the bias's gradient by `sum_pixels`."""
     return x + bias[None, None, None]
 
 
@@ -255,10 +314,8 @@ def _bias_forward(x, bias):
 
 def _bias_backward(saved, g):
     del saved
-    rows = g.reshape(-1, g.shape[-1])
     wide = jnp.promote_types(g.dtype, jnp.float32)
-    ones = jnp.ones((1, len(rows)), g.dtype)
-    return g, jnp.matmul(ones, rows, preferred_element_type=wide)[0].astype(g.dtype)
+    return g, sum_pixels(lambda g: g.astype(wide), g).astype(g.dtype)
 
 
 _add_bias.defvjp(_bias_forward, _bias_backward)

@@ -14,6 +14,7 @@ from einops import rearrange
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
 
@@ -81,15 +82,10 @@ class FeatureNorm(nn.Module):
         self, x: Float[Array, "b h w c"], *, update: bool
     ) -> Float[Array, "b h w c"]:
         if self.norm == "batch":
-            return nn.BatchNorm(
-                use_running_average=not update,
-                momentum=0.9,
-                epsilon=1e-5,
-                use_fast_variance=False,
-                axis_name=self.axis_name,
-                dtype=jnp.float32,
-                name="batch_norm",
-            )(x)
+            norm = BatchNorm(
+                axis_name=self.axis_name, dtype=jnp.float32, name="batch_norm"
+            )
+            return norm(x, train=update)
         if self.norm == "instance":
             x = x.astype(jnp.float32)
             mean = jnp.mean(x, axis=(1, 2), keepdims=True)

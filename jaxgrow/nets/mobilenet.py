@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.conv import Conv, DepthwiseConv
 
 
@@ -89,15 +90,10 @@ class ConvNorm(nn.Module):
                 stride=self.stride,
                 name="conv",
             )(x)
-        x = nn.BatchNorm(
-            use_running_average=not self.train,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            use_fast_variance=False,
-            axis_name=self.axis_name,
-            dtype=self.dtype,
-            name="norm",
-        )(x)
+        norm = BatchNorm(
+            self.momentum, self.epsilon, self.axis_name, self.dtype, name="norm"
+        )
+        x = norm(x, train=self.train)
         if self.activation == "none":
             return x
         return nn.relu(x) if self.activation == "relu" else jax.nn.hard_swish(x)
