@@ -292,10 +292,9 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
     there = held.observed.ravel()
     images = held.images.reshape(-1, *held.images.shape[2:])[there]
     labels = np.repeat(held.labels, held.num_views)[there]
-    fresh = functools.cache(
-        lambda: classifiers.init_classifier(
-            config.judge, len(class_names), stream_of(config, "judge")
-        )
+    fresh = functools.partial(
+        classifiers.init_classifier,
+        *(config.judge, len(class_names), stream_of(config, "judge")),
     )
 
     @jax.jit
@@ -322,8 +321,8 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         config=training,
         num_examples=feed.num_examples,
         first_step=first_step,
-        params=lambda: jax.tree.map(jnp.copy, fresh()[0]),
-        stats=lambda: jax.tree.map(jnp.copy, fresh()[1]),
+        params=lambda: fresh()[0],
+        stats=lambda: fresh()[1],
         make_step=lambda tx: classifier_training.make_classifier_step(
             config.judge,
             tx,
