@@ -137,6 +137,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         validate=validate,
         finish=finish,
         result=weights_path(config, "autoencoder"),
+        remedy="" if config.autoencoder.remat else "pass --autoencoder.remat",
     )
 
 

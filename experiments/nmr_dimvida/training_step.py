@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from experiments.nmr_dimvida.config import Phase, TrainingConfig
 from experiments.nmr_dimvida.run import Run
-from jaxgrow import memory, multiview
+from jaxgrow import hosts, memory, multiview
 from jaxgrow.errors import UserError
 from jaxgrow.memory import Programs, StepMemory
 from jaxgrow.multiview import Batch, Step
@@ -42,6 +42,7 @@ class Training:
         result: File that the next phases take.
         name: What it is called where its phase trains several networks; it then has a
             metrics file of its own.
+        remedy: What else the user can do where memory is short.
         num_models: Networks that one step trains; above 1, every leaf of the state and
             of a batch is stacked in front.
         programs: Compiled calls by their number of steps; trainings that share the
@@ -62,6 +63,7 @@ class Training:
     result: Path
     name: str | None = None
     data_like: PyTree = None
+    remedy: str = ""
     num_models: int = 1
     programs: Programs = dataclasses.field(default_factory=Programs)
 
@@ -110,10 +112,10 @@ class Training:
 
     def too_large(self, amount: str) -> UserError:
         """What the user can do where `amount` of memory is too much."""
-        remat = ", pass --autoencoder.remat" if self.phase == "autoencoder" else ""
+        remedy = f", {self.remedy}" if self.remedy else ""
         return UserError(
             f"{self.label} needs {amount}: halve {self.flags}.batch-size (now "
-            f"{self.config.batch_size}){remat} or lower --device-data-mb."
+            f"{self.config.batch_size}){remedy} or lower --device-data-mb."
         )
 
 
@@ -184,5 +186,6 @@ def preflight(run: Run, trainings: Iterable[Training]) -> None:
         UserError: One does not fit.
     """
     for training in trainings:
-        if not training.result.exists():
+        is_there = np.asarray(training.result.exists())
+        if not hosts.from_first(is_there):
             TrainingStep(run, training).compile()
