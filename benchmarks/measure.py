@@ -16,7 +16,7 @@ import jax
 
 from benchmarks import roofline
 from benchmarks.roofline import Peak
-from jaxgrow import runtime
+from jaxgrow import memory, runtime
 
 
 Call: TypeAlias = Callable[[], Any]
@@ -219,12 +219,14 @@ def report(
             "gbytes": _rounded(cost.bytes_accessed / 1e9),
             "limit_ms": _rounded(limit),
             "share_of_limit": round(limit / ours.ms, 2),
-            "peak_mib": round(cost.peak_bytes / 2**20, 1),
-            "arguments_mib": round(cost.argument_bytes / 2**20, 1),
+            "peak_mib": round(memory.megabytes(cost.memory.peak_bytes), 1),
+            "arguments_mib": round(memory.megabytes(cost.memory.argument_bytes), 1),
         }
         if sides.batch_size:
             found["batch_size"] = sides.batch_size
-            found["batch_per_gib"] = roofline.batch_per_gib(cost, sides.batch_size)
+            found["batch_per_gib"] = memory.examples_per_gib(
+                cost.memory, sides.batch_size
+            )
     return found
 
 

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgrow import memory
+from jaxgrow.memory import StepMemory
+
 
 _MATRIX_SIDE = {"cpu": 2048}
 _COPY_FLOATS = {"cpu": 1 << 26}
@@ -27,22 +30,18 @@ class Peak(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Of one call of a program: operations, bytes read and written, peak of memory.
+    """Of one call of a program: operations, bytes read and written, memory.
 
     Attributes:
         flops: Additions and multiplications.
         bytes_accessed: Sum over the program's kernels, as if none found anything in a
             cache.
-        argument_bytes: Of what goes in: weights, moments, data.
-        peak_bytes: Of arguments, results and temporary arrays together.
-        temp_bytes: Of temporary arrays: activations and gradients.
+        memory: That it takes.
     """
 
     flops: float
     bytes_accessed: float
-    argument_bytes: int
-    peak_bytes: int
-    temp_bytes: int
+    memory: StepMemory
 
 
 def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
@@ -61,27 +60,13 @@ def cost_of(program: Any, loop_trips: int = 1) -> Cost:
         loop_trips: How often the program's one loop runs: XLA counts its body once.
     """
     cost = program.cost_analysis()
-    memory = program.memory_analysis()
-    arguments = memory.argument_size_in_bytes
-    # Donated arguments are written over and count once.
-    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    temporary = memory.temp_size_in_bytes
+    found = memory.of_program(program)
+    assert found is not None  # every backend that this is run on says so
     return Cost(
         flops=loop_trips * cost.get("flops", 0.0),
         bytes_accessed=loop_trips * cost.get("bytes accessed", 0.0),
-        argument_bytes=arguments,
-        peak_bytes=arguments + results + temporary,
-        temp_bytes=temporary,
+        memory=found,
     )
-
-
-def batch_per_gib(cost: Cost, batch_size: int) -> int:
-    """Examples whose activations fit into a GiB beside the weights and their moments.
-
-    Temporary arrays are taken to grow with the batch; the gradients among them do not,
-    so that the figure is a little too small.
-    """
-    return int((1 << 30) * batch_size / max(cost.temp_bytes, 1))
 
 
 def measure_peak(dtype: str = "float32") -> Peak:

@@ -104,6 +104,10 @@ def progress_bar(console: Console) -> Progress:
 
     On a terminal it is a live bar. Elsewhere (a pipe, a log file) every task prints a
     plain line when it starts, about every ten seconds, and when it is complete.
+
+    `add_task` takes two more fields: `unit`, what is counted, "steps" if it is not
+    given; and `examples`, how many of what one step takes, as in (64, "images"), to
+    give their rate too.
     """
     if not console.is_terminal:
         return _PlainLines(console=console, disable=True)
@@ -121,7 +125,12 @@ def progress_bar(console: Console) -> Progress:
 
 def _rate(task: Task) -> str:
     speed = task.finished_speed or task.speed
-    return "- steps/s" if speed is None else f"{speed:.3g} steps/s"
+    unit = task.fields.get("unit", "steps")
+    if speed is None:
+        return f"- {unit}/s"
+    per_step, examples = task.fields.get("examples", (0, ""))
+    rate = f"{speed:.3g} {unit}/s"
+    return f"{rate}, {speed * per_step:,.0f} {examples}/s" if per_step else rate
 
 
 class _RateColumn(ProgressColumn):

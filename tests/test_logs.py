@@ -148,6 +148,23 @@ def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds():
     assert len(lines) == 6
 
 
+def test_a_line_says_what_it_counts_and_the_rate_of_its_examples():
+    out, clock = io.StringIO(), Clock()
+    with progress_bar(Console(file=out, width=200)) as progress:
+        progress.get_time = clock
+        training = progress.add_task("score", total=40, examples=(64, "objects"))
+        decoding = progress.add_task("objects", total=40, unit="objects")
+        for _ in range(40):
+            clock.now += 0.5
+            progress.advance(training)
+            progress.advance(decoding)
+    lines = out.getvalue().splitlines()
+    assert lines[-2:] == [
+        "score 40/40, 2 steps/s, 128 objects/s, 0:00:20 elapsed",
+        "objects 40/40, 2 objects/s, 0:00:20 elapsed",
+    ]
+
+
 def test_on_a_terminal_there_is_a_bar_with_rate_and_time_left():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)

@@ -22,7 +22,7 @@ from experiments.nmr_dimvida.generate import (
 )
 from experiments.nmr_dimvida.objects import Objects, load_objects
 from experiments.nmr_dimvida.presets import PRESETS
-from experiments.nmr_dimvida.training import Run
+from experiments.nmr_dimvida.run import Run
 from experiments.shared.run_dir import Stopped
 from jaxgrow.data.views import Partition
 from jaxgrow.errors import UserError

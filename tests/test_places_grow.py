@@ -115,6 +115,10 @@ def test_a_run_leaves_all_its_files(finished):
     assert config.run_dir == run
     stages = json.loads((run / "stages.json").read_text())
     assert [(s["resolution"], s["steps"]) for s in stages] == [(4, 4), (8, 3)]
+    for stage in stages:
+        assert stage["measured_mb"] > stage["peak_memory_mb"] > stage["argument_mb"]
+    more, fewer = (stage["examples_per_gib"] for stage in stages)
+    assert fewer < more
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 4, 6, 7]
     assert [(row["stage"], row["stage_step"]) for row in rows[-2:]] == [(8, 2), (8, 3)]

@@ -14,7 +14,7 @@ import pytest
 from experiments.places_grow import prepare, stage_step
 from experiments.places_grow.__main__ import main, parse
 from experiments.places_grow.stage_step import StageStep
-from jaxgrow import files
+from jaxgrow import files, memory
 from jaxgrow.checkpoint import Checkpointer
 from jaxgrow.growth import plan_stages
 from tests import places
@@ -38,8 +38,8 @@ def _every_step_is_compiled_once():
         key = (json.dumps(self._config.result_fields()), k, with_r1)
         if key not in compiled:
             compiled[key] = compile_step(self, k, with_r1, state, batch)
-        self._check_memory(compiled[key])
-        self._compiled[k, with_r1] = compiled[key]
+        error = stage_step.too_large(self._config, self._stage)
+        self.programs.add((k, with_r1), compiled[key], error)
         return compiled[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -273,7 +273,7 @@ def test_a_state_that_is_not_finite_is_never_saved(line, tmp_path, capsys, monke
 
 
 def test_a_stage_too_large_for_memory_says_what_to_change(line, capsys, monkeypatch):
-    monkeypatch.setattr(stage_step, "device_memory_bytes", lambda: 2**10)
+    monkeypatch.setattr(memory, "device_bytes", lambda: 2**10)
     said = places.run(capsys, *line)
     assert said.error.startswith("the 4 px stage needs ")
     assert "halve --batch-size (now 4)" in said.error

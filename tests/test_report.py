@@ -82,6 +82,8 @@ def finished_run(tmp_path_factory):
         viz.save_png(run_dir / "samples" / f"r004_{step:06}.png", panel)
     viz.save_png(run_dir / "evaluation" / "panel.png", panel)
     stage = {"resolution": 4, "parameters": 66447, "wall_s": 75.2, "ended_by": EVIL}
+    stage |= {"peak_memory_mb": 91.5, "argument_mb": 3.7, "examples_per_gib": 746}
+    stage |= {"measured_mb": 1204.0, "measured_by": "process"}
     files.write_json(run_dir / "stages.json", [stage])
     command = ["python", "-m", "experiments.places_grow", "--run-dir", EVIL]
     files.write_json(run_dir / "command.json", command)
@@ -145,6 +147,11 @@ def test_the_headline_has_the_figures_of_the_files(page):
         "unet: needs time",
     ):
         assert text in page.words
+
+
+def test_a_stages_memory_has_its_table_and_says_who_measured(page):
+    assert re.search(r"4 px\s+91\.5\s+3\.7\s+746\s+1,204\.0", page.words)
+    assert "this device counts nothing itself" in page.words
 
 
 def test_best_figures_are_marked_by_what_better_means(page):

@@ -48,6 +48,20 @@ def run(tmp_path):
         "wall_s": 100.0,
         "validation": {"psnr": 25.125},
     }
+    memory = {
+        "peak_memory_mb": 91.5,
+        "argument_mb": 3.75,
+        "examples_per_gib": 2746,
+        "measured_mb": 1204.0,
+        "measured_by": "device",
+    }
+    phases = {
+        "autoencoder": entry | memory,
+        "classify/resnet18-scratch-single-seed_0": entry | memory,
+        "classify/resnet18-scratch-single-seed_1": entry,
+        "classify/resnet18-scratch-augmented-seed_0": entry | memory,
+        "classify/mobilenet_v3_small-scratch-single-seed_0": entry | memory,
+    }
     metrics = [
         {"step": s, "phase": "score", "phase_step": s, "loss": 1.0 / s} for s in (1, 2)
     ]
@@ -55,7 +69,7 @@ def run(tmp_path):
         "config.json": {"experiment": "nmr_dimvida", "config": {"seed": 0}},
         "views/table_1.json": found,
         "views/curve.json": points,
-        "phases.json": {"autoencoder": entry},
+        "phases.json": phases,
         "notes.json": ["synthetic objects of 13 classes"],
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -90,6 +104,17 @@ def test_the_page_has_the_figures_of_the_files(run):
     assert "front+&lt;left&gt;" in page
     assert page.count("<svg") == 2 + 1  # PSNR by evaluations and by time; the loss
     assert page.count("<img") == 3
+
+
+def test_every_networks_memory_is_shown_once(run):
+    page = report.write_report(run).read_text()
+    (table,) = re.findall(r"<caption>memory</caption>.*?</table>", page, re.DOTALL)
+    text = re.sub(r"\s+", " ", text_of(table))
+    figures = "91.5 3.8 2,746 1,204.0"
+    for name in ("autoencoder", "classify, resnet18", "classify, mobilenet_v3_small"):
+        assert text.count(f" {name} {figures}") == 1
+    assert text.count("91.5") == 3
+    assert "its allocator has counted by the end" in page
 
 
 def test_the_best_figure_is_marked_and_no_ceiling_is(run):

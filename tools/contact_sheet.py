@@ -108,7 +108,7 @@ def _render(
     )
     views = []
     with progress_bar(console) as bar:
-        task = bar.add_task("objects", total=len(items))
+        task = bar.add_task("objects", total=len(items), unit="objects")
         for view in found:
             views.append(view)
             bar.advance(task)

@@ -162,7 +162,7 @@ def evaluate(config: Config, console: Console) -> Evaluation:
 def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> Measured:
     found = pairs.pair_folders(config.real, config.fake, config.masks)
     _check_counts(config, len(found), len(found))
-    task = bar.add_task("pairs", total=len(found))
+    task = bar.add_task("pairs", total=len(found), unit="pairs")
     return folders.measure_pairs(
         found,
         lpips=lpips,
@@ -178,7 +178,7 @@ def _classifier_distance(config: Config, bar: Progress) -> FrechetDistance:
     assert config.classifier is not None
     judge = view_weights.load_classifier(config.classifier)
     sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
-    task = bar.add_task("classifier", total=sum(map(len, sets)))
+    task = bar.add_task("classifier", total=sum(map(len, sets)), unit="images")
     return folders.classifier_distance(judge, *sets, lambda: bar.advance(task))
 
 
@@ -191,7 +191,7 @@ def _measure_sets(config: Config, features_fn, bar: Progress) -> Measured:
         )
     sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
     _check_counts(config, *map(len, sets))
-    task = bar.add_task("images", total=sum(map(len, sets)))
+    task = bar.add_task("images", total=sum(map(len, sets)), unit="images")
     return folders.measure_sets(*sets, features_fn, lambda: bar.advance(task))
 
 

@@ -162,7 +162,7 @@ def _fill_all(config: Config, console: Console) -> int:
         say(f"skipped: {reason}.")
     num_written = 0
     with progress_bar(console) as bar:
-        task = bar.add_task("pictures", total=len(jobs))
+        task = bar.add_task("pictures", total=len(jobs), unit="pictures")
         for job in jobs:
             try:
                 filled = fill(job, inpainter, invert=config.invert, note=note)

@@ -13,6 +13,7 @@ A preset's --help lists the fields.
 
 import sys
 
+import jax
 from rich.console import Console
 
 from experiments.nmr_dimvida import evaluate as evaluation
@@ -22,7 +23,9 @@ from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.generate import generate_views
 from experiments.nmr_dimvida.objects import load_objects
 from experiments.nmr_dimvida.presets import PRESETS
-from experiments.nmr_dimvida.training import Run, train
+from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.training import train
+from experiments.nmr_dimvida.training_step import preflight
 from experiments.shared import cli
 from experiments.shared import run_dir as runs
 from jaxgrow import hosts, report
@@ -51,11 +54,16 @@ def do_phases(config: Config, console: Console) -> None:
     run = Run(config, console)
     runs.describe(config.run_dir, EXPERIMENT, config)
     objects = load_objects(run)
-    first_step = 0
+    trainings, first_step = [], 0
     for phase, make_training in phases.TRAINED.items():
         if phase in config.phases:
-            train(run, make_training(run, objects, first_step))
+            trainings.append(make_training(run, objects, first_step))
         first_step += phases.num_steps(config, objects, phase)
+    # Most of a short run on CPU is compilation, which would all come before any step.
+    if jax.default_backend() != "cpu":
+        preflight(run, trainings)
+    for training in trainings:
+        train(run, training)
     if hosts.is_first() and "views" in config.phases:
         generate_views(run, objects)
         if evaluation.is_current(config):

@@ -15,7 +15,7 @@ from experiments.nmr_dimvida.classify_sets import Labelled, Sets
 from experiments.nmr_dimvida.classify_train import Cell, Trainer, cells_of, num_steps
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
-from experiments.nmr_dimvida.training import Run
+from experiments.nmr_dimvida.run import Run
 from experiments.shared import run_dir as runs
 from jaxgrow import evaluation, files, logs, pretrained, view_weights
 from jaxgrow.errors import UserError
@@ -196,7 +196,9 @@ def _measure(run: Run, sets: Sets, cells: Sequence[Cell], objects: Objects) -> _
     tests = sets.tests()
     evaluations = config.generate.evaluations
     with logs.progress_bar(run.console) as bar:
-        task = bar.add_task("test sets", total=len(tests) + len(evaluations))
+        task = bar.add_task(
+            "test sets", total=len(tests) + len(evaluations), unit="test sets"
+        )
         for test, make in tests.items():
             images = make()
             for cell in cells:

@@ -19,10 +19,13 @@ from experiments.nmr_dimvida.config import (
     TrainSet,
 )
 from experiments.nmr_dimvida.objects import draw_keys, stream_of
-from experiments.nmr_dimvida.training import Run, Training, train
+from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.training import train
+from experiments.nmr_dimvida.training_step import Training
 from jaxgrow import classifier_training, pretrained, view_weights
 from jaxgrow.classifier_training import several_models
 from jaxgrow.data.batches import plan_rows
+from jaxgrow.memory import Programs
 from jaxgrow.multiview import Batch, ImageData
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -103,7 +106,7 @@ class Trainer:
     def __init__(self, run: Run, class_names: Sequence[str]):
         self.run, self.config = run, run.config
         self._class_names = tuple(class_names)
-        self._programs: dict[Any, dict[int, Any]] = {}
+        self._programs: dict[Any, Programs] = {}
 
     def train(self, cell: Cell, data: Labelled, steps: int) -> None:
         """All seeds of a cell.
@@ -162,7 +165,7 @@ class Trainer:
         feed = _Feed(self.run, data, seeds)
         training = _of_steps(config.training, steps)
         decays = training.schedule != "constant" or training.warm_up_steps
-        key = (net, len(seeds), steps if decays else None)
+        key = (net, len(seeds), steps if decays else None, feed.shapes)
         return Training(
             phase="classify",
             name=cell.name(seeds[0]),
@@ -178,7 +181,7 @@ class Trainer:
             finish=finish,
             result=cell.weights_path(self.config, seeds[-1]),
             num_models=len(seeds),
-            programs=self._programs.setdefault(key, {}),
+            programs=self._programs.setdefault(key, Programs()),
         )
 
     def _fresh(self, cell: Cell, seed: int) -> tuple[ClassifierConfig, Params, Params]:
@@ -212,7 +215,16 @@ class _Feed:
             if self._brings
             else ImageData(np.asarray(self._images), self._labels)
         )
-        self.data: ImageData = run.placement.replicate(here)
+        self._here, self._placement = here, run.placement
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of what stays on the devices; the step is compiled for them."""
+        return tuple(x.shape for x in jax.tree.leaves(self._here))
+
+    def data(self) -> ImageData:
+        """What stays on the devices, put there."""
+        return self._placement.replicate(self._here)
 
     def plan(self, step: int) -> Batch:
         """Batch of a step; pure."""

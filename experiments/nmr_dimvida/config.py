@@ -333,7 +333,8 @@ class Config:
     def result_fields(self, phase: Phase) -> dict[str, Any]:
         """The fields that decide what a phase leaves behind.
 
-        The others may change when a run is resumed.
+        The others may change when a run is resumed. `autoencoder.remat` is among these,
+        for it may change rounding, and a resumed run is the same to the last bit.
         """
         names = ["seed", "data", "validation_fraction"]
         latent = ["autoencoder", "autoencoder_training", "augment", "fill"]

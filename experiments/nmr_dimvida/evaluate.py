@@ -12,7 +12,7 @@ from experiments.nmr_dimvida import panels
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.phases import finished
-from experiments.nmr_dimvida.training import Run
+from experiments.nmr_dimvida.run import Run
 from experiments.shared import run_dir as runs
 from jaxgrow import (
     evaluation,
@@ -52,7 +52,7 @@ def evaluate(run: Run, objects: Objects) -> None:
         test = panels.spread(test, config.table_objects)
     methods = make_methods(config, completer, objects.train)
     with logs.progress_bar(run.console) as bar:
-        task = bar.add_task("Table I", total=None)
+        task = bar.add_task("Table I", total=None, unit="sets")
         rows = table.table_one(
             methods,
             test,
@@ -162,7 +162,7 @@ def _curve(
     measure = table.make_measure(Judges(judge))
     points = []
     samplers = config.curve.points()
-    task = bar.add_task("samplers", total=len(samplers))
+    task = bar.add_task("samplers", total=len(samplers), unit="samplers")
     for sampler in samplers:
         options = {"sampler": sampler, "seed": config.seed}
         completer.complete_views(test.images[:1], missing[:1], **options)  # compiles

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from experiments.nmr_dimvida.config import Config
 from experiments.nmr_dimvida.objects import Objects, stream_of
 from experiments.nmr_dimvida.phases import finished
-from experiments.nmr_dimvida.training import Run
+from experiments.nmr_dimvida.run import Run
 from experiments.shared.run_dir import Stopped
 from jaxgrow import generated_views, hosts, logs
 from jaxgrow.data.views import Partition
@@ -126,7 +126,9 @@ def _follow(run: Run, bar: Progress, name: str) -> Callable[[int, int], None]:
     def on_progress(done: int, total: int) -> None:
         nonlocal task
         if task is None:
-            task = bar.add_task(f"views {name}", total=total, completed=done)
+            task = bar.add_task(
+                f"views {name}", total=total, completed=done, unit="objects"
+            )
         bar.update(task, completed=done)
         if run.interrupt.signal is not None and done < total:
             where = f"saved {done:,} of {total:,} objects of the views {name}"

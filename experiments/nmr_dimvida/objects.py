@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from experiments.nmr_dimvida.config import PHASES, Config, Phase
-from experiments.nmr_dimvida.training import Run
+from experiments.nmr_dimvida.run import Run
 from jaxgrow import files, hosts, logs
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.data.views import Partition, ViewSet, open_partitions
@@ -41,7 +41,7 @@ def load_objects(run: Run) -> Objects:
         def on_progress(done: int, total: int) -> None:
             nonlocal task
             if task is None:
-                task = bar.add_task("objects", total=total)
+                task = bar.add_task("objects", total=total, unit="objects")
             bar.update(task, completed=done)
 
         parts = open_partitions(config.data, config.seed, on_progress)
@@ -78,7 +78,6 @@ class ImageFeed:
     """Observed views of a set, each an example of its own.
 
     Attributes:
-        data: What stays on the devices.
         num_examples: Observed views.
     """
 
@@ -91,10 +90,16 @@ class ImageFeed:
         flat = self._flat()
         labels = np.repeat(views.labels, views.num_views).astype(np.int32)
         self._on_host = None if fits else flat
-        images = np.asarray(flat) if fits else None
-        data = ImageData(images, labels)
-        self.data: ImageData = run.placement.replicate(data)
+        self._data = ImageData(np.asarray(flat) if fits else None, labels)
         self._placement = run.placement
+
+    def data(self) -> ImageData:
+        """What stays on the devices, put there."""
+        return self._placement.replicate(self._data)
+
+    def data_like(self) -> ImageData:
+        """Shapes and types of `data`."""
+        return self._placement.like(self._data)
 
     def _flat(self) -> UInt8[np.ndarray, "nv h w 3"]:
         images = self._views.images

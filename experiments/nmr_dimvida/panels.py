@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from experiments.nmr_dimvida.training import Run
+from experiments.nmr_dimvida.run import Run
 from jaxgrow import hosts, viz
 from jaxgrow.data.views import ViewSet
 from jaxgrow.view_completer import ViewCompleter

@@ -18,7 +18,8 @@ from experiments.nmr_dimvida.objects import (
     plan_objects,
     stream_of,
 )
-from experiments.nmr_dimvida.training import Run, Training
+from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.training_step import Training
 from jaxgrow import (
     classifier_training,
     multiview,
@@ -131,10 +132,12 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
             axis_name=run.placement.axis_name,
         ),
         data=feed.data,
+        data_like=feed.data_like(),
         plan=feed.planner(training.batch_size),
         validate=validate,
         finish=finish,
         result=weights_path(config, "autoencoder"),
+        remedy="" if config.autoencoder.remat else "pass --autoencoder.remat",
     )
 
 
@@ -154,9 +157,8 @@ def latent_training(
     """The score network (Eq. 6), or the mean regressor on the same latents."""
     config = run.config
     training = config.score_training if phase == "score" else config.regressor_training
-    saved = view_weights.load_autoencoder(finished(config, "autoencoder"))
-    data, held, stats = standardised_latents(run, saved, objects)
-    n, num_views, dim = data.z.shape
+    n, num_views = objects.train.observed.shape
+    dim = config.autoencoder.latent_dim
     diffusion = Diffusion(
         config.sde,
         config.times,
@@ -166,18 +168,35 @@ def latent_training(
     names = view_names(config, objects.train)
     is_score = phase == "score"
     make_step = multiview.make_score_step if is_score else multiview.make_regressor_step
-    validation_loss = _latent_validation(config, diffusion, held, is_score)
+
+    @functools.cache
+    def autoencoder_and_latents():
+        path = finished(config, "autoencoder")
+        saved = view_weights.load_autoencoder(path)
+        if saved.config.latent_dim != dim:
+            raise UserError(
+                f"the autoencoder in {path} has {saved.config.latent_dim} latents: "
+                f"pass --autoencoder.latent-dim {saved.config.latent_dim}, not {dim}."
+            )
+        return saved, *standardised_latents(run, saved, objects)
+
+    @functools.cache
+    def validation_loss():
+        _, _, held, _ = autoencoder_and_latents()
+        return _latent_validation(config, diffusion, held, is_score)
 
     def as_saved(state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
+        *_, stats = autoencoder_and_latents()
         return SavedLatentModel(
             config.score, state.eval_params, stats, names, config.sde, info
         )
 
     def validate(step: int, state: TrainState) -> dict[str, float]:
         if is_score:
+            saved, *_ = autoencoder_and_latents()
             completer = ViewCompleter(saved, as_saved(state, {}), panels.OBJECTS)
             panels.draw_completions(run, step, completer, objects.validation)
-        return {"loss": validation_loss(state.eval_params)}
+        return {"loss": validation_loss()(state.eval_params)}
 
     def finish(state: TrainState, info: dict[str, Any]) -> None:
         kind = "score" if is_score else "regressor"
@@ -200,11 +219,20 @@ def latent_training(
             ema_decay=training.ema_decay,
             axis_name=run.placement.axis_name,
         ),
-        data=run.placement.replicate(data),
+        data=lambda: run.placement.replicate(autoencoder_and_latents()[1]),
+        data_like=run.placement.like(_latents_like(n, num_views, dim)),
         plan=plan_objects(stream_of(config, phase), training.batch_size, n),
         validate=validate,
         finish=finish,
         result=weights_path(config, phase),
+    )
+
+
+def _latents_like(n: int, num_views: int, dim: int) -> LatentData:
+    return jax.eval_shape(
+        lambda: LatentData(
+            jnp.zeros((n, num_views, dim)), jnp.zeros((n, num_views), bool)
+        )
     )
 
 
@@ -265,10 +293,9 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
     there = held.observed.ravel()
     images = held.images.reshape(-1, *held.images.shape[2:])[there]
     labels = np.repeat(held.labels, held.num_views)[there]
-    fresh = functools.cache(
-        lambda: classifiers.init_classifier(
-            config.judge, len(class_names), stream_of(config, "judge")
-        )
+    fresh = functools.partial(
+        classifiers.init_classifier,
+        *(config.judge, len(class_names), stream_of(config, "judge")),
     )
 
     @jax.jit
@@ -295,8 +322,8 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         config=training,
         num_examples=feed.num_examples,
         first_step=first_step,
-        params=lambda: jax.tree.map(jnp.copy, fresh()[0]),
-        stats=lambda: jax.tree.map(jnp.copy, fresh()[1]),
+        params=lambda: fresh()[0],
+        stats=lambda: fresh()[1],
         make_step=lambda tx: classifier_training.make_classifier_step(
             config.judge,
             tx,
@@ -304,6 +331,7 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
             axis_name=run.placement.axis_name,
         ),
         data=feed.data,
+        data_like=feed.data_like(),
         plan=feed.planner(training.batch_size),
         validate=validate,
         finish=finish,

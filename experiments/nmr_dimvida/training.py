@@ -1,127 +1,20 @@
-"""The training of one network, resumable at any moment; every phase but the last."""
+"""The training of one network, resumable at any moment; every phase but views."""
 
-import contextlib
-import dataclasses
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import PyTree
-from rich.console import Console
 
-from experiments.nmr_dimvida.config import Config, Phase, TrainingConfig
-from experiments.shared.run_dir import RunLog, Stopped
-from jaxgrow import files, hosts, logs, loop, multiview, parallel, partition
+from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.training_step import Training, TrainingStep
+from experiments.shared.run_dir import Stopped
+from jaxgrow import files, hosts, logs, loop, memory, parallel, partition
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
 from jaxgrow.logs import MetricWriter
-from jaxgrow.multiview import Batch, Step
 from jaxgrow.train_state import TrainState
-
-
-_STEPS_PER_CALL = 25  # off the CPU, where a step is mostly launches
-
-
-class Run(RunLog):
-    """A run under way: its config, its devices, and what it says."""
-
-    def __init__(self, config: Config, console: Console):
-        super().__init__(config.run_dir, console)
-        self.config = config
-        self.interrupt = loop.Interrupt()
-        self.placement = parallel.place(
-            config.parallel,
-            config.devices,
-            config.autoencoder_training.batch_size,
-            config.score_training.batch_size,
-            config.regressor_training.batch_size,
-            config.judge_training.batch_size,
-            config.classify.training.batch_size,
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Training:
-    """One network's training.
-
-    Attributes:
-        phase: That it belongs to.
-        config: Steps, rates and intervals.
-        num_examples: Rows of the data.
-        first_step: Step of metrics.jsonl at which it begins.
-        params: Fresh weights.
-        stats: Fresh batch statistics.
-        make_step: From the optimiser to the step.
-        data: What the step gets with every call.
-        plan: Batch of a step, as a pure function.
-        validate: (step, state) -> figures of the validation; may draw.
-        finish: Writes `result`, from the last state and what is to be noted.
-        result: File that the next phases take.
-        name: What it is called where its phase trains several networks; it then has a
-            metrics file of its own.
-        num_models: Networks that one step trains; above 1, every leaf of the state and
-            of a batch is stacked in front.
-        programs: Compiled steps by their number per call; trainings that share the
-            step, the optimiser and all shapes may share them.
-    """
-
-    phase: Phase
-    config: TrainingConfig
-    num_examples: int
-    first_step: int
-    params: Callable[[], PyTree]
-    stats: Callable[[], PyTree]
-    make_step: Callable[[optax.GradientTransformation], Step]
-    data: PyTree
-    plan: Callable[[int], Batch]
-    validate: Callable[[int, TrainState], dict[str, float]]
-    finish: Callable[[TrainState, dict[str, Any]], None]
-    result: Path
-    name: str | None = None
-    num_models: int = 1
-    programs: dict[int, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """A path below the folder of checkpoints."""
-        return self.phase if self.name is None else f"{self.phase}/{self.name}"
-
-    @property
-    def flags(self) -> str:
-        """What the fields of its config are called on the command line."""
-        return f"--{self.phase}{'-' if self.name is None else '.'}training"
-
-    @property
-    def num_steps(self) -> int:
-        return self.config.num_steps(self.num_examples)
-
-    def learning_rate(self) -> optax.Schedule:
-        """Warm-up, then constant or cosine to zero."""
-        top, warm_up = self.config.learning_rate, self.config.warm_up_steps
-        if self.config.schedule == "cosine":
-            return optax.warmup_cosine_decay_schedule(
-                0.0 if warm_up else top, top, warm_up, max(self.num_steps, warm_up + 1)
-            )
-        return optax.join_schedules(
-            [optax.linear_schedule(0.0, top, warm_up), optax.constant_schedule(top)],
-            [warm_up],
-        )
-
-    def optimiser(self) -> optax.GradientTransformation:
-        return optax.adam(self.learning_rate())
-
-    def fresh(self) -> TrainState:
-        tx, keep_ema = self.optimiser(), self.config.ema_decay > 0
-
-        def create(params: PyTree, stats: PyTree) -> TrainState:
-            return TrainState.create(params, stats, tx, keep_ema=keep_ema)
-
-        create = create if self.num_models == 1 else jax.vmap(create)
-        return create(self.params(), self.stats())
 
 
 def train(run: Run, training: Training) -> None:
@@ -147,9 +40,7 @@ class _Progress:
         if training.name is not None:
             path = run.run_dir / training.phase / "metrics" / f"{training.name}.jsonl"
             self.metrics = MetricWriter(path)
-        default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
-        self.steps_per_call = run.config.steps_per_call or default
-        self.step = training.make_step(training.optimiser())
+        self.step = TrainingStep(run, training)
 
     def train(self) -> None:
         run, training = self.run, self.training
@@ -162,10 +53,17 @@ class _Progress:
         with (
             logs.progress_bar(run.console) as bar,
             run.interrupt.listening(),
-            _memory_errors(training),
+            memory.errors(training.too_large),
         ):
+            data = training.data()
             task = bar.add_task(
-                training.label, total=training.num_steps, completed=start
+                training.label,
+                total=training.num_steps,
+                completed=start,
+                examples=(
+                    training.num_models * training.config.batch_size,
+                    training.examples,
+                ),
             )
 
             def on_report(step: int, state: TrainState, series: dict) -> bool:
@@ -174,12 +72,12 @@ class _Progress:
                 return False
 
             state, step = loop.fit(
-                self._call,
+                lambda state, batch, _, k: self.step.call(state, data, batch, k),
                 state,
-                self._batches,
+                self.step.batches,
                 start=start,
                 stop=training.num_steps,
-                steps_per_call=self.steps_per_call,
+                steps_per_call=self.step.steps_per_call,
                 report_every=training.config.log_every,
                 on_report=on_report,
                 interrupt=run.interrupt,
@@ -196,6 +94,11 @@ class _Progress:
             "wall_s": round(self.wall_s, 1),
             "validation": self.validation,
         }
+        if self.step.has_compiled or training.name is None:
+            used = training.programs.memory
+            entry |= memory.describe(used, self.step.batch_per_device)
+            if text := memory.measured_sentence():
+                run.say(f"{training.label}: {text}")
         if hosts.is_first():
             training.finish(parallel.first_copy(state), entry)
             path = run.run_dir / "phases.json"
@@ -223,20 +126,6 @@ class _Progress:
         if step < training.num_steps:  # else later phases have rows of their own
             self.metrics.truncate_after(training.first_step + step)
         return step, run.placement.replicate(state)
-
-    def _batches(self, step: int, k: int) -> Batch:
-        """Batches of `k` steps; pure."""
-        plans = [self.training.plan(step + i) for i in range(k)]
-        if k == 1:
-            return self.run.placement.shard_batch(plans[0])
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plans)
-        return self.run.placement.shard_batch(stacked, batch_axis=1)
-
-    def _call(self, state: TrainState, batch: Batch, step: int, k: int):
-        if k not in self.training.programs:
-            body = self.step if k == 1 else multiview.several_steps(self.step)
-            self.training.programs[k] = self.run.placement.compile_step(body)
-        return self.training.programs[k](state, self.training.data, batch)
 
     def _report(self, step: int, state: TrainState, series: dict) -> None:
         run, training, config = self.run, self.training, self.training.config
@@ -283,18 +172,3 @@ class _Progress:
             f"{name} is not finite at step {step} of {self.training.label}; {kept}: "
             f"lower {self.training.flags}.learning-rate and give another --run-dir."
         )
-
-
-@contextlib.contextmanager
-def _memory_errors(training: Training) -> Iterator[None]:
-    """Turns a device without enough memory into a `UserError`."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        size = training.config.batch_size
-        raise UserError(
-            f"{training.label} needs more memory than the device has: halve "
-            f"{training.flags}.batch-size (now {size}) or lower --device-data-mb."
-        ) from error

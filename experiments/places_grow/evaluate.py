@@ -122,7 +122,11 @@ def _evaluate_stage(
     methods = {"generator": evaluation.as_fill(paint), **BASELINES}
     with logs.progress_bar(console) as bar:
         if unet_steps > 0:
-            task = bar.add_task(f"U-Net, {stage.resolution} px", total=unet_steps)
+            task = bar.add_task(
+                f"U-Net, {stage.resolution} px",
+                total=unet_steps,
+                examples=(config.batch_size, "images"),
+            )
             methods[f"U-Net, L1, {unet_steps} steps"] = evaluation.train_unet(
                 pictures.train.images[stage.resolution],
                 stage_masks(config, pictures, stage),
@@ -138,7 +142,9 @@ def _evaluate_stage(
                 seed=config.seed + stage.resolution,
                 on_progress=lambda done, total: bar.update(task, completed=done),
             )
-        task = bar.add_task(f"evaluating {stage.resolution} px", total=None)
+        task = bar.add_task(
+            f"evaluating {stage.resolution} px", total=None, unit="sets"
+        )
         validation = validation_set(config, pictures, stage.resolution)
         return _compare(methods, validation, nets, bar, task)
 

@@ -16,6 +16,7 @@ from jaxgrow import (
     hosts,
     inpainting,
     loop,
+    memory,
     parallel,
     partition,
     viz,
@@ -125,7 +126,7 @@ class Reporter:
             "wall_s": round(at.stage_wall_s, 1),
             "steps_per_s": round(step / at.stage_wall_s, 2),
             "ended_by": ended_by,
-            "peak_memory_mb": round(self.step.memory_mb),
+            **memory.describe(self.step.programs.memory, self.step.batch_per_device),
         }
         at.stages = [*at.stages, entry]
         if not hosts.is_first():

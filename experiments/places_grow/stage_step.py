@@ -1,8 +1,6 @@
 """One stage's training step: built, compiled ahead, and its memory known."""
 
-import contextlib
-import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,12 +10,13 @@ from jaxtyping import PyTree
 
 from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import Feed
-from jaxgrow import growth, hosts, inpainting, parallel
+from jaxgrow import growth, hosts, inpainting, memory, parallel
 from jaxgrow.errors import UserError
 from jaxgrow.examples import StepBatch
 from jaxgrow.growth import Stage
 from jaxgrow.inpainting import InpaintState
 from jaxgrow.losses import Due, due_terms
+from jaxgrow.memory import Programs, StepMemory, TooLarge
 from jaxgrow.parallel import Placement
 from jaxgrow.typing import FeaturesFn, Metrics
 
@@ -32,7 +31,7 @@ class StageStep:
         nets: The stage's networks and optimisers.
         feed: Its batches.
         steps_per_call: Most steps of one call.
-        memory_mb: What the largest call takes on a device, once it is compiled.
+        programs: What is compiled of it.
     """
 
     def __init__(
@@ -42,8 +41,9 @@ class StageStep:
         feed: Feed,
         features_fn: FeaturesFn | None,
         placement: Placement,
+        say: Callable[[str], None],
     ):
-        self.feed, self.memory_mb = feed, 0.0
+        self.feed, self.programs, self._say = feed, Programs(), say
         self._config, self._stage, self._placement = config, stage, placement
         self._features_fn = features_fn
         default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
@@ -57,7 +57,6 @@ class StageStep:
             features_fn=features_fn,
             axis_name=placement.axis_name,
         )
-        self._compiled: dict[tuple[int, Due], Any] = {}
 
     def enter(self, before: InpaintState | None) -> InpaintState:
         """State at the start of the stage, on its devices."""
@@ -86,7 +85,7 @@ class StageStep:
         """Takes the `k` steps from `step` on."""
         # A call of several steps sees for itself what is due.
         due = self._due(step) if k == 1 else Due()
-        call = self._compiled.get((k, due)) or self._compile(k, due, state, batch)
+        call = self.programs.get((k, due)) or self._compile(k, due, state, batch)
         return call(state, self.feed.data, batch)
 
     def _due(self, step: int) -> Due:
@@ -118,60 +117,35 @@ class StageStep:
             self._config.losses,
             has_perceptual=self._features_fn is not None,
         )
-        jitted = self._placement.compile_step(single if k == 1 else several)
-        compiled = jitted.lower(state, self.feed.data, batch).compile()
-        self._check_memory(compiled)
-        self._compiled[k, due] = compiled
-        return compiled
-
-    def _check_memory(self, compiled: Any) -> None:
-        analysis = compiled.memory_analysis()
-        if analysis is None:
-            return
-        needed = (
-            analysis.temp_size_in_bytes
-            + analysis.argument_size_in_bytes
-            + analysis.output_size_in_bytes
-            - analysis.alias_size_in_bytes
+        return self.programs.compile(
+            (k, due),
+            self._placement.compile_step(single if k == 1 else several),
+            *(state, self.feed.data, batch),
+            too_large=too_large(self._config, self._stage),
+            tell=self._tell,
         )
-        self.memory_mb = max(self.memory_mb, needed / 2**20)
-        available = device_memory_bytes()
-        if available is not None and needed > available:
-            amount = (
-                f"{needed / 2**20:,.0f} MB where the device has "
-                f"{available / 2**20:,.0f} MB"
-            )
-            raise _too_large(self._config, self._stage, amount)
+
+    def _tell(self, found: StepMemory) -> None:
+        text = memory.sentence(found, self.batch_per_device, "images")
+        self._say(f"{self._stage.resolution} px: {text}")
+
+    @property
+    def batch_per_device(self) -> int:
+        """Images of a step that each device takes."""
+        return self._config.batch_size // self._placement.num_devices
 
 
-@contextlib.contextmanager
-def memory_errors(config: Config, stage: Stage) -> Iterator[None]:
-    """Turns a device without enough memory for `stage` into a `UserError`."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        amount = "more memory than the device has"
-        raise _too_large(config, stage, amount) from error
+def too_large(config: Config, stage: Stage) -> TooLarge:
+    """What the user can do where `stage` takes too much memory."""
 
+    def make_error(amount: str) -> UserError:
+        return UserError(
+            f"the {stage.resolution} px stage needs {amount}: halve --batch-size (now "
+            f"{config.batch_size}), lower --device-data-mb, pass --net.compute-dtype "
+            "bfloat16, or leave the largest of --growth.resolutions out."
+        )
 
-def _too_large(config: Config, stage: Stage, amount: str) -> UserError:
-    return UserError(
-        f"the {stage.resolution} px stage needs {amount}: halve --batch-size (now "
-        f"{config.batch_size}), lower --device-data-mb, pass --net.compute-dtype "
-        "bfloat16, or leave the largest of --growth.resolutions out."
-    )
-
-
-def device_memory_bytes() -> int | None:
-    """Memory of a device, or of the machine where the device is the CPU."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    if jax.default_backend() == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+    return make_error
 
 
 def make_networks(config: Config, stage: Stage, axis_name: str | None = None):

@@ -13,7 +13,7 @@ from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
 from experiments.shared import run_dir as runs
 from experiments.shared.run_dir import Stopped
-from jaxgrow import hosts, logs, loop, parallel, pretrained
+from jaxgrow import hosts, logs, loop, memory, parallel, pretrained
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
 from jaxgrow.growth import Stage, plan_stages
@@ -76,7 +76,7 @@ class _Training:
         if run.at.stage_done:
             self._begin(run.at.stage + 1)
         for stage in self.stages[run.at.stage :]:
-            with stage_step.memory_errors(self.config, stage):
+            with memory.errors(stage_step.too_large(self.config, stage)):
                 step = prepared.pop(stage.index, None) or self._prepare(stage, pictures)
                 if state is None or run.at.stage_step == 0:
                     state = step.enter(state)
@@ -126,16 +126,17 @@ class _Training:
         features_fn = self.features_fn
         if stage.resolution < self.config.losses.perceptual_from:
             features_fn = None
-        return StageStep(self.config, stage, feed, features_fn, self.placement)
+        return StageStep(
+            self.config, stage, feed, features_fn, self.placement, self.run.say
+        )
 
     def _preflight(self, pictures: Pictures) -> dict[int, StageStep]:
         """Compiles the largest stage that is to come and sees that it fits."""
         stage = self.stages[-1]
         self.run.say(f"compiling the largest stage, {stage.resolution} px")
-        with stage_step.memory_errors(self.config, stage):
+        with memory.errors(stage_step.too_large(self.config, stage)):
             step = self._prepare(stage, pictures)
             step.compile()
-        self.run.say(f"it fits: {step.memory_mb:.0f} MB for the step")
         return {stage.index: step}
 
     def _train_stage(
@@ -147,6 +148,7 @@ class _Training:
                 f"{stage.resolution} px",
                 total=stage.num_steps,
                 completed=run.at.stage_step,
+                examples=(self.config.batch_size, "images"),
             )
             state, _ = loop.fit(
                 step,
@@ -167,4 +169,6 @@ class _Training:
                 f"saved at step {run.at.stage_step} of {stage.num_steps} of the "
                 f"{stage.resolution} px stage",
             )
+        if used := memory.measured_sentence():
+            run.say(f"{stage.resolution} px: {used}")
         return state

@@ -29,11 +29,18 @@ class Shape:
     """Residual blocks of a level of the encoder; the decoder has one more."""
     dtype: Any
     """Type of the operands; None follows the input and the kernel."""
+    remat: bool
+    """Whether the blocks' activations are recomputed in the backward pass."""
 
     @property
     def channels(self) -> list[int]:
         """Channels of each level, full resolution first."""
         return [m * self.base_channels for m in self.multipliers]
+
+    @property
+    def block(self) -> type["Block"]:
+        """The module of a residual block."""
+        return nn.remat(Block) if self.remat else Block
 
 
 class Block(nn.Module):
@@ -121,10 +128,10 @@ class Encoder(nn.Module):
         x = Conv(shape.base_channels, dtype=dtype, name="conv_in")(x)
         for level, channels in enumerate(shape.channels):
             for i in range(shape.blocks):
-                x = Block(channels, dtype, name=f"level{level}_block{i}")(x)
+                x = shape.block(channels, dtype, name=f"level{level}_block{i}")(x)
             if level < len(shape.channels) - 1:
                 x = Down(dtype, name=f"level{level}_down")(x)
-        x = _middle(x, dtype)
+        x = _middle(x, shape)
         x = nn.silu(_norm("norm_out", dtype)(x))
         x = Conv(2, dtype=dtype, name="conv_out")(x)
         return Conv(1, 1, dtype=dtype, name="to_latent")(x).reshape(len(x), -1)
@@ -147,11 +154,11 @@ class Decoder(nn.Module):
         side = shape.side >> deepest
         x = z.reshape(len(z), side, side, 1)
         x = Conv(shape.channels[-1], dtype=dtype, name="conv_in")(x)
-        x = _middle(x, dtype)
+        x = _middle(x, shape)
         for level in reversed(range(deepest + 1)):
             for i in range(shape.blocks + 1):
                 name = f"level{level}_block{i}"
-                x = Block(shape.channels[level], dtype, name=name)(x)
+                x = shape.block(shape.channels[level], dtype, name=name)(x)
             if level > 0:
                 name = f"level{level}_up"
                 x = Conv(shape.channels[level], dtype=dtype, name=name)(double(x))
@@ -159,11 +166,12 @@ class Decoder(nn.Module):
         return Conv(3, dtype=dtype, name="conv_out")(x)
 
 
-def _middle(x: Array, dtype: Any) -> Array:
+def _middle(x: Array, shape: Shape) -> Array:
     """Block, attention, block; they belong to the module that calls."""
-    x = Block(x.shape[-1], dtype, name="mid_block0")(x)
+    block, dtype = shape.block, shape.dtype
+    x = block(x.shape[-1], dtype, name="mid_block0")(x)
     x = Attention(dtype, name="mid_attention")(x)
-    return Block(x.shape[-1], dtype, name="mid_block1")(x)
+    return block(x.shape[-1], dtype, name="mid_block1")(x)
 
 
 def _norm(name: str, dtype: Any) -> nn.GroupNorm:

@@ -6,7 +6,12 @@ from jaxgrow import files
 from jaxgrow.report import page
 from jaxgrow.report.curves import stage_curves
 from jaxgrow.report.page import Content, Section
-from jaxgrow.report.tables import evaluation_tables, headline, stage_table
+from jaxgrow.report.tables import (
+    evaluation_tables,
+    headline,
+    memory_table,
+    stage_table,
+)
 
 
 _ALT = "Masked input, output, composite and original at {} px"
@@ -23,7 +28,8 @@ def content(run_dir: Path) -> Content:
     named = page.sample_panels(run_dir / "samples", r"r(\d+)_(\d+)")
     panels = {int(name): pictures for name, pictures in named.items()}
     panel = page.picture(run_dir / "evaluation" / "panel.png")
-    table = stage_table(stages)
+    by_name = [(f"{stage.get('resolution')} px", stage) for stage in stages]
+    tables = stage_table(stages), memory_table(by_name)
     sections = [
         Section(
             "Evaluation on held-out photographs",
@@ -31,7 +37,7 @@ def content(run_dir: Path) -> Content:
             pictures=[panel] if panel else [],
             alt="Holes filled by every method, beside the original",
         ),
-        Section("Stages", tables=[table] if table else []),
+        Section("Stages", tables=[table for table in tables if table]),
     ]
     sections += [
         Section(

@@ -14,7 +14,6 @@ _STAGE_COLUMNS = {
     "images_seen": "images seen",
     "wall_s": "time",
     "steps_per_s": "steps/s",
-    "peak_memory_mb": "peak memory, MB",
     "ended_by": "ended by",
 }
 _EVALUATION_COLUMNS = {  # title, digits, cost: the lowest is best
@@ -108,6 +107,31 @@ def stage_table(stages: Sequence[dict[str, Any]]) -> Table | None:
         return None
     cells = [[_show(name, stage) for name in names] for stage in stages]
     return Table("", [_STAGE_COLUMNS[name] for name in names], cells)
+
+
+def memory_table(entries: Sequence[tuple[str, dict[str, Any]]]) -> Table | None:
+    """What a training step took, by the name of the stage or network.
+
+    Args:
+        entries: What `jaxgrow.memory.describe` has noted, among other things; those
+            that it noted nothing of a step in are left out.
+    """
+    known = [(name, entry) for name, entry in entries if "peak_memory_mb" in entry]
+    if not known:
+        return None
+    names = ("peak_memory_mb", "argument_mb", "examples_per_gib", "measured_mb")
+    head = ["", "a step, MB", "weights, moments, data, MB", "examples per further GiB"]
+    footnote = (
+        "For one device. The first three are computed from the compiled program. "
+    )
+    footnote += {
+        "device": "Measured is the most that its allocator has counted by the end, "
+        "since the process began.",
+        "process": "Measured is the most that the process has held by the end, since "
+        "it began, with all that is in it: this device counts nothing itself.",
+    }.get(known[-1][1].get("measured_by", ""), "")
+    rows = [[name, *(_show(n, entry) for n in names)] for name, entry in known]
+    return Table("memory", [*head, "measured, MB"], rows, footnote=footnote.strip())
 
 
 def _show(name: str, stage: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from jaxgrow import files
 from jaxgrow.report import classification, page
 from jaxgrow.report.curves import line_chart
 from jaxgrow.report.page import Content, Section
-from jaxgrow.report.tables import Table, duration
+from jaxgrow.report.tables import Table, duration, memory_table
 
 
 _METRICS = {  # title, digits
@@ -30,7 +30,7 @@ def content(run_dir: Path) -> Content:
     rows = files.read_json_lines(run_dir / "metrics.jsonl")
     panels = page.sample_panels(run_dir / "samples", r"([a-z]+)_(\d+)")
     panel = page.picture(run_dir / "views" / "panel.png")
-    trained = phase_table(phases)
+    trained = phase_table(phases), memory_table(of_programs(phases))
     sections = [
         Section(
             "Views of test objects from the one that is known",
@@ -40,7 +40,7 @@ def content(run_dir: Path) -> Content:
         Section("Quality of generated views (Table I)", tables=table_one(found)),
         Section("Quality against network evaluations", charts=curve_charts(points)),
         *classification.sections(run_dir),
-        Section("Networks", tables=[trained] if trained else []),
+        Section("Networks", tables=[table for table in trained if table]),
     ]
     sections += [
         Section(
@@ -207,3 +207,18 @@ def phase_table(phases: dict[str, Any]) -> Table | None:
         if "/" not in name  # one of many classifiers, which have tables of their own
     ]
     return Table("", head, rows)
+
+
+def of_programs(phases: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Networks with what their memory was; of equal classifiers the first.
+
+    A training that ran another's program has noted nothing of it.
+    """
+    found: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
+    for name, entry in phases.items():
+        phase, _, training = name.partition("/")
+        network = training.partition("-")[0]
+        figures = entry.get("peak_memory_mb"), entry.get("argument_mb")
+        key = (phase, network, *figures)
+        found.setdefault(key, (f"{phase}, {network}" if network else phase, entry))
+    return list(found.values())
