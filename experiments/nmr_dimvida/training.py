@@ -227,10 +227,11 @@ class _Progress:
     def _batches(self, step: int, k: int) -> Batch:
         """Batches of `k` steps; pure."""
         plans = [self.training.plan(step + i) for i in range(k)]
+        batch_axis = int(self.training.num_models > 1)
         if k == 1:
-            return self.run.placement.shard_batch(plans[0])
+            return self.run.placement.shard_batch(plans[0], batch_axis)
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plans)
-        return self.run.placement.shard_batch(stacked, batch_axis=1)
+        return self.run.placement.shard_batch(stacked, batch_axis + 1)
 
     def _call(self, state: TrainState, batch: Batch, step: int, k: int):
         if k not in self.training.programs:
