@@ -146,7 +146,10 @@ def wait() -> None:
     from orbax.checkpoint import multihost  # takes a second to import
 
     meet = multihost.get_barrier_sync_fn()
-    meet(key=f"jaxgrow {next(_waits)}", timeout_ms=1000 * _LAST_S)
+    try:
+        meet(key=f"jaxgrow {next(_waits)}", timeout_ms=1000 * _LAST_S)
+    except jax.errors.JaxRuntimeError:  # another one died
+        leave(1, together=False)
 
 
 def first_says(answers: Sequence[bool]) -> list[bool]:

@@ -274,8 +274,9 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
     )
 
     def predict(nets, x):
+        params, stats = nets
         logits, _ = classifiers.apply_classifier(
-            config.judge, *nets, to_unit(x), train=False
+            config.judge, params, stats, to_unit(x), train=False
         )
         return logits.argmax(axis=1)
 

@@ -229,7 +229,8 @@ def logits_of(
 @functools.lru_cache(maxsize=16)
 def _logits(config: ClassifierConfig) -> RowsFn:
     def logits(nets, images):
-        return classifiers.apply_classifier(config, *nets, to_unit(images))[0]
+        params, stats = nets
+        return classifiers.apply_classifier(config, params, stats, to_unit(images))[0]
 
     return RowsFn(logits)
 
