@@ -103,8 +103,7 @@ def test_two_devices_equal_one(make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps_per_call", [1, 2])
-@pytest.mark.parametrize("kind", ["pmap", "mesh"])
+@pytest.mark.parametrize(("kind", "steps_per_call"), [("pmap", 2), ("mesh", 1)])
 def test_several_classifiers_at_once_on_two_devices_equal_those_on_one(
     kind, steps_per_call
 ):
