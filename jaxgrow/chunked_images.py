@@ -11,18 +11,20 @@ a kill has left behind that is cut off.
 """
 
 import io
+import itertools
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxgrow import files
+from jaxgrow import files, hosts
 from jaxgrow.data.cache import checksum_of
 from jaxgrow.errors import UserError
 
@@ -87,6 +89,81 @@ def write(
                     on_progress(at.done, total)
 
 
+def write_together(
+    folder: Path,
+    header: dict[str, Any],
+    make_chunk: Callable[[int, int], UInt8[np.ndarray, "rows *_"]],
+    chunk_size: int,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> None:
+    """`write` by all processes of a run, which must see one disk and all call this.
+
+    Every process makes a share of the rows in a folder of its own beside `folder`, and
+    the first one joins them. Shares that a kill has left are gone on with by as many
+    processes, and made anew by another number of them.
+
+    Args:
+        folder: As for `write`; so are the others.
+        header: The same on all processes.
+        make_chunk: The same on all processes.
+        chunk_size: Rows that are put on disk together.
+        on_progress: Gets the rows of this process's share.
+        on_note: Gets a sentence if what was in a folder had to be thrown away.
+
+    Raises:
+        UserError: The disk is full, read-only or forbidden.
+    """
+    count, total = jax.process_count(), header["shape"][0]
+    if count > 1 and not all(hosts.first_says([_has_all(folder, header)])):
+        ends = [total * i // count for i in range(count + 1)]
+        shares = [range(*pair) for pair in itertools.pairwise(ends)]
+        places = [_share_of(folder, f"{i}_of_{count}") for i in range(count)]
+        mine = shares[jax.process_index()]
+        write(
+            places[jax.process_index()],
+            header | {"shape": [len(mine), *header["shape"][1:]], "rows": ends},
+            lambda start, stop: make_chunk(mine.start + start, mine.start + stop),
+            chunk_size,
+            on_progress=on_progress,
+            on_note=on_note,
+        )
+        hosts.wait()
+        make_chunk, on_progress = _joined(places, shares), None
+    if hosts.is_first():
+        write(
+            folder,
+            header,
+            make_chunk,
+            chunk_size,
+            on_progress=on_progress,
+            on_note=on_note,
+        )
+        for share in folder.parent.glob(_share_of(folder, "*").name):
+            shutil.rmtree(share, ignore_errors=True)
+    hosts.wait()
+
+
+def _share_of(folder: Path, which: str) -> Path:
+    return folder.with_name(f"{folder.name}.share_{which}")
+
+
+def _joined(places: Sequence[Path], shares: Sequence[range]):
+    """(start, stop) -> those rows, from the folders that hold a share each."""
+
+    def make_chunk(start: int, stop: int) -> UInt8[np.ndarray, "rows *_"]:
+        found = []
+        for place, share in zip(places, shares, strict=True):
+            first, last = max(start, share.start), min(stop, share.stop)
+            if first < last:
+                images = np.load(place / IMAGES, mmap_mode="r")
+                found.append(images[first - share.start : last - share.start])
+        return np.concatenate(found)
+
+    return make_chunk
+
+
 def read(folder: Path) -> tuple[dict[str, Any], UInt8[np.ndarray, "..."]]:
     """Header and images of a finished folder; the images are mapped, read-only.
 
@@ -103,6 +180,16 @@ def read(folder: Path) -> tuple[dict[str, Any], UInt8[np.ndarray, "..."]]:
             raise Unusable(f"only {at.done:,} of {shape[0]:,} are there")
         _check_content(folder, header, at)
         return header, np.load(folder / IMAGES, mmap_mode="r")
+
+
+def _has_all(folder: Path, header: dict[str, Any]) -> bool:
+    """Whether `write` would find that there is nothing left to do."""
+    try:
+        found, _ = read(folder)
+        _check_same(found, header)
+    except Unusable:
+        return False
+    return True
 
 
 def _take_up(

@@ -105,7 +105,8 @@ def generate(
 
     What the folder has already is kept as far as it goes if everything that decides it
     is the same, and made anew otherwise. A process that is killed at any moment and
-    started again leaves the same bytes as one that is not.
+    started again leaves the same bytes as one that is not. Of several processes of a
+    run, which must all call this, each makes a share of the objects.
 
     Args:
         folder: Made if need be.
@@ -118,7 +119,8 @@ def generate(
         seed: Of all draws; those of object `i` depend on (seed, i) alone.
         chunk_size: Objects that are put on disk together.
         on_progress: Gets the objects that are on disk and their number, at the start
-            and after every chunk. What it raises ends the generation without a loss.
+            and after every chunk; of several processes, those of its share. What it
+            raises ends the generation without a loss.
         on_note: Gets a sentence if what was in the folder had to be thrown away.
 
     Raises:
@@ -160,7 +162,7 @@ def generate(
         )
 
     make_chunk(0, 0)  # refuses views that are not the model's before anything is lost
-    chunked_images.write(
+    chunked_images.write_together(
         folder,
         files.plain(header),
         make_chunk,

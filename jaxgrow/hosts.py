@@ -7,9 +7,12 @@ lives in the first process, ends all of them when one dies.
 
 import atexit
 import dataclasses
+import itertools
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -20,7 +23,9 @@ from jaxgrow.errors import UserError
 
 
 _HEARTBEAT_S = 30  # a process that is silent for so long counts as dead
-_LAST_S = 7 * 24 * 3600  # that the others wait for what the first does at the end
+_LAST_S = 7 * 24 * 3600  # that the others wait for what the first does alone
+
+_waits = itertools.count()
 
 # A process that the coordination service ends can say nothing itself any more.
 _SAY_UNLESS_DONE = """
@@ -86,6 +91,9 @@ def join(config: HostsConfig) -> None:
             f"the processes of the run did not meet ({error}): start all of them "
             "within five minutes."
         ) from error
+    # JAX has begun to listen to SIGTERM and does nothing then: outside of training,
+    # where nobody else listens, it shall end the process.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _speak_if_ended()
 
 
@@ -129,8 +137,28 @@ def is_first() -> bool:
 
 
 def wait() -> None:
-    """Returns when all processes have come here."""
-    largest(0)
+    """Returns when all processes have come here, be it days later.
+
+    The devices have no part in it: what they wait for in vain ends after minutes.
+    """
+    if jax.process_count() == 1:
+        return
+    from orbax.checkpoint import multihost  # takes a second to import
+
+    meet = multihost.get_barrier_sync_fn()
+    try:
+        meet(key=f"jaxgrow {next(_waits)}", timeout_ms=1000 * _LAST_S)
+    except jax.errors.JaxRuntimeError:  # another one died
+        leave(1, together=False)
+
+
+def first_says(answers: Sequence[bool]) -> list[bool]:
+    """The first process's answers on all of them, which must ask the same questions.
+
+    What a file says may differ from one process to another, and so must not decide
+    what they do together.
+    """
+    return from_first(np.array(answers, bool)).tolist()
 
 
 def largest(number: int) -> int:

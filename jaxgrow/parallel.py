@@ -200,6 +200,28 @@ class RowsFn:
         placed = jax.device_put([np.asarray(x) for x in arrays], self._rows)
         return self._fn(jax.device_put(shared, self._every), *placed)
 
+    def in_batches(self, batch_size: int, shared: PyTree, *arrays: Any) -> Any:
+        """What `fn` returns for any number of rows, on the host.
+
+        All calls are of one size, so that it is compiled once; the last one is filled
+        up with rows that have been before.
+
+        Args:
+            batch_size: Rows of a call, before they are rounded up to `whole_shares`.
+            shared: Arrays that every device needs.
+            arrays: In memory or memory-mapped.
+        """
+        size, n = self.whole_shares(batch_size), len(arrays[0])
+        if n == 0:
+            nothing = jax.eval_shape(self._fn, shared, *arrays)
+            return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), nothing)
+        shared, parts = jax.device_put(shared, self._every), []
+        for start in range(0, n, size):
+            rows = np.arange(start, start + size) % n
+            found = jax.device_get(self(shared, *(x[rows] for x in arrays)))
+            parts.append(jax.tree.map(lambda x, end=n - start: x[:end], found))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
 
 def place(kind: Kind, num_devices: int | None, *batch_sizes: int) -> Placement:
     """On this many local devices of every host; None means all of them.

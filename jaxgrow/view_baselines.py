@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from jaxgrow.multiview import regress, to_unit
+from jaxgrow.parallel import RowsFn
 from jaxgrow.view_completer import decode_views, encode_views
 from jaxgrow.view_weights import SavedAutoencoder, SavedLatentModel
 
@@ -101,8 +102,7 @@ def make_regression(
 ) -> CompleteFn:
     """Missing views are the decoded means of their latents, `multiview.regress`."""
 
-    @jax.jit
-    def run(images, missing):
+    def run(_, images, missing):
         z = encode_views(saved, model.stats, images, missing)
         z = regress(model.config, model.params, z, missing)
         return decode_views(saved, model.stats, z)
@@ -118,8 +118,7 @@ def make_reconstruction(
     It alone reads missing views.
     """
 
-    @jax.jit
-    def run(images, missing):
+    def run(_, images, missing):
         z = encode_views(saved, model.stats, images, jnp.zeros_like(missing))
         return decode_views(saved, model.stats, z)
 
@@ -127,15 +126,11 @@ def make_reconstruction(
 
 
 def _in_batches(run: Callable, batch_size: int) -> CompleteFn:
-    """`run` in batches of one size, the last filled up; given views put back."""
+    """`run` on all devices of this machine; given views put back."""
+    compiled = RowsFn(run)
 
     def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
-        found = []
-        for start in range(0, len(images), batch_size):
-            rows = np.arange(start, start + batch_size) % len(images)
-            stop = min(batch_size, len(images) - start)
-            found.append(np.asarray(run(images[rows], missing[rows]))[:stop])
-        done = np.concatenate(found)
+        done = compiled.in_batches(batch_size, (), images, missing)
         return np.where(missing[..., None, None, None], done, images)
 
     return complete

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgrow import hosts
+from jaxgrow import chunked_images, hosts
 from jaxgrow.errors import UserError
 from jaxgrow.hosts import HostsConfig
 from jaxgrow.logs import MetricWriter, read_metrics
@@ -46,8 +46,42 @@ def test_a_process_is_alone_unless_it_is_told_otherwise():
     assert hosts.largest(7) == 7
     tree = {"a": np.arange(3.0)}
     assert_identical(hosts.from_first(tree), tree)
+    assert hosts.first_says([True, False]) == [True, False]
     hosts.wait()
     hosts.leave(2, together=False)  # which would otherwise end the process
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_processes_write_the_images_that_one_writes(tmp_path, monkeypatch, count):
+    """Seven rows: a share may be of one row, or of none."""
+    images = np.random.default_rng(0).integers(0, 256, (7, 2, 3), dtype=np.uint8)
+    made, header = [], {"shape": [7, 2, 3], "model": "m"}
+
+    def make_chunk(start, stop):
+        made.extend(range(start, stop))
+        return images[start:stop]
+
+    def write_as(process, folder):
+        monkeypatch.setattr(jax, "process_count", lambda: count)
+        monkeypatch.setattr(jax, "process_index", lambda: process)
+        chunked_images.write_together(folder, header, make_chunk, 2)
+
+    chunked_images.write(tmp_path / "alone", header, make_chunk, 2)
+    made.clear()
+    monkeypatch.setattr(hosts, "wait", lambda: None)
+    monkeypatch.setattr(hosts, "first_says", lambda answers: answers)
+    for process in reversed(range(count)):  # the first one joins the shares
+        write_as(process, tmp_path / "together")
+    assert sorted(made) == list(range(7))
+    found, wanted = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+        for name in ("together", "alone")
+    )
+    assert found == wanted
+    for process in range(count):
+        write_as(process, tmp_path / "together")
+    assert len(made) == 7
+    assert {path.name for path in tmp_path.iterdir()} == {"alone", "together"}
 
 
 def test_only_the_first_process_writes_metrics(tmp_path, second_of_two):

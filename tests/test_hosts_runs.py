@@ -1,14 +1,24 @@
 """Two real processes train one run: the same numbers, a death, a stop, a resume."""
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
 from tests import dimvida, places
-from tests.two_processes import Machine, series, status_of, wait_for
+from tests.two_processes import (
+    ROOT,
+    Machine,
+    free_address,
+    series,
+    status_of,
+    wait_for,
+)
 
 
 pytestmark = pytest.mark.slow
@@ -84,6 +94,43 @@ def test_a_signal_to_one_process_stops_both_at_one_step(machine, alone):
     assert again["step"] == series(alone, "loss")["step"]
     assert done >= 2
     assert again["loss"][:done] == before["loss"]
+
+
+_MEETS = """
+import sys, time
+from jaxgrow import hosts, runtime
+runtime.configure()
+_, address, me = sys.argv
+hosts.join(hosts.HostsConfig(coordinator=address, num_processes=2, process_id=int(me)))
+hosts.wait()
+print("met", flush=True)
+if me == "1":
+    time.sleep(600)
+hosts.wait()
+"""
+
+
+def test_a_signal_outside_of_a_training_ends_both_processes():
+    """One waits for what the other does alone."""
+    address = free_address()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _MEETS, address, str(me)],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for me in range(2)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "met\n"
+    processes[1].send_signal(signal.SIGTERM)
+    status, _ = status_of(processes[1], within_s=60)
+    assert status == -signal.SIGTERM
+    status, err = status_of(processes[0], within_s=60)
+    assert status not in (0, None)
+    assert "process 0 of 2 has ended because it or another one died" in err
 
 
 def test_the_two_network_step_grows_on_two_processes_as_on_one(tmp_path):

@@ -55,7 +55,7 @@ def test_small_images_are_enlarged_and_the_result_says_so():
         return colours(x)
 
     result = Lpips(look, HEADS)(x, y)
-    assert set(seen) == {(3, SMALLEST, 72, 3)}
+    assert {shape[1:] for shape in seen} == {(SMALLEST, 72, 3)}
     assert result.notes == ("images of 16 px were enlarged to 64 px bilinearly",)
     flat = (
         np.broadcast_to(x[:, :1, :1], x.shape),

@@ -100,3 +100,38 @@ def test_two_devices_equal_one(make):
             assert_close(found.ema_params, expected.ema_params, 1e-6, scale=1.0)
             assert_close(found.stats, expected.stats, 1e-5, scale=1.0)
             np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "steps_per_call"), [("pmap", 2), ("mesh", 1)])
+def test_several_classifiers_at_once_on_two_devices_equal_those_on_one(
+    kind, steps_per_call
+):
+    """Two seeds in front of every leaf and batch, and steps in front of those."""
+
+    def train_both(placement):
+        def stack(*trees):
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+        config, data = ClassifierConfig(width=2), _images()
+        step = classifier_training.several_models(
+            classifier_training.make_classifier_step(
+                config, TX, axis_name=placement.axis_name
+            )
+        )
+        nets = [classifiers.init_classifier(config, 3, seed) for seed in (0, 1)]
+        states = [TrainState.create(*net, TX, keep_ema=False) for net in nets]
+        state, data = placement.replicate((stack(*states), data))
+        batches, batch_axis = stack(batch(0), batch(1)), 1
+        if steps_per_call == 2:
+            batches, batch_axis = stack(batches, stack(batch(2), batch(3))), 2
+            step = multiview.several_steps(step)
+        shared = placement.shard_batch(batches, batch_axis)
+        return placement.compile_step(step)(state, data, shared)
+
+    (expected, on_one), (found, on_two) = map(
+        train_both, (Placement(), Placement(2, kind))
+    )
+    assert_close(found.params, expected.params, 1e-6, scale=1.0)
+    assert_close(found.stats, expected.stats, 1e-5, scale=1.0)
+    np.testing.assert_allclose(on_two["loss"], on_one["loss"], rtol=1e-5)

@@ -44,10 +44,7 @@ class Machine:
         )
 
     def start_two(self, run: Path, *more: str) -> list[subprocess.Popen]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        meet = ("--hosts.coordinator", address, "--hosts.num-processes", "2")
+        meet = ("--hosts.coordinator", free_address(), "--hosts.num-processes", "2")
         return [
             self.start(run, *more, *meet, "--hosts.process-id", str(i), devices=1)
             for i in range(2)
@@ -65,6 +62,13 @@ class Machine:
             status, err = status_of(process)
             assert status == 0, err
         return run
+
+
+def free_address() -> str:
+    """Where the processes may meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def status_of(process: subprocess.Popen, within_s: float = PATIENCE_S):

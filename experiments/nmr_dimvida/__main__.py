@@ -21,7 +21,7 @@ from experiments.nmr_dimvida import phases
 from experiments.nmr_dimvida.classify import classify
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.generate import generate_views
-from experiments.nmr_dimvida.objects import load_objects
+from experiments.nmr_dimvida.objects import Objects, load_objects
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.training import train
@@ -64,16 +64,20 @@ def do_phases(config: Config, console: Console) -> None:
         preflight(run, trainings)
     for training in trainings:
         train(run, training)
-    if hosts.is_first() and "views" in config.phases:
+    if "views" in config.phases:
         generate_views(run, objects)
-        if evaluation.is_current(config):
-            run.say("the views are evaluated already")
-        else:
-            evaluation.evaluate(run, objects)
-    if "classify" in config.phases and hosts.are_several():
-        run.say("classify takes one process: the same command without --hosts does it")
-    elif "classify" in config.phases:
+        if hosts.is_first():
+            _evaluate(run, objects)
+        hosts.wait()
+    if "classify" in config.phases:
         classify(run, objects)
+
+
+def _evaluate(run: Run, objects: Objects) -> None:
+    if evaluation.is_current(run.config):
+        run.say("the views are evaluated already")
+    else:
+        evaluation.evaluate(run, objects)
 
 
 def main(arguments: list[str] | None = None) -> int:

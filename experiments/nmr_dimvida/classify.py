@@ -17,7 +17,7 @@ from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.run import Run
 from experiments.shared import run_dir as runs
-from jaxgrow import evaluation, files, logs, pretrained, view_weights
+from jaxgrow import evaluation, files, hosts, logs, pretrained, view_weights
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import classification as stats
 from jaxgrow.evaluation.classification import MODES, CellKey
@@ -33,6 +33,8 @@ _EXPORTED: dict[str, pretrained.Network] = {
 def classify(run: Run, objects: Objects) -> None:
     """Trains every classifier that is not there yet and writes classify/results.json.
 
+    Of several processes all train, and the first one measures and writes.
+
     Raises:
         UserError: An earlier phase has not left what is needed, the training's settings
             are not those of the classifiers in the run, or the disk refuses.
@@ -40,14 +42,18 @@ def classify(run: Run, objects: Objects) -> None:
     """
     config, begun = run.config, time.monotonic()
     sets = Sets(config, objects)
-    _claim(config, sets)
+    if hosts.is_first():
+        _claim(config, sets)
+    hosts.wait()
     cells, missing = cells_of(config), _missing_weights(run)
     path = config.run_dir / _FOLDER / "results.json"
-    if _is_current(config, path, cells):
+    if all(hosts.first_says([_is_current(config, path, cells)])):
         run.say("the classifiers are trained and tested already")
         return
     trainer = Trainer(run, objects.c.views.class_names)
     steps = _train(trainer, sets, cells, objects)
+    if not hosts.is_first():
+        return
     found = _measure(run, sets, cells, objects)
     result = {
         "data": config.data.source,

@@ -22,7 +22,7 @@ from experiments.nmr_dimvida.objects import draw_keys, stream_of
 from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.training import train
 from experiments.nmr_dimvida.training_step import Training
-from jaxgrow import classifier_training, pretrained, view_weights
+from jaxgrow import classifier_training, hosts, pretrained, view_weights
 from jaxgrow.classifier_training import several_models
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.memory import Programs
@@ -71,11 +71,12 @@ def cells_of(config: Config) -> list[Cell]:
     Those that start from weights that are not there are left out.
     """
     chosen = config.classify
+    there = hosts.first_says([chosen.weights(n).exists() for n in chosen.networks])
     found = [
         Cell(network, start, name)
-        for network in chosen.networks
+        for network, has_weights in zip(chosen.networks, there, strict=True)
         for start in chosen.starts
-        if start == "scratch" or chosen.weights(network).exists()
+        if start == "scratch" or has_weights
         for name in chosen.train_sets
     ]
     sweep_sets: tuple[TrainSet, ...] = ("single", "augmented")
@@ -115,24 +116,26 @@ class Trainer:
             UserError: For weights that do not fit, or a loss that is no longer finite.
             Stopped: After SIGINT or SIGTERM, once the training is saved.
         """
-        seeds = [
-            s for s in range(self.config.classify.seeds) if not self._is_done(cell, s)
-        ]
+        every = range(self.config.classify.seeds)
+        done = hosts.first_says([self._is_done(cell, seed) for seed in every])
+        seeds = [seed for seed in every if not done[seed]]
         at_once = self._seeds_at_once()
         for first in range(0, len(seeds), at_once):
             group = seeds[first : first + at_once]
             training = self._training(cell, group, data, steps)
             train(self.run, training)
-            folder = self.config.run_dir / "checkpoints" / training.label
-            shutil.rmtree(folder, ignore_errors=True)  # the weights are kept
+            hosts.wait()  # till all have closed their checkpoints
+            if hosts.is_first():  # the weights are kept
+                folder = self.config.run_dir / "checkpoints" / training.label
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _is_done(self, cell: Cell, seed: int) -> bool:
         return cell.weights_path(self.config, seed).exists()
 
     def _seeds_at_once(self) -> int:
         chosen = self.config.classify
-        several = jax.default_backend() == "cpu" or self.run.placement.num_devices > 1
-        return chosen.seeds_at_once or (1 if several else chosen.seeds)
+        on_cpu = jax.default_backend() == "cpu"
+        return chosen.seeds_at_once or (1 if on_cpu else chosen.seeds)
 
     def _training(
         self, cell: Cell, seeds: Sequence[int], data: Labelled, steps: int
@@ -202,7 +205,7 @@ class _Feed:
     """Batches of all seeds of a group; on CPU they bring their own images.
 
     So training sets of every size run the same program, which takes longer to compile
-    than to run.
+    than to run. Images that batches bring are read for this host alone.
     """
 
     def __init__(self, run: Run, data: Labelled, seeds: Sequence[int]):
@@ -216,6 +219,7 @@ class _Feed:
             else ImageData(np.asarray(self._images), self._labels)
         )
         self._here, self._placement = here, run.placement
+        self._mine = run.placement.host_rows(run.config.classify.training.batch_size)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -240,7 +244,8 @@ class _Feed:
         keys = draw_keys(stream, step, size)
         if not self._brings:
             return Batch(rows, keys)
-        return Batch(rows, keys, np.asarray(self._images[rows]), self._labels[rows])
+        mine = rows[self._mine]
+        return Batch(rows, keys, np.asarray(self._images[mine]), self._labels[mine])
 
 
 def _stream(config: Config, seed: int) -> int:

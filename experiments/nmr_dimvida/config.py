@@ -193,8 +193,7 @@ class ClassifyConfig:
     mirror: bool = False
     """Mirror half of the images in training."""
     seeds_at_once: int | None = None
-    """Seeds that one compiled step trains together, on one device; None = 1 on CPU and
-    on several devices, else all."""
+    """Seeds that one compiled step trains together; None = 1 on CPU, else all."""
     mode: Mode = "softmax"
     """How the outputs for an object's images become one."""
     objects_sweep: tuple[int, ...] = ()

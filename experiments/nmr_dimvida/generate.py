@@ -84,8 +84,8 @@ def generate_views(run: Run, objects: Objects) -> None:
     weights = [finished(config, phase) for phase in ("autoencoder", "score")]
     model = generated_views.model_digest(weights)
     completer = ViewCompleter.load(config.run_dir)
-    # Of several hosts one alone is here, with nobody to agree on a stop: a signal ends
-    # it at once, which loses no more than a kill does.
+    # Several hosts do not meet here to agree on a stop: a signal ends one at once, and
+    # so all of them, which loses no more than a kill does.
     listening = (
         contextlib.nullcontext if hosts.are_several() else run.interrupt.listening
     )

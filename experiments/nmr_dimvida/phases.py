@@ -33,6 +33,7 @@ from jaxgrow.latents import LatentStats, latent_stats
 from jaxgrow.metrics import image
 from jaxgrow.multiview import Diffusion, LatentData, to_unit
 from jaxgrow.nets import autoencoder, classifiers, score
+from jaxgrow.parallel import RowsFn
 from jaxgrow.train_state import TrainState
 from jaxgrow.typing import Latents, Missing, Params
 from jaxgrow.view_completer import ViewCompleter
@@ -95,15 +96,16 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         x_hat = multiview.reconstruct(config.autoencoder, params, to_unit(images))
         return jnp.rint(jnp.clip(x_hat, 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
-    @jax.jit
     def judge(params, images):
         x = to_unit(images)
         x_hat = jnp.clip(multiview.reconstruct(config.autoencoder, params, x), 0, 1)
         return image.psnr(x_hat, x), image.l1(x_hat, x)
 
+    judge_rows = RowsFn(judge)
+
     def validate(step: int, state: TrainState) -> dict[str, float]:
         params = state.eval_params
-        found = _in_batches(functools.partial(judge, params), images)
+        found = judge_rows.in_batches(_VALIDATION_BATCH, params, images)
         shown = panels.spread(held, panels.OBJECTS).images
         decoded = decode(params, shown.reshape(-1, *shown.shape[2:]))
         panels.draw_reconstructions(
@@ -298,17 +300,18 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         *(config.judge, len(class_names), stream_of(config, "judge")),
     )
 
-    @jax.jit
-    def predict(params, stats, x):
+    def predict(nets, x):
+        params, stats = nets
         logits, _ = classifiers.apply_classifier(
             config.judge, params, stats, to_unit(x), train=False
         )
-        return (logits.argmax(axis=1),)
+        return logits.argmax(axis=1)
+
+    predict_rows = RowsFn(predict)
 
     def validate(step: int, state: TrainState) -> dict[str, float]:
-        (predicted,) = _in_batches(
-            lambda x: predict(state.eval_params, state.stats, x), images
-        )
+        nets = state.eval_params, state.stats
+        predicted = predict_rows.in_batches(_VALIDATION_BATCH, nets, images)
         return {"accuracy": 100.0 * float((predicted == labels).mean())}
 
     def finish(state: TrainState, info: dict[str, Any]) -> None:
@@ -346,13 +349,3 @@ TRAINED: dict[Phase, Callable[[Run, Objects, int], Training]] = {
     "judge": judge_training,
 }
 """The trained phases in their order: (run, objects, first step) -> training."""
-
-
-def _in_batches(call, images) -> list[np.ndarray]:
-    """`call` over batches of one size; its results, joined."""
-    size, parts = _VALIDATION_BATCH, []
-    for start in range(0, len(images), size):
-        rows = np.arange(start, start + size) % len(images)
-        stop = min(size, len(images) - start)
-        parts.append([np.asarray(found)[:stop] for found in call(images[rows])])
-    return [np.concatenate(found) for found in zip(*parts, strict=True)]

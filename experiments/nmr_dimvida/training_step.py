@@ -140,10 +140,11 @@ class TrainingStep:
     def batches(self, step: int, k: int) -> Batch:
         """Batches of `k` steps; pure."""
         plans = [self._training.plan(step + i) for i in range(k)]
+        batch_axis = int(self._training.num_models > 1)
         if k == 1:
-            return self._run.placement.shard_batch(plans[0])
+            return self._run.placement.shard_batch(plans[0], batch_axis)
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plans)
-        return self._run.placement.shard_batch(stacked, batch_axis=1)
+        return self._run.placement.shard_batch(stacked, batch_axis + 1)
 
     def call(self, state: TrainState, data: PyTree, batch: Batch, k: int):
         """Takes `k` steps."""

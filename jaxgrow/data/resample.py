@@ -29,9 +29,9 @@ def block_means(
 
     They are what `area_means` gives, without sums over the rest of the image.
     """
-    k = len(pixels) // size
-    rows = sum(pixels[i::k].astype(np.uint32) for i in range(k))
-    return sum(rows[:, i::k] for i in range(k)) / k**2
+    k, channels = len(pixels) // size, pixels.shape[2]
+    rows = pixels.reshape(size, k, -1).sum(axis=1, dtype=np.uint32)
+    return rows.reshape(size, size, k, channels).sum(axis=2) / k**2
 
 
 def area_means(

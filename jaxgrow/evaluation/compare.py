@@ -1,10 +1,10 @@
 """Every method on the same photographs and holes, with paired intervals."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -18,6 +18,7 @@ from jaxgrow.evaluation.intervals import (
     pooled_psnr,
 )
 from jaxgrow.metrics import image, spectrum
+from jaxgrow.parallel import RowsFn
 
 
 MaskBins = Mapping[str, UInt8[np.ndarray, "n r r 1"]]
@@ -198,17 +199,20 @@ def measure(
     masks: UInt8[np.ndarray, "n r r 1"],
     batch_size: int = 64,
 ) -> PerImage:
-    """All metrics of each image: l1, psnr, ssim, `*_hole`, mse_hole, hf and mosaic."""
-    parts = []
-    for first in range(0, len(images), batch_size):
-        rows = np.arange(first, first + batch_size).clip(max=len(images) - 1)
-        part = _measure_batch(filled[rows], images[rows], masks[rows])
-        parts.append({k: np.asarray(v, np.float64) for k, v in part.items()})
-    return {k: np.concatenate([p[k] for p in parts])[: len(images)] for k in parts[0]}
+    """All metrics of each image: l1, psnr, ssim, `*_hole`, mse_hole, hf and mosaic.
+
+    The devices of this machine share the images.
+    """
+    found = _compiled().in_batches(batch_size, (), filled, images, masks)
+    return {name: values.astype(np.float64) for name, values in found.items()}
 
 
-@jax.jit
-def _measure_batch(filled, images, masks):
+@functools.cache
+def _compiled() -> RowsFn:
+    return RowsFn(_measure_rows)
+
+
+def _measure_rows(_, filled, images, masks):
     x, y = (jnp.asarray(v, jnp.float32) / 255.0 for v in (filled, images))
     mask = jnp.asarray(masks, jnp.float32)
     mse_hole = image.mse(x, y, mask)

@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -23,6 +22,7 @@ from jaxgrow.metrics.inception_distance import (
     resize_one,
 )
 from jaxgrow.metrics.lpips import Lpips
+from jaxgrow.parallel import RowsFn
 from jaxgrow.view_weights import SavedClassifier
 
 
@@ -116,7 +116,9 @@ def classifier_distance(
         UserError: An image cannot be read or has another size than the first, or
             there is but one on a side.
     """
-    features_fn, sides = jax.jit(classifier_features(judge)), {}
+    of_pixels, sides = classifier_features(judge), {}
+    features_fn = RowsFn(lambda _, pixels: of_pixels(pixels))
+    size = features_fn.whole_shares(_CLASSIFIER_BATCH)
 
     def load(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         pixels = decode_image(path)
@@ -131,12 +133,10 @@ def classifier_distance(
 
     def stats(files: Sequence[Path]) -> FeatureStats:
         found = None
-        for start in range(0, len(files), _CLASSIFIER_BATCH):
-            images = np.stack(
-                list(_read(files[start : start + _CLASSIFIER_BATCH], load))
-            )
-            rows = np.arange(_CLASSIFIER_BATCH)
-            features = features_fn(images[rows.clip(max=len(images) - 1)])
+        for start in range(0, len(files), size):
+            images = np.stack(list(_read(files[start : start + size], load)))
+            rows = np.arange(size)
+            features = features_fn((), images[rows.clip(max=len(images) - 1)])
             batch = frechet.stats_of(features, rows < len(images))
             found = batch if found is None else frechet.merge(found, batch)
             for _ in images:
@@ -167,7 +167,7 @@ class ImageSet:
         self.count, self.digest = 0, hashlib.sha256()
         self._features = None
         if features_fn is not None:
-            self._features = jax.jit(lambda x: features_fn(network_input(x)))
+            self._features = RowsFn(lambda _, x: features_fn(network_input(x)))
         self._waiting: list[np.ndarray] = []
         self._done: list[np.ndarray] = []
 
@@ -186,11 +186,10 @@ class ImageSet:
         return np.concatenate(self._done) if self._done else None
 
     def _flush(self) -> None:
-        if self._features is not None and (count := len(self._waiting)):
-            # The last batch is filled up with its last image, and compiled for once.
-            rows = np.arange(_INCEPTION_BATCH).clip(max=count - 1)
-            found = self._features(jnp.asarray(np.stack(self._waiting)[rows]))
-            self._done.append(np.asarray(found, np.float32)[:count])
+        if self._features is not None and self._waiting:
+            images = np.stack(self._waiting)
+            found = self._features.in_batches(_INCEPTION_BATCH, (), images)
+            self._done.append(np.asarray(found, np.float32))
             self._waiting.clear()
 
 
@@ -198,14 +197,14 @@ class PairMeter:
     """Paired metrics of images of many sizes, compiled once per size."""
 
     def __init__(self, lpips: Lpips | None, note: Note):
-        self._lpips, self._note = lpips, note
+        self._lpips, self._note, self._compare = lpips, note, RowsFn(compare)
         self._waiting: dict[tuple, list[Loaded]] = {}
         self._found: dict[str, dict[str, float]] = {}
 
     def add(self, pair: Loaded) -> None:
         waiting = self._waiting.setdefault(pair.real.shape, [])
         waiting.append(pair)
-        if len(waiting) == _batch_size(pair.real.shape):
+        if len(waiting) == self._batch_size(pair.real.shape):
             self._flush(pair.real.shape)
 
     def finish(self, names: Sequence[str]) -> dict[str, Float[np.ndarray, " n"]]:
@@ -219,12 +218,12 @@ class PairMeter:
         if not (pairs := self._waiting.pop(shape, [])):
             return
         # A short batch is filled up with its last pair: one shape, one compilation.
-        rows = np.arange(_batch_size(shape)).clip(max=len(pairs) - 1)
+        rows = np.arange(self._batch_size(shape)).clip(max=len(pairs) - 1)
         real = np.stack([pair.real for pair in pairs])[rows]
         fake = np.stack([pair.fake for pair in pairs])[rows]
         holes = [pair.hole for pair in pairs if pair.hole is not None]
-        hole = np.stack(holes)[rows] if holes else None
-        found = dict(compare(real, fake, hole))
+        hole = [np.stack(holes)[rows]] if holes else []
+        found = self._compare((), real, fake, *hole)
         if self._lpips is not None:
             result = self._lpips(*(_signed(pixels) for pixels in (real, fake)))
             found["lpips"] = result.values
@@ -234,9 +233,12 @@ class PairMeter:
         for i, pair in enumerate(pairs):
             self._found[pair.name] = {n: float(v[i]) for n, v in values.items()}
 
+    def _batch_size(self, shape: tuple) -> int:
+        fitting = max(_PIXELS_AT_ONCE // (shape[0] * shape[1]), 1)
+        return self._compare.whole_shares(min(fitting, _LARGEST_BATCH))
 
-@jax.jit
-def compare(real, fake, hole):
+
+def compare(_, real, fake, hole=None):
     """Paired metrics of 8-bit pixels (b, h, w, 3), in the holes (b, h, w) too."""
     x, y = real / jnp.float32(255), fake / jnp.float32(255)
     metrics = {"psnr": image.psnr, "ssim": image.ssim, "l1": image.l1}
@@ -254,10 +256,6 @@ def _read(items: Sequence, load: Callable) -> Iterator:
     """Loads in threads, few at a time: photographs are large."""
     for start in range(0, len(items), _FILES_AT_ONCE):
         yield from map_in_threads(load, items[start : start + _FILES_AT_ONCE])
-
-
-def _batch_size(shape: tuple) -> int:
-    return min(max(_PIXELS_AT_ONCE // (shape[0] * shape[1]), 1), _LARGEST_BATCH)
 
 
 def _signed(pixels: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:

@@ -16,6 +16,7 @@ from jaxgrow.examples import Data, StepBatch, gather, to_unit_range
 from jaxgrow.inpainting import composite
 from jaxgrow.nets.growing import Generator, NetConfig, generator_input
 from jaxgrow.nets.unet import UNet, widest_unet
+from jaxgrow.parallel import RowsFn
 from jaxgrow.typing import HoleMask, Image, Params
 
 
@@ -25,8 +26,11 @@ _STEPS_BETWEEN_CHECKS = 100
 def as_fill(paint: Callable[[Image, HoleMask], Image], batch_size: int = 64) -> FillFn:
     """Makes a fill function on uint8 pixels of a net's `paint` on [-1, 1].
 
-    The last batch is padded, so that `paint` is compiled for one shape.
+    The last batch is padded, so that `paint` is compiled for one shape. The devices of
+    this machine share every batch.
     """
+    compiled = RowsFn(lambda _, images, mask: paint(images, mask))
+    batch_size = compiled.whole_shares(batch_size)
 
     def fill(
         images: UInt8[np.ndarray, "n r r 3"], masks: Bool[np.ndarray, "n r r"]
@@ -35,7 +39,7 @@ def as_fill(paint: Callable[[Image, HoleMask], Image], batch_size: int = 64) -> 
         for first in range(0, len(images), batch_size):
             rows = np.arange(first, first + batch_size).clip(max=len(images) - 1)
             mask = jnp.asarray(masks[rows, ..., None], jnp.float32)
-            painted = paint(to_unit_range(jnp.asarray(images[rows])), mask)
+            painted = compiled((), to_unit_range(jnp.asarray(images[rows])), mask)
             pixels = np.rint((np.asarray(painted, np.float32) + 1.0) * 127.5)
             pixels = np.clip(pixels, 0, 255).astype(np.uint8)
             results[rows] = np.where(masks[rows, ..., None], pixels, images[rows])

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
@@ -18,6 +17,7 @@ from jaxgrow.metrics.lpips import Lpips
 from jaxgrow.multiview import to_unit
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.parallel import RowsFn
 from jaxgrow.typing import UnitImage
 from jaxgrow.view_baselines import CompleteFn
 from jaxgrow.view_weights import SavedClassifier
@@ -172,25 +172,30 @@ Measure = Callable[
 
 
 def make_measure(judges: Judges) -> Measure:
-    """(completed, views, scored) -> means over the scored views."""
+    """(completed, views, scored) -> means over the scored views.
 
-    @jax.jit
-    def compare(fake, real):
+    The devices of this machine share the views.
+    """
+
+    def compare_rows(_, fake, real):
         x, y = to_unit(fake), to_unit(real)
         found = {"psnr": image.psnr(x, y), "ssim": image.ssim(x, y)}
         if judges.classifier is not None:
             found["predicted"] = classify(judges.classifier, x).argmax(axis=1)
         return found
 
+    compare = RowsFn(compare_rows)
+    size = compare.whole_shares(_BATCH)
+
     def measure(completed, views, scored):
         objects, slots = np.nonzero(scored)
         parts: dict[str, list[np.ndarray]] = {}
-        for start in range(0, len(objects), _BATCH):
-            rows = np.arange(start, start + _BATCH) % len(objects)
-            stop = min(_BATCH, len(objects) - start)
+        for start in range(0, len(objects), size):
+            rows = np.arange(start, start + size) % len(objects)
+            stop = min(size, len(objects) - start)
             at = objects[rows], slots[rows]
             fake, real = completed[at], np.asarray(views.images[at])
-            compared = compare(fake, real)
+            compared = compare((), fake, real)
             if judges.lpips is not None:
                 x, y = (pixels / np.float32(127.5) - 1 for pixels in (fake, real))
                 compared["lpips"] = judges.lpips(x, y).values
@@ -216,20 +221,18 @@ def classify(judge: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
 def logits_of(
     judge: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
 ) -> Float[np.ndarray, "n k"]:
-    """Logits of any number of images, in batches of one size."""
-    params, stats = jax.device_put((judge.params, judge.stats))
-    found = [np.zeros((0, len(judge.class_names)), np.float32)]
-    for start in range(0, len(images), _BATCH):
-        rows = np.arange(start, start + _BATCH) % len(images)  # the last wraps around
-        stop = min(_BATCH, len(images) - start)
-        logits = _logits(judge.config, params, stats, images[rows])
-        found.append(np.asarray(logits)[:stop])
-    return np.concatenate(found)
+    """Logits of any number of images, which the devices of this machine share."""
+    nets = judge.params, judge.stats
+    return _logits(judge.config).in_batches(_BATCH, nets, images)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(config: ClassifierConfig, params, stats, images) -> Array:
-    return classifiers.apply_classifier(config, params, stats, to_unit(images))[0]
+@functools.lru_cache(maxsize=16)
+def _logits(config: ClassifierConfig) -> RowsFn:
+    def logits(nets, images):
+        params, stats = nets
+        return classifiers.apply_classifier(config, params, stats, to_unit(images))[0]
+
+    return RowsFn(logits)
 
 
 def accuracy(

@@ -1,7 +1,6 @@
 """LPIPS (Zhang et al. 2018): distance of two images in a network's feature layers."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
+from jaxgrow.parallel import RowsFn
 from jaxgrow.typing import FeaturesFn, Image
 
 
@@ -24,18 +24,18 @@ class LpipsResult:
     """Distances of pairs of images, and how they came about.
 
     Attributes:
-        values: (b,), 0 for equal images.
+        values: 0 for equal images.
         label: Name of the figure, random weights included.
         notes: A sentence each for whatever a reader of the figure must know.
     """
 
-    values: Float[Array, " b"]
+    values: Float[np.ndarray, " b"]
     label: str
     notes: tuple[str, ...]
 
 
 class Lpips:
-    """Compares pairs of images in [-1, 1].
+    """Compares pairs of images in [-1, 1], which the devices of this machine share.
 
     Args:
         features_fn: Feature layers of an image in [-1, 1].
@@ -50,7 +50,7 @@ class Lpips:
         label: str = "LPIPS",
     ):
         self.label = label
-        self._distance = jax.jit(functools.partial(distance, features_fn, heads))
+        self._distance = RowsFn(lambda _, x, y: distance(features_fn, heads, x, y))
 
     def __call__(self, x: Array | np.ndarray, y: Array | np.ndarray) -> LpipsResult:
         """Distances of x[i] and y[i].
@@ -75,7 +75,7 @@ class Lpips:
             )
         if min(x.min(), y.min()) >= 0.0:
             notes.append("no value lies below 0: LPIPS takes [-1, 1], not [0, 1]")
-        values = self._distance(jnp.asarray(x), jnp.asarray(y))
+        values = self._distance.in_batches(len(x), (), x, y)
         return LpipsResult(values, self.label, tuple(notes))
 
 

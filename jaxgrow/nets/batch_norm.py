@@ -65,8 +65,8 @@ def _scale(x, mean, factor, bias):
 
 def _normalise(x, scale, bias, epsilon: float, axis_name: str | None):
     """(y, mean, variance); gradients flow through y alone."""
-    y, mean, var = _normalise_all(x, scale, bias, epsilon, axis_name)
-    return y, lax.stop_gradient(mean), lax.stop_gradient(var)
+    found: Any = _normalise_all(x, scale, bias, epsilon, axis_name)
+    return found[0], *lax.stop_gradient(found[1:])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
