@@ -16,7 +16,7 @@ class Sizes:
     """Pictures of a step of a classifier at 64 px."""
     demo_batch: int = 64
     """Pictures of a step of a classifier at the demo's 32 px."""
-    sampled_objects: int = 16
+    sampled_objects: int = 64
     """Objects of a sampling run."""
     generated_objects: int = 8
     """Objects whose views are generated from one."""
