@@ -1,5 +1,6 @@
 """Convolutions, activations and feature norms against NumPy and PyTorch."""
 
+import re
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgrow.nets import layers
 from jaxgrow.nets.layers import (
     ConvLayer,
     FeatureNorm,
@@ -45,6 +47,36 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_strided_one():
     up = jnp.vdot(convolve_transposed(x, kernel), y)
     down = jnp.vdot(x, convolve(y, turned, 2))
     np.testing.assert_allclose(up, down, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("i", "o"), [(3, 9), (27, 27), (16, 3)])
+@pytest.mark.parametrize("operation", ["1x1", "5x5", "strided", "transposed"])
+def test_channels_filled_up_for_a_gpu_change_neither_result_nor_gradients(
+    operation, i, o, monkeypatch
+):
+    k = {"1x1": 1, "5x5": 5}.get(operation, 3)
+    x, kernel = draw(2, 8, 8, i), draw(k, k, i, o, seed=1)
+
+    def apply(x, kernel):
+        if operation == "transposed":
+            return convolve_transposed(x, kernel)
+        return convolve(x, kernel, 2 if operation == "strided" else 1)
+
+    g = draw(*jax.eval_shape(apply, x, kernel).shape, seed=2)
+
+    def results():
+        y, pull_back = jax.vjp(apply, x, kernel)
+        return y, *pull_back(g)
+
+    plain = results()
+    monkeypatch.setattr(layers, "_on_gpu", lambda: True)
+    assert_close(results(), plain, 1e-6)
+    channels = set()
+    for line in str(jax.make_jaxpr(results)()).splitlines():
+        if "conv_general_dilated[" in line:
+            channels |= {int(n) for n in re.findall(r"f32\[\d+,\d+,\d+,(\d+)\]", line)}
+    assert channels
+    assert {n % 8 for n in channels} == {0}
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "relu", "elu", "gelu", "silu"])

@@ -147,7 +147,9 @@ class _Progress:
         if training.name is not None:
             path = run.run_dir / training.phase / "metrics" / f"{training.name}.jsonl"
             self.metrics = MetricWriter(path)
-        default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
+        default = loop.even_calls(_STEPS_PER_CALL, training.config.log_every)
+        if jax.default_backend() == "cpu":
+            default = 1
         self.steps_per_call = run.config.steps_per_call or default
         self.step = training.make_step(training.optimiser())
 
