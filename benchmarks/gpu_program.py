@@ -109,34 +109,44 @@ def compile_for_h100(program: Program) -> str:
 
     step, *shapes = program
     lowered = jax.jit(step, donate_argnums=0).lower(*jax.tree.map(placed, shapes))
-    return lowered.compile().as_text()
+    text = lowered.compile().as_text()
+    assert text is not None
+    return text
 
 
 def kernels_of(hlo: str) -> list[Kernel]:
     """The kernels of a scheduled program for a GPU, in order.
 
     Raises:
-        ValueError: It has loops or branches, which this does not follow.
+        ValueError: It branches, or has a loop of unknown length.
     """
     hlo = re.sub(r"/\*.*?\*/", "", hlo)
-    starts = list(_COMPUTATION.finditer(hlo))
     bodies, entry = {}, ""
-    for start in starts:
+    for start in _COMPUTATION.finditer(hlo):
         end = hlo.index("\n}", start.end())
-        found = [_parsed(m) for m in _INSTRUCTION.finditer(hlo, start.end(), end)]
-        bodies[start[2]] = found
+        matches = _INSTRUCTION.finditer(hlo, start.end(), end)
+        bodies[start[2]] = [_parsed(match) for match in matches]
         entry = start[2] if start[1] else entry
-    shapes = {i.name: i.shape for i in bodies[entry]}
+    return _kernels_of(entry, bodies)
+
+
+def _kernels_of(computation: str, bodies: dict[str, Any]) -> list[Kernel]:
+    shapes = {i.name: i.shape for i in bodies[computation]}
     kernels = []
-    for i in bodies[entry]:
-        if i.op in _CONTROL:
+    for i in bodies[computation]:
+        trips = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', i.rest)
+        if i.op == "while" and trips is not None:
+            body = re.search(r"body=(%[^\s,]+)", i.rest)
+            assert body is not None, i
+            kernels += int(trips[1]) * _kernels_of(body[1], bodies)
+        elif i.op in _CONTROL:
             raise ValueError(f"the program has a {i.op}")
-        if i.op in _FREE:
-            continue
-        num_bytes = _num_bytes(i.shape) + sum(
-            _num_bytes(shapes[name]) for name in i.operands
-        )
-        kernels.append(Kernel(num_bytes=num_bytes, **_products(i, shapes, bodies)))
+        elif i.op not in _FREE:
+            num_bytes = _num_bytes(i.shape) + sum(
+                _num_bytes(shapes[name]) for name in i.operands
+            )
+            products = _products(i, shapes, bodies)
+            kernels.append(Kernel(num_bytes=num_bytes, **products))
     return kernels
 
 

@@ -22,10 +22,11 @@ class Target(NamedTuple):
 def targets(results: Sequence[Mapping[str, Any]]) -> list[Target]:
     """The goals whose workloads are all among the results."""
     by_name = {found["workload"]: found for found in results}
-    stages = {r: by_name.get(f"target-stage-{r}") for r in SCHEDULE}
+    stages = {r: by_name[n] for r in SCHEDULE if (n := f"target-stage-{r}") in by_name}
     found = []
-    if all(stages.values()):
-        seconds = sum(n * stages[r]["ms"]["jaxgrow"] / 1e3 for r, n in SCHEDULE.items())
+    if len(stages) == len(SCHEDULE):
+        ms = {r: stage["ms"]["jaxgrow"] for r, stage in stages.items()}
+        seconds = sum(n * ms[r] / 1e3 for r, n in SCHEDULE.items())
         found.append(
             Target(
                 "System 1, the paper's schedule of 107,000 batches with its "

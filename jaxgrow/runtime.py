@@ -7,6 +7,7 @@ import re
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -43,10 +44,8 @@ def keep_compiled(folder: Path) -> None:
     JAX_COMPILATION_CACHE_DIR, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, and
     JAX_ENABLE_COMPILATION_CACHE=false for none.
     """
-    if (
-        jax.config.jax_compilation_cache_dir
-        or not jax.config.jax_enable_compilation_cache
-    ):
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,10 +54,10 @@ def keep_compiled(folder: Path) -> None:
     except OSError as error:
         warnings.warn(f"compiled programs are not kept: {error}", stacklevel=2)
         return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         name = "jax_persistent_cache_min_compile_time_secs"
-        jax.config.update(name, _COMPILED_AFTER_S)
+        config.update(name, _COMPILED_AFTER_S)
 
 
 def _set_flag(name: str, value: str) -> None:

@@ -330,10 +330,14 @@ def test_a_gpus_kernels_are_counted_one_by_one():
     ]
 
 
-def test_a_program_with_a_loop_is_not_counted():
-    loop = "  %w = f32[2]{0} while(%x), condition=%a, body=%b\n  ROOT %o"
+def test_a_loop_counts_as_often_as_it_runs_and_no_other():
+    loop = "  %w = f32[2,8,8,16]{{0}} while(%x), condition=%no, body=%wrap{}\n  ROOT %o"
+    trips = ', backend_config={"known_trip_count":{"n":"3"}}'
+    counted = GPU_PROGRAM.replace("  ROOT %o", loop.format(trips))
+    once = gpu_program.kernels_of(GPU_PROGRAM)
+    assert gpu_program.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
     with pytest.raises(ValueError, match="has a while"):
-        gpu_program.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop))
+        gpu_program.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
 
 
 def test_a_prediction_is_the_slower_of_products_and_bytes_of_every_kernel():

@@ -1,6 +1,5 @@
 """Convolutions, activations and feature norms against NumPy and PyTorch."""
 
-import re
 from typing import Any
 
 import jax
@@ -54,6 +53,15 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_strided_one():
 def test_channels_filled_up_for_a_gpu_change_neither_result_nor_gradients(
     operation, i, o, monkeypatch
 ):
+    def channels(dtype):
+        fresh = lambda *args: apply(*args)  # noqa: E731 - for `apply` was traced before
+        jaxpr = jax.make_jaxpr(fresh)(x.astype(dtype), kernel.astype(dtype))
+        found = []
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name == "conv_general_dilated":
+                found += eqn.invars[1].aval.shape[2:]
+        return found
+
     k = {"1x1": 1, "5x5": 5}.get(operation, 3)
     x, kernel = draw(2, 8, 8, i), draw(k, k, i, o, seed=1)
 
@@ -71,12 +79,11 @@ def test_channels_filled_up_for_a_gpu_change_neither_result_nor_gradients(
     plain = results()
     monkeypatch.setattr(layers, "_on_gpu", lambda: True)
     assert_close(results(), plain, 1e-6)
-    channels = set()
-    for line in str(jax.make_jaxpr(results)()).splitlines():
-        if "conv_general_dilated[" in line:
-            channels |= {int(n) for n in re.findall(r"f32\[\d+,\d+,\d+,(\d+)\]", line)}
-    assert channels
-    assert {n % 8 for n in channels} == {0}
+    (i_wide, o_wide), (i_half, o_half) = channels("float32"), channels("bfloat16")
+    assert [n % 4 for n in (i_wide, o_wide)] == [0, 0]
+    assert [n % 8 for n in (i_half, o_half)] == [0, 0]
+    assert i <= i_wide < i + 4
+    assert i <= i_half < i + 8
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "relu", "elu", "gelu", "silu"])

@@ -23,7 +23,7 @@ ActivationName: TypeAlias = Literal["leaky_relu", "relu", "elu", "gelu", "silu"]
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _LARGEST_DENSE_SIDE = 4
-_TENSOR_CORE_CHANNELS = 8  # cuDNN's fast kernels read so many at once
+_ALIGNED_BYTES = 16  # cuDNN's fast kernels read so many of a pixel's channels at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,13 +119,14 @@ def _convolve_aligned(
 ) -> Float[Array, "b p q o"]:
     """XLA's convolution, on a GPU with the channels filled up with zeros.
 
-    The tensor cores' kernels want 16 bytes of channels at a time, and 27 channels are
-    not a multiple of that. XLA joins the padding and the cut to the activations before
-    and after, so that they cost no kernel of their own.
+    The kernels for the tensor cores want multiples of 8 channels in bfloat16, of 4 in
+    float32, and 27 is neither. XLA joins the padding and the cut to the activations
+    before and after, so that they cost no kernel of their own.
     """
     i, o = kernel.shape[2:]
     if _on_gpu():
-        fill_i, fill_o = -i % _TENSOR_CORE_CHANNELS, -o % _TENSOR_CORE_CHANNELS
+        multiple = _ALIGNED_BYTES // x.dtype.itemsize
+        fill_i, fill_o = -i % multiple, -o % multiple
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, fill_i)))
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, fill_i), (0, fill_o)))
     y = lax.conv_general_dilated(
