@@ -62,7 +62,8 @@ def test_a_target_runs_and_has_no_twin(name):
 
 @pytest.mark.slow
 def test_the_score_networks_operations_are_six_per_weight_and_object():
-    """But for the gradient of its input, which nobody needs, and for small parts."""
-    sides = WORKLOADS["target-score"].build(TINY)
+    """But for the update and the norms, which fall behind as the batch grows."""
+    sizes = dataclasses.replace(TINY, target_score_batch=512)
+    sides = WORKLOADS["target-score"].build(sizes)
     counted = roofline.cost_of(sides.program).flops
-    assert sides.flops == pytest.approx(counted, rel=0.3)
+    assert sides.flops == pytest.approx(counted, rel=0.1)
