@@ -58,7 +58,7 @@ bench: $(VENV)/dev.stamp ## Measure the speed beside PyTorch on CPU: a quarter o
 	JAX_PLATFORMS=cpu $(RUN) -m benchmarks $(ARGS)
 
 .PHONY: bench-gpu
-bench-gpu: $(VENV)/dev.stamp ## The same on a GPU; needs GPU builds of JAX and PyTorch.
+bench-gpu: $(VENV)/dev.stamp ## The same on a GPU, its goals first; needs GPU builds of JAX and PyTorch.
 	$(RUN) -m benchmarks --budget-s 480 --rounds 3 $(ARGS)
 
 .PHONY: check

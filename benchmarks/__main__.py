@@ -9,6 +9,7 @@ written anew from the files.
 """
 
 import dataclasses
+import functools
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from benchmarks import measure, roofline, table
+from benchmarks import measure, roofline, table, targets
 from benchmarks.roofline import Peak
 from benchmarks.sizes import CPU, GPU, TINY, Sizes
 from jaxgrow import runtime
@@ -48,7 +49,8 @@ class Options:
     sizes: Literal["auto", "cpu", "gpu", "tiny"] = "auto"
     """Of the workloads; auto = of this kind of device, tiny = to see that all runs."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of our products in System 2; the twins have float32."""
+    """Of our products in System 2; the twins have float32. The workloads target-*,
+    which have no twin, take bfloat16."""
     torch_compile: bool = False
     """Also time the twins under torch.compile, whose compiling takes minutes."""
     out: Path | None = None
@@ -66,11 +68,9 @@ def main(options: Options) -> None:
     on_cpu = jax.default_backend() == "cpu"
     names = choose(options.only, on_cpu=on_cpu)
     kind = ("cpu" if on_cpu else "gpu") if options.sizes == "auto" else options.sizes
-    sizes = dataclasses.replace(_SIZES[kind], compute_dtype=options.compute_dtype)
     folder = options.out or RESULTS / measure.device_name()
     _put_twins_beside_us(on_cpu=on_cpu)
-    peak = roofline.measure_peak(sizes.compute_dtype)
-    print(f"{peak.gflops_per_s:.0f} GFLOP/s, {peak.gbytes_per_s:.1f} GB/s", flush=True)
+    peak_of = functools.cache(_measured_peak)
     late, failed = [], []
     for number, name in enumerate(names):
         left = options.budget_s - (time.monotonic() - begun)
@@ -79,8 +79,11 @@ def main(options: Options) -> None:
             continue
         # Half of what is left for each is for compiling and checking.
         seconds = left / (len(names) - number) / 2
+        workload = WORKLOADS[name]
+        dtype = workload.compute_dtype or options.compute_dtype
+        sizes = dataclasses.replace(_SIZES[kind], compute_dtype=dtype)
         try:
-            found = _measure(WORKLOADS[name], sizes, peak, options, seconds)
+            found = _measure(workload, sizes, peak_of(dtype), options, seconds)
         except Exception as error:  # one that fails must not cost the others
             failed.append(name)
             traceback.print_exception(error)
@@ -90,11 +93,22 @@ def main(options: Options) -> None:
         print(table.line(found), flush=True)
     if options.docs is not None and options.docs.exists():
         table.rewrite(options.docs, RESULTS)
+    if reached := targets.targets(table.read_results(folder)):
+        print(table.targets_table(reached))
     print(f"{time.monotonic() - begun:.0f} s in all; results in {folder}")
     if late:
         print(f"No time was left for {', '.join(late)}: raise --budget-s.")
     if failed:
         raise UserError(f"{', '.join(failed)} failed: see above in what.")
+
+
+def _measured_peak(dtype: str) -> Peak:
+    peak = roofline.measure_peak(dtype)
+    print(
+        f"{dtype}: {peak.gflops_per_s:.0f} GFLOP/s, {peak.gbytes_per_s:.1f} GB/s",
+        flush=True,
+    )
+    return peak
 
 
 def _measure(

@@ -61,10 +61,10 @@ def build(
     losses: LossConfig,
     features_fn: FeaturesFn | None = None,
     due: Due = Due(),  # noqa: B008
+    net: NetConfig = NetConfig(skip="add"),  # noqa: B008
 ):
-    """(state, compiled step) of a stage with everything as in the preset `paper`."""
+    """(state, compiled step) of a stage; what is not given is the preset `paper`'s."""
     growth_config = GrowthConfig(freeze=freeze)
-    net = NetConfig(skip="add")
     nets = growth.make_networks(
         stage, net, growth_config, OptimizerConfig(), d_sees_mask=False, axis_name=None
     )

@@ -39,6 +39,8 @@ class Sides:
         checked: What agreed before anything was timed, and how closely.
         program: What XLA made of ours; None where the work is not XLA's.
         loop_trips: How often the program's one loop runs, if XLA counts it once.
+        flops: Operations of a step of ours, where they are known better than by XLA's
+            count, which misses those of libraries on a GPU; None = XLA's.
         steps_per_call: Steps that one call of ours takes in one loop on the device.
         batch_size: Examples at once, for the memory that each takes; 0 leaves it out.
         make_compiled: Builds the twin under `torch.compile`; None if it has no network.
@@ -52,6 +54,7 @@ class Sides:
     checked: str
     program: Any = None
     loop_trips: int = 1
+    flops: float | None = None
     steps_per_call: int = 1
     batch_size: int = 0
     make_compiled: Callable[[], Call] | None = None
@@ -220,9 +223,10 @@ def report(
         )
     if sides.program is not None:
         cost = roofline.cost_of(sides.program, sides.loop_trips)
-        limit = roofline.limit_ms(cost.flops, cost.bytes_accessed, peak)
+        flops = cost.flops if sides.flops is None else sides.flops
+        limit = roofline.limit_ms(flops, cost.bytes_accessed, peak)
         found |= {
-            "gflop": _rounded(cost.flops / 1e9),
+            "gflop": _rounded(flops / 1e9),
             "gbytes": _rounded(cost.bytes_accessed / 1e9),
             "limit_ms": _rounded(limit),
             "share_of_limit": round(limit / ours.ms, 2),

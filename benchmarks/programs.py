@@ -18,6 +18,7 @@ from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.features import VGG19Features, make_features_fn
+from jaxgrow.nets.growing import NetConfig
 from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.sde import VPSDE
 from jaxgrow.train_state import TrainState
@@ -36,21 +37,30 @@ class Program(NamedTuple):
     batch: Any
 
 
-def gan(resolution: int, batch_size: int) -> Program:
-    """System 1's step as the preset `paper` has it: older stages frozen, VGG19's term.
+def gan(resolution: int, batch_size: int, dtype: Any = "float32") -> Program:
+    """System 1's step of a stage of the preset `paper`, but for `dtype`."""
+    step, state, data, batch = paper_stage(resolution, batch_size, dtype)
+    return Program(step, shapes_of(state), shapes_of(data), batch)
+
+
+def paper_stage(resolution: int, batch_size: int, dtype: Any) -> Program:
+    """The same with arrays: older stages frozen, VGG19's term of random weights.
 
     The term's weights are arguments of nothing: constants, as in a run.
     """
     stage = Stage(int(np.log2(resolution)) - 2, resolution, resolution, 1000, 0)
     params = jax.jit(VGG19Features().init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    features_fn = make_features_fn(params["params"])
-    losses = LossConfig(adversarial_weight=0.01)
-    freeze = "none" if resolution == 4 else "all"
-    state, step = gan_step.build(stage, freeze, losses, features_fn)
-    data, _ = gan_step.make_batch(resolution, 8)
-    rows = np.zeros(batch_size, np.int32)
-    batch = StepBatch(rows, rows.astype(bool), rows, rows)
-    return Program(step, shapes_of(state), shapes_of(data), batch)
+    features_fn = make_features_fn(params["params"], compute_dtype=dtype)
+    state, step = gan_step.build(
+        stage,
+        "none" if resolution == 4 else "all",
+        LossConfig(),
+        features_fn,
+        net=NetConfig(compute_dtype=dtype),
+    )
+    data, _ = gan_step.make_batch(resolution, _ROWS)
+    rows = np.arange(batch_size, dtype=np.int32) % _ROWS
+    return Program(step, state, data, StepBatch(rows, rows % 2 == 0, rows, rows % 8))
 
 
 def score_step(batch_size: int, dtype: Any = "float32") -> Program:

@@ -100,8 +100,8 @@ STEPS = {
     "ResNet18, step": (programs.resnet18_step, 16),
 }
 _PREDICTED = {
-    "GAN step, 16 px": "GAN step, 16 px, perceptual term",
-    "score network, step": "score network, step, bf16",
+    "GAN step, 16 px": "GAN step, 16 px, perceptual term, bf16",
+    "score network, step": "score network, step, bf16, 512",
     "autoencoder, step": "autoencoder, step, bf16",
     "ResNet18, step": "ResNet18, step, bf16",
 }

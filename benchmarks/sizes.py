@@ -20,6 +20,10 @@ class Sizes:
     """Objects of a sampling run."""
     generated_objects: int = 8
     """Objects whose views are generated from one."""
+    target_score_batch: int = 16_384
+    """Objects of a step of the score network at which its rate is measured."""
+    target_objects: int = 10_000
+    """Objects whose views one GPU is to generate in ten seconds."""
     score_width: int = 1536
     """Of the score network."""
     base_channels: int = 64
@@ -64,6 +68,8 @@ TINY = Sizes(
     demo_batch=32,
     sampled_objects=4,
     generated_objects=2,
+    target_score_batch=4,
+    target_objects=2,
     score_width=256,  # of fewer the norms' groups amplify rounding
     base_channels=4,
     files=4,

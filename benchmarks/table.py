@@ -3,7 +3,7 @@
     python -m benchmarks.table
 
 A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`, where the name is
-`speed DEVICE`, `memory DEVICE`, `behind DEVICE`, `scaling` or `h100`.
+`speed DEVICE`, `memory DEVICE`, `behind DEVICE`, `targets DEVICE`, `scaling` or `h100`.
 """
 
 import json
@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks import targets
+from benchmarks.targets import Target
 
 
 _HERE = Path(__file__).parent
@@ -139,17 +142,38 @@ def h100_table(found: Found) -> str:
     ]
     head = ["step", "batch", "GFLOP", "GB", "kernels", "limit, ms", "predicted, ms"]
     totals = [
-        [row["task"], _number(row["limit_s"]), _number(row["predicted_s"]), row["goal"]]
+        [
+            row["task"],
+            _number(row["limit_s"]),
+            _number(row["predicted_s"]),
+            f"{_number(row['fast_s'])} to {_number(row['slow_s'])}",
+            row["goal"],
+        ]
         for row in found["tasks"]
     ]
-    tasks = _markdown(["task", "limit, s", "predicted, s", "goal"], totals, left=1)
+    heads = ["task", "limit, s", "predicted, s", "range", "goal"]
+    tasks = _markdown(heads, totals, left=1)
     return f"{found['assumptions']}\n\n{_markdown(head, rows, left=1)}\n\n{tasks}"
+
+
+def targets_table(reached: Sequence[Target]) -> str:
+    """Goals for one GPU beside what was measured."""
+    rows = [
+        [t.name, t.goal, t.measured, "yes" if t.is_reached else "no"] for t in reached
+    ]
+    return _markdown(["task", "goal", "measured", "reached"], rows, left=1)
+
+
+def _targets_of(results: Sequence[Found]) -> str:
+    reached = targets.targets(results)
+    return targets_table(reached) if reached else _NOTHING
 
 
 _BY_DEVICE: dict[str, Callable[[Sequence[Found]], str]] = {
     "speed": speed_table,
     "memory": memory_table,
     "behind": behind_list,
+    "targets": _targets_of,
 }
 _BY_FILE: dict[str, Callable[[Found], str]] = {
     "scaling": scaling_table,

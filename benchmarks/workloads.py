@@ -3,12 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from benchmarks import (
     classifier_workloads,
     data_workloads,
     gan_workloads,
     metric_workloads,
+    target_workloads,
+    targets,
     view_workloads,
     views_step,
 )
@@ -26,11 +29,17 @@ class Workload:
         title: What is done, for the table.
         build: Sets both sides up and checks that they compute the same.
         is_long: Left out on CPU unless it is asked for by name.
+        compute_dtype: Type of our products; None = as the options say.
     """
 
     title: str
     build: Callable[[Sizes], Sides]
     is_long: bool = False
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
+
+
+def _target(title: str, build: Callable[[Sizes], Sides]) -> Workload:
+    return Workload(title, build, is_long=True, compute_dtype="bfloat16")
 
 
 def _gan(resolution: int, perceptual: bool) -> Workload:
@@ -61,6 +70,20 @@ def _sampling(title: str, name, num_steps: int) -> Workload:
 
 # By importance: what the budget does not reach are the last ones.
 WORKLOADS: dict[str, Workload] = {
+    **{
+        f"target-stage-{r}": _target(
+            f"the paper's stage of {r} px, step, bf16",
+            functools.partial(target_workloads.stage_sides, r),
+        )
+        for r in targets.SCHEDULE
+    },
+    "target-score": _target(
+        "score network, step, bf16, a large batch", target_workloads.score_sides
+    ),
+    "target-generation": _target(
+        f"3 views of {targets.OBJECTS:,} objects, bf16",
+        target_workloads.generation_sides,
+    ),
     **{f"gan-{r}": _gan(r, False) for r in (8, 16, 32)},
     "score": Workload(
         "score network, step",

@@ -123,6 +123,16 @@ def fit(
     return state, step
 
 
+def even_calls(most: int, report_every: int) -> int:
+    """The largest number of steps up to `most` that divides `report_every`.
+
+    With it all steps between two reports run in calls of one size: what is left over
+    would run step by step. It depends on nothing measured, so that a resumed run makes
+    the same calls.
+    """
+    return max(k for k in range(1, most + 1) if report_every % k == 0)
+
+
 def _concatenate(
     recorded: list[dict[str, Shaped[Array, "..."]]],
 ) -> dict[str, np.ndarray]:

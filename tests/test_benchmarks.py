@@ -18,7 +18,6 @@ pytest.importorskip("torch")
 from benchmarks import (
     __main__,
     measure,
-    predict,
     roofline,
     scaling,
     table,
@@ -272,23 +271,19 @@ def test_efficiency_on_many_devices_is_of_one_devices_prediction():
     assert strong["batch_per_device"] == 1
 
 
-def test_a_prediction_adds_the_kernels_to_the_slowed_limit():
-    got = predict.predict(67e9, 0.0, 500, predict.FP32, 0.5)
-    assert got.limit_ms == pytest.approx(1.0)
-    assert got.predicted_ms == pytest.approx(2.0 + 1.0)
-
-
-def test_kernels_are_the_entrys_own(product):
-    assert predict.count_kernels(product.as_text()) >= 1
-    hlo = """
-%inner (x: f32[2]) -> f32[2] {
-  %f = f32[2]{0} fusion(%x), kind=kLoop
-}
-
-ENTRY %main (x: f32[2]) -> f32[2] {
-  %x = f32[2]{0} parameter(0)
-  %f = f32[2]{0} fusion(%x), kind=kLoop
-  ROOT %c = (f32[2]{0}, f32[2]{0}) custom-call(%f), custom_call_target="c"
-}
-"""
-    assert predict.count_kernels(hlo) == 2
+def test_operations_that_are_known_better_take_the_place_of_xlas_count(product):
+    sides = Sides(
+        ours=lambda: time.sleep(0.11),
+        twins={},
+        items=1,
+        unit="rows",
+        checked="nothing",
+        program=product,
+        flops=5e9,
+    )
+    said = measure.report(sides, Peak(1.0, 1.0), rounds=1)
+    assert said["gflop"] == 5.0
+    assert said["limit_ms"] == pytest.approx(5_000.0)
+    assert "ratio" not in said
+    row = table.speed_table([found(**said)]).splitlines()[-1]
+    assert "PyTorch" not in row

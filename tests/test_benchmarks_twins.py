@@ -47,3 +47,23 @@ def test_a_loop_of_steps_begins_where_the_twin_does():
     sides = WORKLOADS["score"].build(dataclasses.replace(TINY, steps_per_call=2))
     assert sides.steps_per_call == 2
     jax.block_until_ready(sides.ours())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["target-stage-4", "target-score", "target-generation"]
+)
+def test_a_target_runs_and_has_no_twin(name):
+    sizes = dataclasses.replace(TINY, steps_per_call=2)
+    sides = WORKLOADS[name].build(sizes)
+    assert not sides.twins
+    jax.block_until_ready(sides.ours())
+
+
+@pytest.mark.slow
+def test_the_score_networks_operations_are_six_per_weight_and_object():
+    """But for the update and the norms, which fall behind as the batch grows."""
+    sizes = dataclasses.replace(TINY, target_score_batch=512)
+    sides = WORKLOADS["target-score"].build(sizes)
+    counted = roofline.cost_of(sides.program).flops
+    assert sides.flops == pytest.approx(counted, rel=0.1)

@@ -1,5 +1,7 @@
 """One GAN step against the same step made by hand, term by term."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -300,6 +302,23 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(without_d, data):
     np.testing.assert_allclose(
         metrics["g/reconstruction"], exact_metrics["g/reconstruction"], rtol=5e-3
     )
+
+
+@pytest.mark.parametrize("norm", ["spectral", "weight", "batch"])
+def test_what_a_bfloat16_step_keeps_and_reports_is_float32(norm, data):
+    """Weights, gradients as Adam takes them, its moments, averages, vectors, losses."""
+    gan = small_gan.enter(
+        small_gan.growth_config(),
+        net=small_gan.net_config(norm=norm, compute_dtype="bfloat16"),
+        keep_ema=True,
+    )
+    step = make_gan_step(
+        gan.nets, LossConfig(r1_gamma=1.0), ema_decay=0.9, features_fn=lambda x: [x]
+    )
+    step = functools.partial(step, with_r1=True)
+    found = jax.eval_shape(step, gan.state, data, small_gan.make_batch(0))
+    types = {leaf.dtype for leaf in jax.tree.leaves(found)}
+    assert types == {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
 @pytest.mark.slow

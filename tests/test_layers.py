@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgrow.nets import backend
 from jaxgrow.nets.layers import (
     ConvLayer,
     FeatureNorm,
@@ -45,6 +46,44 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_strided_one():
     up = jnp.vdot(convolve_transposed(x, kernel), y)
     down = jnp.vdot(x, convolve(y, turned, 2))
     np.testing.assert_allclose(up, down, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("i", "o"), [(3, 9), (27, 27), (16, 3)])
+@pytest.mark.parametrize("operation", ["1x1", "5x5", "strided", "transposed"])
+def test_channels_filled_up_for_a_gpu_change_neither_result_nor_gradients(
+    operation, i, o, monkeypatch
+):
+    def channels(dtype):
+        fresh = lambda *args: apply(*args)  # noqa: E731 - for `apply` was traced before
+        jaxpr = jax.make_jaxpr(fresh)(x.astype(dtype), kernel.astype(dtype))
+        found = []
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name == "conv_general_dilated":
+                found += eqn.invars[1].aval.shape[2:]
+        return found
+
+    k = {"1x1": 1, "5x5": 5}.get(operation, 3)
+    x, kernel = draw(2, 8, 8, i), draw(k, k, i, o, seed=1)
+
+    def apply(x, kernel):
+        if operation == "transposed":
+            return convolve_transposed(x, kernel)
+        return convolve(x, kernel, 2 if operation == "strided" else 1)
+
+    g = draw(*jax.eval_shape(apply, x, kernel).shape, seed=2)
+
+    def results():
+        y, pull_back = jax.vjp(apply, x, kernel)
+        return y, *pull_back(g)
+
+    plain = results()
+    monkeypatch.setattr(backend, "on_gpu", lambda: True)
+    assert_close(results(), plain, 1e-6)
+    (i_wide, o_wide), (i_half, o_half) = channels("float32"), channels("bfloat16")
+    assert [n % 4 for n in (i_wide, o_wide)] == [0, 0]
+    assert [n % 8 for n in (i_half, o_half)] == [0, 0]
+    assert i <= i_wide < i + 4
+    assert i <= i_half < i + 8
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "relu", "elu", "gelu", "silu"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgrow.loop import Interrupt, first_not_finite, fit
+from jaxgrow.loop import Interrupt, even_calls, first_not_finite, fit
 
 
 class Counter:
@@ -162,3 +162,11 @@ def test_the_first_value_that_is_not_finite_is_found():
     assert first_not_finite({"a": late}) == (3, "a")
     assert first_not_finite({"a": late, "b": early, "c": fine}) == (2, "b")
     assert first_not_finite({"b": -late}) == (3, "b")
+
+
+@given(most=st.integers(1, 120), report_every=st.integers(1, 500))
+def test_even_calls_leave_nothing_over_between_two_reports(most, report_every):
+    k = even_calls(most, report_every)
+    assert 1 <= k <= most
+    assert report_every % k == 0
+    assert not any(report_every % more == 0 for more in range(k + 1, most + 1))

@@ -9,6 +9,7 @@ import shutil
 import textwrap
 import typing
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from experiments.places_grow import evaluate
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import PRESETS, Config
+from experiments.places_grow.stage_step import default_steps_per_call
 from jaxgrow import configs, files
 from jaxgrow.inpainter import Inpainter
 from jaxgrow.logs import read_metrics
@@ -212,3 +214,20 @@ def test_a_loaded_run_fills_holes(finished):
     hole = np.asarray(places.hole()) > 0
     filled = Inpainter.load(run)(image, hole)
     np.testing.assert_array_equal(filled[~hole], image[~hole])
+
+
+def test_a_call_takes_fewer_steps_of_larger_pictures_and_ends_at_reports(monkeypatch):
+    assert default_steps_per_call(4, 100) == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = [default_steps_per_call(r, 100) for r in (4, 8, 16, 32, 64, 128)]
+    assert found == [100, 100, 50, 25, 10, 5]
+    assert default_steps_per_call(4, 30) == 30
+    assert default_steps_per_call(32, 30) == 15
+    assert default_steps_per_call(64, 7) == 7
+
+
+def test_only_the_preset_paper_has_bfloat16_products():
+    for name, (_, config) in PRESETS.items():
+        expected = "bfloat16" if name == "paper" else "float32"
+        assert config.net.compute_dtype == expected
+        assert config.losses.perceptual_dtype == expected

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from experiments.nmr_dimvida.config import Phase, TrainingConfig
 from experiments.nmr_dimvida.run import Run
-from jaxgrow import hosts, memory, multiview
+from jaxgrow import hosts, loop, memory, multiview
 from jaxgrow.errors import UserError
 from jaxgrow.memory import Programs, StepMemory
 from jaxgrow.multiview import Batch, Step
@@ -131,7 +131,9 @@ class TrainingStep:
     def __init__(self, run: Run, training: Training):
         self._run, self._training = run, training
         self._step = training.make_step(training.optimiser())
-        default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
+        default = loop.even_calls(_STEPS_PER_CALL, training.config.log_every)
+        if jax.default_backend() == "cpu":
+            default = 1
         self.steps_per_call = run.config.steps_per_call or default
         size = training.num_models * training.config.batch_size
         self.batch_per_device = size // run.placement.num_devices

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import Feed
-from jaxgrow import growth, hosts, inpainting, memory, parallel
+from jaxgrow import growth, hosts, inpainting, loop, memory, parallel
 from jaxgrow.errors import UserError
 from jaxgrow.examples import StepBatch
 from jaxgrow.growth import Stage
@@ -21,7 +21,11 @@ from jaxgrow.parallel import Placement
 from jaxgrow.typing import FeaturesFn, Metrics
 
 
-_STEPS_PER_CALL = 25  # off the CPU, where a step is mostly launches
+# Off the CPU, by resolution: calls of about a tenth of a second on one H100 as
+# docs/performance.md predicts it, against which starting a call is nothing and
+# after which an interrupt is heard.
+_STEPS_PER_CALL = {4: 100, 8: 100, 16: 50, 32: 25, 64: 10}
+_STEPS_PER_LARGER_CALL = 5
 
 
 class StageStep:
@@ -46,8 +50,9 @@ class StageStep:
         self.feed, self.programs, self._say = feed, Programs(), say
         self._config, self._stage, self._placement = config, stage, placement
         self._features_fn = features_fn
-        default = 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
-        self.steps_per_call = config.steps_per_call or default
+        self.steps_per_call = config.steps_per_call or default_steps_per_call(
+            stage.resolution, config.log_every
+        )
         self.nets = make_networks(config, stage, placement.axis_name)
         self._schedule = growth.learning_rate(config.optimizer, "generator", stage)
         self._step = inpainting.make_gan_step(
@@ -133,6 +138,14 @@ class StageStep:
     def batch_per_device(self) -> int:
         """Images of a step that each device takes."""
         return self._config.batch_size // self._placement.num_devices
+
+
+def default_steps_per_call(resolution: int, log_every: int) -> int:
+    """1 on CPU; elsewhere a divisor of `log_every`, fewer for larger pictures."""
+    if jax.default_backend() == "cpu":
+        return 1
+    most = _STEPS_PER_CALL.get(resolution, _STEPS_PER_LARGER_CALL)
+    return loop.even_calls(most, log_every)
 
 
 def too_large(config: Config, stage: Stage) -> TooLarge:

@@ -133,10 +133,10 @@ class Generator(_Growing):
             h = self._block(UpBlock, f"r{r}_up")(h, update=updates[r])
             if self.config.skip == "add":
                 h = h + skips[r]
-        y = self._to_rgb(new)(h, update=updates[new]).astype(jnp.float32)
+        y = self._to_rgb(new)(h, update=updates[new])
         if fade is not None:
             old = self._to_rgb(new // 2)(inner, update=updates[new // 2])
-            y = fade * y + (1.0 - fade) * double(old.astype(jnp.float32))
+            y = fade * y + (1.0 - fade) * double(old)
         return y
 
 

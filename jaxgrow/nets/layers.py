@@ -14,6 +14,7 @@ from einops import rearrange
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxgrow.nets import backend
 from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
@@ -23,6 +24,7 @@ ActivationName: TypeAlias = Literal["leaky_relu", "relu", "elu", "gelu", "silu"]
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _LARGEST_DENSE_SIDE = 4
+_ALIGNED_BYTES = 16  # cuDNN's fast kernels read so many of a pixel's channels at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class LayerConfig:
     slope: float = 0.01
     """Negative slope of leaky_relu."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the convolutions' operands; parameters and losses stay float32."""
+    """Type of the convolutions' operands; parameters, losses and the layer that makes
+    the picture stay float32."""
 
     @property
     def activation_fn(self) -> Activation:
@@ -101,9 +104,31 @@ def convolve(
     pad = (kernel.shape[0] - 1) // 2
     if stride == 1 and pad > 0 and x.shape[1] == x.shape[2] <= _LARGEST_DENSE_SIDE:
         return _convolve_densely(x, kernel)
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=_NHWC
+    return _convolve_aligned(x, kernel, stride, (pad, pad))
+
+
+def _convolve_aligned(
+    x: Float[Array, "b h w i"],
+    kernel: Float[Array, "k k i o"],
+    stride: int,
+    pad: tuple[int, int],
+) -> Float[Array, "b p q o"]:
+    """XLA's convolution, on a GPU with the channels filled up with zeros.
+
+    The kernels for the tensor cores want multiples of 8 channels in bfloat16, of 4 in
+    float32, and 27 is neither. XLA joins the padding and the cut to the activations
+    before and after, so that they cost no kernel of their own.
+    """
+    i, o = kernel.shape[2:]
+    if backend.on_gpu():
+        multiple = _ALIGNED_BYTES // x.dtype.itemsize
+        fill_i, fill_o = -i % multiple, -o % multiple
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, fill_i)))
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, fill_i), (0, fill_o)))
+    y = lax.conv_general_dilated(
+        x, kernel, (stride, stride), (pad, pad), dimension_numbers=_NHWC
     )
+    return y[..., :o]
 
 
 def _convolve_densely(
@@ -140,9 +165,7 @@ def convolve_transposed(
     taps = np.array([[1, 3], [0, 2]])  # (phase, offset) -> tap; 3 is the padded zero
     k = k[taps[:, None, :, None], taps[None, :, None, :]]  # (p, q, dy, dx, i, o)
     k = rearrange(k, "p q dy dx i o -> dy dx i (p q o)")
-    y = lax.conv_general_dilated(
-        x, k, (1, 1), ((0, 1), (0, 1)), dimension_numbers=_NHWC
-    )
+    y = _convolve_aligned(x, k, 1, (0, 1))
     return rearrange(y, "b h w (p q o) -> b (h p) (w q) o", p=2, q=2)
 
 
@@ -161,7 +184,7 @@ class ConvLayer(nn.Module):
         stride: 1 or 2; a transposed convolution always doubles the side.
         transposed: Whether to go up instead of down; its kernel is 3x3.
         linear: An output layer: no activation and no feature norm, which would
-            take its scale away.
+            take its scale away; always float32.
         axis_name: See `FeatureNorm`.
     """
 
@@ -177,7 +200,8 @@ class ConvLayer(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w i"], *, update: bool
     ) -> Float[Array, "b p q o"]:
-        dtype = jnp.dtype(self.config.compute_dtype)
+        # bfloat16 would round the picture itself to half a grey level.
+        dtype = jnp.dtype("float32" if self.linear else self.config.compute_dtype)
         k, in_features = self.kernel_size, x.shape[-1]
         kernel = Kernel((k, k, in_features, self.features), name="conv")()
         x, kernel = x.astype(dtype), kernel.astype(dtype)

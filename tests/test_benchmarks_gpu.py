@@ -1,0 +1,124 @@
+"""One GPU: its programs' kernels, what is predicted from them, and its goals."""
+
+import pytest
+
+
+pytest.importorskip("torch")
+
+from benchmarks import gpu_program, predict, table, targets, workloads
+from benchmarks.gpu_program import Kernel
+from experiments.places_grow.config import PRESETS
+
+
+# One kernel of each kind; names, layouts and attributes as XLA prints them.
+GPU_PROGRAM = """
+HloModule jit_step, is_scheduled=true
+
+%inner (p: bf16[64,512], q: bf16[512,1024]) -> bf16[64,1024] {
+  %p = bf16[64,512]{1,0} parameter(0)
+  %q = bf16[512,1024]{1,0} parameter(1)
+  ROOT %d = bf16[64,1024]{1,0} dot(%p, %q), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%wrap (p: f32[2,8,8,16]) -> f32[2,8,8,16] {
+  %p = f32[2,8,8,16]{3,2,1,0} parameter(0)
+  ROOT %n = f32[2,8,8,16]{3,2,1,0} negate(%p)
+}
+
+ENTRY %main (x: f32[2,8,8,16], k: f32[32,3,3,16], p: bf16[64,512], q: bf16[512,1024]) -> f32[2,8,8,16] {
+  %x = f32[2,8,8,16]{3,2,1,0} parameter(0)
+  %k = f32[32,3,3,16]{3,2,1,0} parameter(1)
+  %p = bf16[64,512]{1,0} parameter(2)
+  %q = bf16[512,1024]{1,0} parameter(3)
+  %n = f32[2,8,8,16]{3,2,1,0} fusion(%x), kind=kLoop, calls=%wrap, metadata={op_name="n"}
+  %c = (f32[2,4,4,32]{3,2,1,0}, /*index=1*/u8[0]{0}) custom-call(%n, %k), window={size=3x3 stride=2x2}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convForward", backend_config={}
+  %g = f32[2,4,4,32]{3,2,1,0} get-tuple-element(%c), index=0
+  %i = (f32[2,8,8,16]{3,2,1,0}, u8[0]{0}) custom-call(%g, %k), window={size=3x3 stride=2x2}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardInput", backend_config={}
+  %f = (f32[32,3,3,16]{3,2,1,0}, u8[0]{0}) custom-call(%n, %g), window={size=3x3 stride=2x2}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardFilter", backend_config={}
+  %d = bf16[64,1024]{1,0} fusion(%p, %q), kind=kCustom, calls=%inner, backend_config={}
+  %b = (bf16[64,1024]{1,0}, s8[128]{0}) custom-call(%p, %q), custom_call_target="__cublas$gemm", backend_config={"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]}}
+  ROOT %o = f32[2,8,8,16]{3,2,1,0} get-tuple-element(%i), index=0
+}
+"""  # noqa: E501
+
+
+def test_a_gpus_kernels_are_counted_one_by_one():
+    x, k, y = 4 * 2 * 8 * 8 * 16, 4 * 32 * 9 * 16, 4 * 2 * 4 * 4 * 32
+    convolution = 2.0 * (2 * 4 * 4 * 32) * 9 * 16  # its gradients take as many
+    p, q, d = 2 * 64 * 512, 2 * 512 * 1024, 2 * 64 * 1024
+    product = 2.0 * 64 * 512 * 1024
+    assert gpu_program.kernels_of(GPU_PROGRAM) == [
+        Kernel(2 * x),
+        Kernel(x + k + y, convolution, "f32", 16),
+        Kernel(y + k + x, convolution, "f32", 16),
+        Kernel(x + y + k, convolution, "f32", 16),
+        Kernel(p + q + d, product, "bf16", 512),
+        Kernel(p + q + d + 128, product, "bf16", 512),
+    ]
+
+
+def test_a_loop_counts_as_often_as_it_runs_and_no_other():
+    loop = "  %w = f32[2,8,8,16]{{0}} while(%x), condition=%no, body=%wrap{}\n  ROOT %o"
+    trips = ', backend_config={"known_trip_count":{"n":"3"}}'
+    counted = GPU_PROGRAM.replace("  ROOT %o", loop.format(trips))
+    once = gpu_program.kernels_of(GPU_PROGRAM)
+    assert gpu_program.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
+    with pytest.raises(ValueError, match="has a while"):
+        gpu_program.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
+
+
+def test_a_prediction_is_the_slower_of_products_and_bytes_of_every_kernel():
+    reach = predict.Reach(0.1, 0.2, 0.5, 0.5, kernel_us=3.0)
+    copy = Kernel(num_bytes=3350_000)
+    narrow = Kernel(1, 989e8, "bf16", width=27)
+    wide = Kernel(1, 989e8, "bf16", width=64)
+    large = Kernel(1, 494e8, "f32", width=512)
+    hidden = Kernel(3350_000, 1e6, "bf16", width=27)
+    for kernel, ms in [
+        (copy, 0.002), (narrow, 1.0), (wide, 0.5), (large, 0.2), (hidden, 0.002)
+    ]:  # fmt: skip
+        assert predict.time_ms([kernel], reach) == pytest.approx(ms + 0.003)
+    both = predict.time_ms([copy, narrow], reach)
+    assert both == pytest.approx(0.002 + 1.0 + 2 * 0.003)
+
+
+def test_predicted_tasks_add_up_their_steps():
+    rows = [
+        predict.row(name, size, [Kernel(3_350_000_000)])
+        for name, size, _ in predict._steps()
+    ]
+    schedule, *scores, generation = predict.tasks(rows)
+    assert schedule["limit_s"] == pytest.approx(107.0)
+    assert schedule["fast_s"] < schedule["predicted_s"] < schedule["slow_s"]
+    assert [score["limit_s"] for score in scores] == [1.0] * 3
+    assert generation["limit_s"] == pytest.approx(0.02)
+
+
+def of_target(name, ms, **more):
+    return {"workload": name, "ms": {"jaxgrow": ms}, **more}
+
+
+def test_targets_are_computed_from_the_rows_that_are_there():
+    stages = [of_target(f"target-stage-{r}", 5.0) for r in (4, 8, 16, 32)]
+    assert targets.targets(stages) == []
+    last = of_target("target-stage-64", 10.0)
+    peak = {"gflops_per_s": 700e3, "gbytes_per_s": 3e3}
+    score = of_target("target-score", 10.0, gflop=3_150.0, peak=peak, items=4096)
+    generation = of_target("target-generation", 1_000.0, items=500)
+    reached = targets.targets([*stages, last, score, generation])
+    # 47,000 steps of 5 ms and 60,000 of 10; 315 of 700 TFLOP/s; 2 ms an object.
+    assert [t.measured for t in reached] == ["835 s", "45%", "20.0 s"]
+    assert [t.is_reached for t in reached] == [True, False, False]
+    table_rows = table.targets_table(reached).splitlines()[2:]
+    assert [row.split(" | ")[-1].strip(" |") for row in table_rows] == [
+        *("yes", "no", "no")
+    ]
+
+
+def test_the_targets_steps_are_those_of_the_preset():
+    growth = PRESETS["paper"][1].growth
+    assert dict(zip(growth.resolutions, growth.steps, strict=True)) == targets.SCHEDULE
+    names = workloads.choose([], on_cpu=False)
+    wanted = [f"target-stage-{r}" for r in targets.SCHEDULE]
+    assert names[:7] == [*wanted, "target-score", "target-generation"]
+    assert not any(n.startswith("target") for n in workloads.choose([], on_cpu=True))
