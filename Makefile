@@ -23,7 +23,7 @@ INPUTS := pyproject.toml $(CONSTRAINTS)
 PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # Tests compile much and compute little; 0 gives the compiler back its optimisations.
-test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+test slow: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 test slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
 types: export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1

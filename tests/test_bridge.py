@@ -75,15 +75,15 @@ def test_squeezenet_and_lpips_are_their_twins(tmp_path, seed):
     params = pretrained.load_features(path, "squeezenet_lpips").variables["params"]
 
     @quick_jit
-    def taps(x):
-        return SqueezeNetFeatures().apply({"params": params["net"]}, x)
+    def taps(params, x):
+        return SqueezeNetFeatures().apply({"params": params}, x)
 
     lpips, twin = pretrained.load_lpips(path), twin.double()
     for side in (64, 67):  # with and without the windows that an edge cuts off
         x, noise = images(seed, 2, side, low=-1.0), images(seed + 1, 2, side, low=-1.0)
         y = np.float32(0.8) * x + np.float32(0.2) * noise
         expected = [twins.nhwc(f) for f in twin.taps(twins.nchw(x))]
-        assert_close(list(taps(x)), expected)
+        assert_close(list(taps(params["net"], x)), expected)
         expected = twin(twins.nchw(x), twins.nchw(y)).detach().numpy()
         assert_close(lpips(x, y).values, expected, 1e-4)
     np.testing.assert_allclose(lpips(x, x).values, 0.0, atol=1e-12)
@@ -115,15 +115,15 @@ def test_classifiers_are_their_twins(net, library, train, tmp_path, seed):
     # The last norm of training sees 64 values: of few, it magnifies rounding.
     x = images(seed, 16 if train else 2, 64 if train else 32)
 
-    @quick_jit
-    def run(x):
-        return apply_classifier(start.config, start.params, start.stats, x, train)
+    @quick_jit  # of the weights too: the compiler would fold constants for long
+    def run(params, stats, x):
+        return apply_classifier(start.config, params, stats, x, train)
 
     # In float64 as the twin: rounding is no part of what is exported.
     with jax.enable_x64(True):
         widen = functools.partial(jax.tree.map, lambda a: jnp.asarray(a, jnp.float64))
         start = start._replace(params=widen(start.params), stats=widen(start.stats))
-        logits, stats = run(jnp.asarray(x, jnp.float64))
+        logits, stats = run(start.params, start.stats, jnp.asarray(x, jnp.float64))
     twin = twin.double().train(train)
     expected = twin(twins.imagenet(twins.nchw(x))).detach().numpy()
     assert_close(logits, expected, 1e-4)
@@ -147,11 +147,11 @@ def test_inception_is_its_twin_in_every_block_and_from_small_images(tmp_path, se
     twin = twin.double()
 
     @quick_jit
-    def blocks(x):
+    def blocks(params, x):
         return InceptionFeatures().apply({"params": params}, x)
 
     x = images(seed, 2, 107, low=-1.0)
-    found: Any = blocks(x)
+    found: Any = blocks(params, x)
     with torch.no_grad():
         expected = {n: twins.nhwc(f) for n, f in twin.blocks(twins.nchw(x)).items()}
     expected["pool3"] = expected["pool3"][:, 0, 0]

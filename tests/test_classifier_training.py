@@ -15,6 +15,7 @@ from jaxgrow.train_state import TrainState
 
 CONFIG = ClassifierConfig(width=8)
 TX = optax.adam(3e-3)
+SGD = optax.sgd(0.1)  # Adam would make a whole step of a gradient's rounding
 NUM_CLASSES = 3
 
 
@@ -46,34 +47,37 @@ def test_a_classifier_learns_colours():
     assert metrics["accuracy"] == 1.0
 
 
-def test_a_batch_may_bring_its_own_images_and_labels():
+@pytest.fixture(scope="module")
+def one_step():
+    """The compiled step of one classifier by SGD."""
+    return jax.jit(classifier_training.make_classifier_step(CONFIG, SGD))
+
+
+def test_a_batch_may_bring_its_own_images_and_labels(one_step):
     images, labels = coloured_images()
-    step = jax.jit(classifier_training.make_classifier_step(CONFIG, TX))
     rows, keys = np.arange(5, 13, dtype=np.int32), keys_of(8)
-    stored, _ = step(fresh(0), ImageData(images, labels), Batch(rows, keys))
-    brought, _ = step(
-        fresh(0), ImageData(None), Batch(rows, keys, images[rows], labels[rows])
+    stored, _ = one_step(fresh(0, SGD), ImageData(images, labels), Batch(rows, keys))
+    brought, _ = one_step(
+        fresh(0, SGD), ImageData(None), Batch(rows, keys, images[rows], labels[rows])
     )
     for a, b in zip(jax.tree.leaves(stored), jax.tree.leaves(brought), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_several_classifiers_at_once_are_each_what_they_are_alone():
+def test_several_classifiers_at_once_are_each_what_they_are_alone(one_step):
     images, labels = coloured_images()
     data = ImageData(images, labels)
-    sgd = optax.sgd(0.1)  # Adam would make a whole step of a gradient's rounding
-    step = classifier_training.make_classifier_step(CONFIG, sgd, mirror=False)
+    step = classifier_training.make_classifier_step(CONFIG, SGD)
     batches = [
         Batch(np.arange(8, dtype=np.int32) + 8 * seed, keys_of(8, seed))
         for seed in range(2)
     ]
     alone = [
-        jax.jit(step)(fresh(seed, sgd), data, batch)
-        for seed, batch in enumerate(batches)
+        one_step(fresh(seed, SGD), data, batch) for seed, batch in enumerate(batches)
     ]
     stack = lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])  # noqa: E731
     states, metrics = jax.jit(classifier_training.several_models(step))(
-        jax.tree.map(stack, fresh(0, sgd), fresh(1, sgd)),
+        jax.tree.map(stack, fresh(0, SGD), fresh(1, SGD)),
         data,
         jax.tree.map(stack, *batches),
     )

@@ -26,6 +26,14 @@ def perfect(images, missing):
     return images
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _small_batches():
+    """The largest set has 15 images: two batches, the second padded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_BATCH", 8)
+        yield
+
+
 @pytest.fixture(scope="module")
 def rows():
     views = small_views.objects(5)

@@ -26,7 +26,7 @@ from tests.oracles import assert_close, assert_identical, quick_jit
 
 
 GENERATOR_PARAMETERS = {4: 66_447, 8: 132_057, 16: 197_667, 32: 263_277, 64: 328_887}
-SMALL = NetConfig(width=6, num_sub_blocks=1)
+SMALL = NetConfig(width=6, kernel_sizes=(1, 3), num_sub_blocks=1)
 CHANNELS = {Generator: 4, Discriminator: 3}
 
 

@@ -103,7 +103,7 @@ def network(config, module, channels, resolution=4, **stages):
 
 def growing_network(config, module):
     """With skips, fading in, and with its 4 px stage frozen."""
-    config = dataclasses.replace(config, skip="add")
+    config = dataclasses.replace(config, skip="add", kernel_sizes=(1, 3))
     return network(config, module, 4, resolution=8, update_from=8, fade=0.3)
 
 

@@ -4,7 +4,6 @@ import re
 import textwrap
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +19,7 @@ from jaxgrow.sampling import SamplerConfig
 from jaxgrow.view_augmenter import MultiViewAugmenter
 from jaxgrow.view_completer import ViewCompleter
 from tests import small_views
+from tests.oracles import quick_jit
 
 
 FAST = SamplerConfig(name="dpm++", num_steps=2, grid="log_snr")
@@ -125,9 +125,8 @@ def test_answers_are_the_average_over_all_views_and_samples(augmenter, mode):
     options = {"sampler": NOISY, "num_samples": 2, "seed": 1}
     found = augmenter.predict(judge, images, "back", mode=mode, **options)
     views = augmenter(images, "back", **options).reshape(-1, 16, 16, 3)
-    logits = np.asarray(table.classify(judge, to_unit(jnp.asarray(views)))).reshape(
-        3, 8, 3
-    )
+    logits = quick_jit(lambda x: table.classify(judge, to_unit(x)))(views)
+    logits = np.asarray(logits).reshape(3, 8, 3)
     np.testing.assert_allclose(found, aggregate(logits, mode), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
