@@ -91,6 +91,9 @@ def join(config: HostsConfig) -> None:
             f"the processes of the run did not meet ({error}): start all of them "
             "within five minutes."
         ) from error
+    # A process that finds a program in its own cache would not tune it with the others.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_enable_compilation_cache", False)
     # JAX has begun to listen to SIGTERM and does nothing then: outside of training,
     # where nobody else listens, it shall end the process.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

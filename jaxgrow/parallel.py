@@ -189,16 +189,20 @@ class RowsFn:
         """The least number from `num_rows` on that the devices can share."""
         return -(-num_rows // len(self._devices)) * len(self._devices)
 
+    def share(self, tree: PyTree) -> PyTree:
+        """`tree` on every device; as it is where it lies there already."""
+        return jax.device_put(tree, self._every)
+
     def __call__(self, shared: PyTree, *arrays: Any) -> Any:
         """What `fn` returns, on the devices.
 
         Args:
-            shared: Arrays that every device needs, best on them already.
+            shared: Arrays that every device needs, best from `share`.
             arrays: Of a number of rows that is one of `whole_shares`.
         """
         # JAX does not place a memory-mapped array, but what it holds.
         placed = jax.device_put([np.asarray(x) for x in arrays], self._rows)
-        return self._fn(jax.device_put(shared, self._every), *placed)
+        return self._fn(self.share(shared), *placed)
 
     def in_batches(self, batch_size: int, shared: PyTree, *arrays: Any) -> Any:
         """What `fn` returns for any number of rows, on the host.
@@ -215,7 +219,7 @@ class RowsFn:
         if n == 0:
             nothing = jax.eval_shape(self._fn, shared, *arrays)
             return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), nothing)
-        shared, parts = jax.device_put(shared, self._every), []
+        shared, parts = self.share(shared), []
         for start in range(0, n, size):
             rows = np.arange(start, start + size) % n
             found = jax.device_get(self(shared, *(x[rows] for x in arrays)))

@@ -9,8 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import jax
-
 
 _INDIVIDUAL_DOT = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
 _COMPILED_AFTER_S = 0.5  # what compiles faster is not worth a file
@@ -36,23 +34,45 @@ def configure() -> None:
         _set_flag("xla_gpu_enable_command_buffer", "+CONVOLUTION")
 
 
-def keep_compiled(folder: Path) -> None:
-    """Keeps compiled programs in `folder`, so that a second run need not compile them.
+def cache_folder() -> Path:
+    """`jaxgrow` in $XDG_CACHE_HOME, or in ~/.cache.
 
-    A program is found again by its code, the devices and the versions, and is the one
-    that was stored, bit for bit. JAX's own settings take precedence:
-    JAX_COMPILATION_CACHE_DIR, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, and
-    JAX_ENABLE_COMPILATION_CACHE=false for none.
+    Raises:
+        RuntimeError: There is no home directory.
     """
+    parent = os.environ.get("XDG_CACHE_HOME")
+    return (Path(parent) if parent else Path.home() / ".cache") / "jaxgrow"
+
+
+def keep_compiled(folder: Path | None = None) -> None:
+    """Keeps compiled programs, so that a second run need not compile them.
+
+    A program is found again by its code, the devices, the flags and the versions, and
+    is the one that was stored, bit for bit. What cannot be kept costs a warning. JAX's
+    own settings take precedence: JAX_COMPILATION_CACHE_DIR,
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, and JAX_ENABLE_COMPILATION_CACHE=false
+    for none.
+
+    Args:
+        folder: Where; None = `compiled` in `cache_folder()`. Who can write there can
+            run code in this process, so it is made for its owner alone.
+    """
+    import jax  # not needed by those who only ask for the folder
+
     config: Any = jax.config
     if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = cache_folder() / "compiled" if folder is None else folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        warnings.warn(f"compiled programs are not kept: {error}", stacklevel=2)
+    except (OSError, RuntimeError) as error:
+        warnings.warn(
+            f"compiled programs are not kept ({error}): set JAX_COMPILATION_CACHE_DIR "
+            "to a folder of yours, or JAX_ENABLE_COMPILATION_CACHE=false",
+            stacklevel=2,
+        )
         return
     config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
@@ -63,7 +83,7 @@ def keep_compiled(folder: Path) -> None:
 def _set_flag(name: str, value: str) -> None:
     """Adds a flag to XLA_FLAGS unless the user has set it."""
     flags = os.environ.get("XLA_FLAGS", "")
-    if f"--{name}" not in flags:
+    if f"--{name}" not in [flag.partition("=")[0] for flag in flags.split()]:
         os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
 
 

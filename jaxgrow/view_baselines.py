@@ -10,7 +10,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, PyTree, UInt8
 
 from jaxgrow.multiview import regress, to_unit
 from jaxgrow.parallel import RowsFn
@@ -102,12 +102,15 @@ def make_regression(
 ) -> CompleteFn:
     """Missing views are the decoded means of their latents, `multiview.regress`."""
 
-    def run(_, images, missing):
-        z = encode_views(saved, model.stats, images, missing)
-        z = regress(model.config, model.params, z, missing)
-        return decode_views(saved, model.stats, z)
+    def run(weights, images, missing):
+        coder_params, params, stats = weights
+        coder = SavedAutoencoder(saved.config, coder_params)
+        z = encode_views(coder, stats, images, missing)
+        z = regress(model.config, params, z, missing)
+        return decode_views(coder, stats, z)
 
-    return _in_batches(run, batch_size)
+    weights = (saved.params, model.params, model.stats)
+    return _in_batches(run, weights, batch_size)
 
 
 def make_reconstruction(
@@ -118,19 +121,22 @@ def make_reconstruction(
     It alone reads missing views.
     """
 
-    def run(_, images, missing):
-        z = encode_views(saved, model.stats, images, jnp.zeros_like(missing))
-        return decode_views(saved, model.stats, z)
+    def run(weights, images, missing):
+        params, stats = weights
+        coder = SavedAutoencoder(saved.config, params)
+        z = encode_views(coder, stats, images, jnp.zeros_like(missing))
+        return decode_views(coder, stats, z)
 
-    return _in_batches(run, batch_size)
+    return _in_batches(run, (saved.params, model.stats), batch_size)
 
 
-def _in_batches(run: Callable, batch_size: int) -> CompleteFn:
-    """`run` on all devices of this machine; given views put back."""
+def _in_batches(run: Callable, weights: PyTree, batch_size: int) -> CompleteFn:
+    """`run(weights, ...)` on all devices of this machine; given views put back."""
     compiled = RowsFn(run)
+    weights = compiled.share(weights)
 
     def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
-        done = compiled.in_batches(batch_size, (), images, missing)
+        done = compiled.in_batches(batch_size, weights, images, missing)
         return np.where(missing[..., None, None, None], done, images)
 
     return complete

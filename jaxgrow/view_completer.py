@@ -14,8 +14,11 @@ from jaxgrow.errors import UserError
 from jaxgrow.latents import LatentStats
 from jaxgrow.multiview import noise_of, to_unit
 from jaxgrow.nets import autoencoder, score
+from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.parallel import RowsFn
 from jaxgrow.sampling import SamplerConfig
+from jaxgrow.sde import VPSDE
 from jaxgrow.typing import Keys, Latents, Missing, NoiseFn, Params
 from jaxgrow.view_weights import SavedAutoencoder, SavedLatentModel
 
@@ -60,6 +63,7 @@ class ViewCompleter:
                 "run."
             )
         self._autoencoder, self._model = saved, model
+        self._weights = (saved.params, model.params, model.stats)
         self._batch_size, self._num_devices = batch_size, num_devices
         self.view_names = model.view_names
 
@@ -114,12 +118,16 @@ class ViewCompleter:
         """
         self._check(images, missing)
         ids = np.arange(len(images)) if ids is None else ids
-        run = self._compile(sampler)
         done = []
         for start in range(0, len(images), self._batch_size):
             rows = slice(start, start + self._batch_size)
             samples = [
-                run(images[rows], missing[rows], object_keys(seed, ids[rows], k))
+                self._run(
+                    sampler,
+                    images[rows],
+                    missing[rows],
+                    object_keys(seed, ids[rows], k),
+                )
                 for k in range(num_samples)
             ]
             done.append(np.stack(samples, axis=1))
@@ -129,39 +137,29 @@ class ViewCompleter:
             return np.zeros((0, num_samples, *images.shape[1:]), np.uint8)
         return np.concatenate(done)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as its programs
-    def _compile(self, sampler: SamplerConfig):
-        """(images, missing, keys) -> completed views, of at most `batch_size` objects.
-
-        A smaller batch is filled up, so that all run the same program.
-        """
-        generate = functools.partial(
-            sampling.sample_missing, noise_fn(self._model), self._model.sde, sampler
+    def _run(
+        self,
+        sampler: SamplerConfig,
+        images: UInt8[np.ndarray, "b v h w 3"],
+        missing: Bool[np.ndarray, "b v"],
+        keys: Keys,
+    ) -> UInt8[np.ndarray, "b v h w 3"]:
+        """At most `batch_size` objects; fewer are filled up, for the same program."""
+        model = self._model
+        complete = _completing(
+            self._autoencoder.config,
+            model.config,
+            model.sde,
+            sampler,
+            self._num_devices,
         )
-
-        def complete(_, images, missing, key_data):
-            keys = jax.random.wrap_key_data(key_data)
-            z = encode_views(self._autoencoder, self._model.stats, images, missing)
-            z = generate(keys, z, missing)
-            found = decode_views(self._autoencoder, self._model.stats, z)
-            return jnp.where(missing[..., None, None, None], found, images)
-
-        compiled = RowsFn(complete, self._num_devices)
-        size = compiled.whole_shares(self._batch_size)
-
-        def run(images, missing, keys):
-            n = len(images)
-            repeat = np.arange(size) % n
-            return np.asarray(
-                compiled(
-                    (),
-                    np.asarray(images)[repeat],
-                    missing[repeat],
-                    np.asarray(jax.random.key_data(keys))[repeat],
-                )
-            )[:n]
-
-        return run
+        self._weights = complete.share(self._weights)
+        n = len(images)
+        repeat = np.arange(complete.whole_shares(self._batch_size)) % n
+        key_data = np.asarray(jax.random.key_data(keys))
+        arrays = (np.asarray(images), missing, key_data)
+        found = complete(self._weights, *(x[repeat] for x in arrays))
+        return np.asarray(found)[:n]
 
     def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
         num_views, side = len(self.view_names), self._autoencoder.config.image_size
@@ -187,6 +185,33 @@ class ViewCompleter:
                     f"{what} of the views of object {int((count == wrong).argmax())} "
                     f"are missing: {mend}."
                 )
+
+
+@functools.lru_cache(maxsize=64)
+def _completing(
+    coder: AutoencoderConfig,
+    net: ScoreConfig,
+    sde: VPSDE,
+    sampler: SamplerConfig,
+    num_devices: int | None,
+) -> RowsFn:
+    """(weights, images, missing, key_data) -> completed views, all on their devices.
+
+    The weights are arguments: networks of one shape share a program, and none is
+    written into the cache of compiled programs with it.
+    """
+
+    def complete(weights, images, missing, key_data):
+        coder_params, net_params, stats = weights
+        saved = SavedAutoencoder(coder, coder_params)
+        model = SavedLatentModel(net, net_params, stats, (), sde, {})
+        z = encode_views(saved, stats, images, missing)
+        keys = jax.random.wrap_key_data(key_data)
+        z = sampling.sample_missing(noise_fn(model), sde, sampler, keys, z, missing)
+        found = decode_views(saved, stats, z)
+        return jnp.where(missing[..., None, None, None], found, images)
+
+    return RowsFn(complete, num_devices)
 
 
 def object_keys(seed: int, ids: Int[np.ndarray, " n"], sample: int = 0) -> Keys:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxgrow import runtime
 from jaxgrow.data import cache, pyramid, resample
 from jaxgrow.data.sources import ImageFolder
 from jaxgrow.errors import UserError
@@ -371,7 +372,7 @@ def test_a_killed_build_leaves_no_cache_and_its_rest_is_removed_later(
 
 def test_the_default_folder_follows_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.default_folder() == tmp_path / "jaxgrow"
+    assert runtime.cache_folder() == tmp_path / "jaxgrow"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.default_folder() == tmp_path / ".cache" / "jaxgrow"
+    assert runtime.cache_folder() == tmp_path / ".cache" / "jaxgrow"

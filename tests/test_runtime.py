@@ -113,6 +113,24 @@ def test_what_cannot_be_kept_costs_a_warning(tmp_path):
     assert "compiled programs are not kept" in said
 
 
+def test_without_a_home_programs_are_not_kept_and_how_to_mend_it_is_said(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("jax.config", Settings())
+    with pytest.warns(UserWarning, match=r"home directory.*JAX_COMPILATION_CACHE_DIR"):
+        runtime.keep_compiled()
+
+
+class Settings:
+    """JAX's, with nothing set."""
+
+    jax_compilation_cache_dir = None
+    jax_enable_compilation_cache = True
+
+
 @pytest.mark.slow
 def test_the_users_own_folder_and_refusal_are_kept(tmp_path):
     run(tmp_path / "ours", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "theirs"))

@@ -21,7 +21,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from jaxgrow import files, pretrained, runtime, view_weights
-from jaxgrow.data import cache
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import folders, pairs, provenance
 from jaxgrow.evaluation.figures import (
@@ -86,7 +85,7 @@ class Evaluation:
 def main(config: Config) -> int:
     """Measures, prints and writes; returns the exit status."""
     runtime.configure()
-    runtime.keep_compiled(cache.default_folder() / "compiled")
+    runtime.keep_compiled()
     start, console = time.perf_counter(), Console()
     try:
         _check(config)

@@ -21,7 +21,6 @@ from PIL import Image
 from rich.console import Console
 
 from jaxgrow import files, runtime
-from jaxgrow.data import cache
 from jaxgrow.data.files import list_images
 from jaxgrow.data.images import decode_image
 from jaxgrow.data.masks import load_mask
@@ -63,7 +62,7 @@ class Job:
 def main(config: Config) -> int:
     """Fills what can be filled; returns the exit status."""
     runtime.configure()
-    runtime.keep_compiled(cache.default_folder() / "compiled")
+    runtime.keep_compiled()
     try:
         num_skipped = _fill_all(config, Console())
     except UserError as error:

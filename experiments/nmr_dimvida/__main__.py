@@ -62,8 +62,8 @@ def do_phases(config: Config, console: Console) -> None:
     # Most of a short run on CPU is compilation, which would all come before any step.
     if jax.default_backend() != "cpu":
         preflight(run, trainings)
-    for training in trainings:
-        train(run, training)
+    while trainings:
+        train(run, trainings.pop(0))  # what it holds is not needed again
     if "views" in config.phases:
         generate_views(run, objects)
         if hosts.is_first():

@@ -49,13 +49,14 @@ class _Progress:
         if start == training.num_steps and hosts.from_first(is_there):
             run.say(f"{training.label} is trained already")
             return
+        with memory.errors(training.too_large):
+            data = training.data()
         run.lap()
         with (
             logs.progress_bar(run.console) as bar,
             run.interrupt.listening(),
             memory.errors(training.too_large),
         ):
-            data = training.data()
             task = bar.add_task(
                 training.label,
                 total=training.num_steps,

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from experiments.shared.run_dir import Stopped
 from jaxgrow import hosts, runtime
-from jaxgrow.data import cache
 from jaxgrow.errors import UserError
 
 
@@ -104,7 +103,7 @@ def _own_errors() -> Iterator[None]:
 def run(body: Callable[[Console], None]) -> int:
     """Runs `body`; returns the exit status, its mistakes and stops told in a line."""
     runtime.configure()
-    runtime.keep_compiled(cache.default_folder() / "compiled")
+    runtime.keep_compiled()
     console = Console(soft_wrap=True)
     status, together = 0, False
     try:

@@ -7,7 +7,6 @@ holds their lengths and checksums. It is built under another name and renamed.
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 import zlib
@@ -18,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxgrow import runtime
 from jaxgrow.data.files import map_in_threads, refuse_if_mostly_broken
 from jaxgrow.errors import UserError
 
@@ -70,12 +70,6 @@ class Stack:
     was_damaged: bool
 
 
-def default_folder() -> Path:
-    """`jaxgrow` in $XDG_CACHE_HOME, or in ~/.cache."""
-    parent = os.environ.get("XDG_CACHE_HOME")
-    return (Path(parent) if parent else Path.home() / ".cache") / "jaxgrow"
-
-
 def load_or_build(
     recipe: Recipe,
     cache_dir: Path | None,
@@ -110,7 +104,7 @@ def open_or_build(
 
     Args:
         key: Hash of everything that decides the content; the name of the folder.
-        cache_dir: Where the folder lies; `default_folder()` if None.
+        cache_dir: Where the folder lies; `runtime.cache_folder()` if None.
         read: Opens a folder; None if anything about it is wrong.
         num_bytes: Space that the content will take; asked only before building.
         build: Fills an empty folder. It gets another name until it is whole.
@@ -121,7 +115,7 @@ def open_or_build(
     Raises:
         UserError: The folder cannot be written, or the disk has too little space.
     """
-    parent = cache_dir or default_folder()
+    parent = cache_dir or runtime.cache_folder()
     folder = parent / key
     was_damaged = False
     if folder.exists():

@@ -68,7 +68,7 @@ def load_pyramid(
         crops_per_image: See `crop_boxes`.
         min_crop: Side of the smallest crop, as a part of the short side.
         seed: Of the crops.
-        cache_dir: Folder of the cache; `cache.default_folder()` if None.
+        cache_dir: Folder of the cache; `runtime.cache_folder()` if None.
         on_progress: Called with the images done and their total, when building.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from jaxgrow import runtime
 from jaxgrow.data import cache
 from jaxgrow.data.views.listing import PARTS, Entry, Listing, Part
 from jaxgrow.data.views.view_set import ViewSet
@@ -47,7 +48,7 @@ def load_or_build(
         key, cache_dir, read=_open, num_bytes=num_bytes, build=build
     )
     if was_damaged:
-        parent = cache_dir or cache.default_folder()
+        parent = cache_dir or runtime.cache_folder()
         notes = (*notes, f"the cache in {parent} was damaged and has been built anew")
     return views, notes
 
