@@ -37,7 +37,7 @@ class Config:
     """Several processes that train this run together, see docs/multi_host.md."""
     steps_per_call: int | None = None
     """Steps per compiled call; None = 1 on CPU, elsewhere a divisor of log_every, from
-    100 at 4 px to 10 at 64 px."""
+    100 at 4 px to 10 at 64 px and 5 above, so give log_every many of them."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     """Pictures."""
     augment: Literal["flip", "all"] = "flip"

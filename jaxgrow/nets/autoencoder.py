@@ -54,7 +54,7 @@ class AutoencoderConfig:
     """Type of the convolutions' operands; parameters and outputs stay float32."""
     remat: bool = False
     """Recompute the blocks' activations in the backward pass: about half the memory of
-    a step, for a seventh more arithmetic."""
+    a step, for a sixth more arithmetic."""
 
     def __post_init__(self) -> None:
         if self.image_size not in _SIZES:
