@@ -27,6 +27,7 @@ def finished(tmp_path_factory):
         patch.setattr(
             "rich.console.Console.print", lambda _, text, **__: printed.append(text)
         )
+        patch.setattr("jaxgrow.evaluation.views._BATCH", 8)  # for a handful of images
         assert dimvida.main([*dimvida.TINY, "--run-dir", str(run)]) == 0
     return "\n".join(printed), run
 

@@ -144,7 +144,9 @@ def finished(tmp_path_factory):
     """A whole tiny run and what it wrote."""
     run = tmp_path_factory.mktemp("classified") / "run"
     arguments = [*dimvida.TINY, "--classify.objects-sweep", "1", "--run-dir", str(run)]
-    assert dimvida.main(arguments) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxgrow.evaluation.views._BATCH", 8)  # for a handful of images
+        assert dimvida.main(arguments) == 0
     return run, arguments, json.loads((run / "classify" / "results.json").read_text())
 
 
