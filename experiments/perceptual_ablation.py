@@ -10,6 +10,7 @@ The high-frequency bias tells blur (below 0) from detail that is not in the phot
 """
 
 import dataclasses
+import functools
 import statistics
 import sys
 import time
@@ -89,9 +90,8 @@ def measure(config: Config) -> dict[int, dict[str, float]]:
         path = config.run_dir / "weights" / weights.file_name(resolution)
         saved = weights.load_generator(path)
         net = Generator(saved.config, saved.resolution)
-        fill = evaluation.as_fill(
-            inpainting.make_paint_fn(net, saved.params, saved.stats)
-        )
+        paint = functools.partial(inpainting.paint, net)
+        fill = evaluation.as_fill(paint, (saved.params, saved.stats))
         test = validation_set(config, pictures, resolution)
         result = evaluation.evaluate(
             {"generator": fill}, test.images, test.masks_by_bin, test.photo, test.names

@@ -78,7 +78,7 @@ def write(
             on_progress(at.done, total)
         if at.done == total:
             return
-        _check_space(folder, _length(header, total) - _length(header, at.done))
+        _check_space({folder: header})
         with (folder / IMAGES).open("ab") as output:
             for start in range(at.done, total, chunk_size):
                 stop = min(start + chunk_size, total)
@@ -101,8 +101,9 @@ def write_together(
     """`write` by all processes of a run, which must see one disk and all call this.
 
     Every process makes a share of the rows in a folder of its own beside `folder`, and
-    the first one joins them. Shares that a kill has left are gone on with by as many
-    processes, and made anew by another number of them.
+    the first one joins them; only then do the shares go, so that the disk must hold
+    everything twice. Shares that a kill has left are gone on with by as many processes,
+    and made anew by another number of them.
 
     Args:
         folder: As for `write`; so are the others.
@@ -113,17 +114,27 @@ def write_together(
         on_note: Gets a sentence if what was in a folder had to be thrown away.
 
     Raises:
-        UserError: The disk is full, read-only or forbidden.
+        UserError: The disk is full, read-only or forbidden, or will be full before the
+            shares are joined.
     """
     count, total = jax.process_count(), header["shape"][0]
     if count > 1 and not all(hosts.first_says([_has_all(folder, header)])):
         ends = [total * i // count for i in range(count + 1)]
         shares = [range(*pair) for pair in itertools.pairwise(ends)]
         places = [_share_of(folder, f"{i}_of_{count}") for i in range(count)]
-        mine = shares[jax.process_index()]
+        headers = {
+            place: header | {"shape": [len(share), *header["shape"][1:]], "rows": ends}
+            for place, share in zip(places, shares, strict=True)
+        }
+        if hosts.is_first():
+            with files.disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _check_space({folder: header, **headers})
+        hosts.wait()
+        place, mine = places[jax.process_index()], shares[jax.process_index()]
         write(
-            places[jax.process_index()],
-            header | {"shape": [len(mine), *header["shape"][1:]], "rows": ends},
+            place,
+            headers[place],
             lambda start, stop: make_chunk(mine.start + start, mine.start + stop),
             chunk_size,
             on_progress=on_progress,
@@ -276,8 +287,16 @@ def _length(header: dict[str, Any], done: int) -> int:
     return len(_start_of_file(header)) + done * per_row
 
 
-def _check_space(folder: Path, needed: int) -> None:
-    """Refuses early what would fail after hours."""
+def _check_space(headers: dict[Path, dict[str, Any]]) -> None:
+    """Refuses early what would fail after hours.
+
+    Args:
+        headers: Of folders that will be full at one time; the first one is there.
+    """
+    images = [folder / IMAGES for folder in headers]
+    there = sum(path.stat().st_size for path in images if path.exists())
+    needed = sum(_length(h, h["shape"][0]) for h in headers.values()) - there
+    folder = next(iter(headers))
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(

@@ -4,6 +4,7 @@ The losses meet at G's output. The step pulls back one cotangent through G, the 
 sum of each term's gradient there, so the terms' gradient norms cost nothing.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, no_type_check
@@ -348,15 +349,21 @@ def make_eval_step(
     return jax.jit(evaluate)
 
 
+def paint(
+    generator: Generator,
+    weights: tuple[Mapping[str, Params], Mapping[str, PyTree]],
+    images: Image,
+    mask: HoleMask,
+) -> Image:
+    """The composite in [-1, 1] that a generator of these (params, stats) paints."""
+    output, _ = growing.apply(generator, *weights, generator_input(images, mask))
+    return composite(images, jnp.clip(output, -1.0, 1.0), mask)
+
+
 def make_paint_fn(
     generator: Generator, params: Mapping[str, Params], stats: Mapping[str, PyTree]
 ) -> Callable[[Image, HoleMask], Image]:
     """Builds `paint(images, mask) -> composite`, all in [-1, 1], compiled per shape."""
-
-    @jax.jit
-    def paint(images: Image, mask: HoleMask) -> Image:
-        x = generator_input(images, mask)
-        output, _ = growing.apply(generator, params, stats, x)
-        return composite(images, jnp.clip(output, -1.0, 1.0), mask)
-
-    return paint
+    compiled = jax.jit(functools.partial(paint, generator))
+    # As arguments: weights that are closed over become constants of the program.
+    return functools.partial(compiled, jax.device_put((params, stats)))

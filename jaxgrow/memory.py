@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -16,6 +17,10 @@ from jaxgrow.errors import UserError
 
 
 _GIB = 1 << 30
+_CGROUP_LIMITS = (  # of version 2 and of version 1, where no limit is a huge number
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 # XLA's compiler for CPU removes the barriers of `jax.checkpoint` before it merges equal
 # operations, and so keeps what was to be recomputed. Without that pass they hold.
 _CPU_OPTIONS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
@@ -146,13 +151,20 @@ def errors(too_large: TooLarge) -> Iterator[None]:
 
 
 def device_bytes() -> int | None:
-    """Memory of a device, or of the machine where the device is the CPU."""
+    """Memory of a device; where it is the CPU, of the machine or the container."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
     if jax.default_backend() == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return min([physical, *_container_limits()])
     return None
+
+
+def _container_limits() -> list[int]:
+    """What Linux lets the processes of this container have together, if it says so."""
+    texts = [path.read_text().strip() for path in _CGROUP_LIMITS if path.is_file()]
+    return [int(text) for text in texts if text != "max"]
 
 
 def measured() -> Measured | None:

@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 from jaxgrow.nets import backend
-from jaxgrow.nets.conv import Conv, add_bias, convolve, convolve_depthwise
+from jaxgrow.nets.conv import Conv, add_bias, convolve
+from jaxgrow.nets.depthwise import convolve_depthwise
 from tests import oracles
 from tests.oracles import assert_close, quick_jit
 

@@ -272,10 +272,24 @@ def test_a_net_becomes_a_fill_of_exact_pixels():
     images = rng.integers(0, 256, (5, 4, 4, 3), np.uint8)
     holes = rng.random((5, 4, 4)) < 0.5
 
-    fill = evaluation.as_fill(lambda x, mask: -x, batch_size=2)
+    fill = evaluation.as_fill(lambda sign, x, mask: sign * x, -1.0, batch_size=2)
 
     expected = np.where(holes[..., None], 255 - images, images)
     np.testing.assert_array_equal(fill(images, holes), expected)
+    np.testing.assert_array_equal(fill(images[:0], holes[:0]), images[:0])
+
+
+def test_the_weights_of_a_fill_are_no_constants_of_its_program():
+    given = []
+
+    def paint(weights, x, mask):
+        given.append(weights)
+        return x
+
+    fill = evaluation.as_fill(paint, np.ones(3))
+    fill(np.zeros((1, 4, 4, 3), np.uint8), np.ones((1, 4, 4), bool))
+    assert given
+    assert all(isinstance(weights, jax.core.Tracer) for weights in given)
 
 
 @pytest.mark.parametrize(("resolution", "count"), [(4, 66_447), (64, 328_887)])

@@ -1,6 +1,8 @@
 """Who the processes are, and what a process does that is alone."""
 
+import shutil
 import signal
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -46,8 +48,6 @@ def test_a_process_is_alone_unless_it_is_told_otherwise():
     assert hosts.largest(7) == 7
     tree = {"a": np.arange(3.0)}
     assert_identical(hosts.from_first(tree), tree)
-    assert hosts.first_says([True, False]) == [True, False]
-    hosts.wait()
     hosts.leave(2, together=False)  # which would otherwise end the process
 
 
@@ -82,6 +82,38 @@ def test_processes_write_the_images_that_one_writes(tmp_path, monkeypatch, count
         write_as(process, tmp_path / "together")
     assert len(made) == 7
     assert {path.name for path in tmp_path.iterdir()} == {"alone", "together"}
+
+
+def test_a_disk_too_small_for_the_shares_and_the_whole_is_refused_before_all(
+    tmp_path, monkeypatch
+):
+    images = np.arange(42, dtype=np.uint8).reshape(7, 2, 3)
+    made, header = [], {"shape": [7, 2, 3]}
+    whole, share_0, share_1 = (128 + 6 * rows for rows in (7, 3, 4))
+
+    def make_chunk(start, stop):
+        made.extend(range(start, stop))
+        return images[start:stop]
+
+    def write_as(process, free):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(jax, "process_index", lambda: process)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        chunked_images.write_together(tmp_path / "images", header, make_chunk, 2)
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "wait", lambda: None)
+    monkeypatch.setattr(hosts, "first_says", lambda answers: answers)
+    with pytest.raises(UserError, match="free some space or choose another directory"):
+        write_as(0, whole + share_0 + share_1 - 1)
+    assert made == []
+    write_as(1, share_1)  # a kill has left it
+    made.clear()
+    with pytest.raises(UserError, match="free some space or choose another directory"):
+        write_as(0, whole + share_0 - 1)
+    assert made == []
+    write_as(0, whole + share_0)
+    np.testing.assert_array_equal(np.load(tmp_path / "images/images.npy"), images)
 
 
 def test_only_the_first_process_writes_metrics(tmp_path, second_of_two):

@@ -70,3 +70,6 @@ def test_painting_fills_the_hole_within_range_and_keeps_the_rest(gan, data):
     assert_identical(painted[~hole], np.asarray(real)[~hole])
     assert np.abs(painted).max() <= 1.0
     assert (painted != np.asarray(real))[hole].any()
+    (call,) = jax.make_jaxpr(paint)(real, mask).eqns
+    # The weights too are its arguments, and no constants of the program.
+    assert len(call.invars) == len(jax.tree.leaves(params)) + 2

@@ -168,6 +168,23 @@ def test_devices_that_count_are_asked_and_the_fullest_is_told(monkeypatch):
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [("max\n", None), (str(2**63 - 4096), None), ("1048576\n", 2**20), (None, None)],
+)
+def test_on_cpu_a_container_has_no_more_memory_than_its_limit(
+    tmp_path, monkeypatch, said, limit
+):
+    file = tmp_path / "memory.max"
+    if said is not None:
+        file.write_text(said)
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", (file,))
+    physical = 2**12 * 10**6
+    sizes = {"SC_PHYS_PAGES": 10**6, "SC_PAGE_SIZE": 2**12}
+    monkeypatch.setattr(memory.os, "sysconf", sizes.__getitem__)
+    assert memory.device_bytes() == (limit or physical)
+
+
 def test_the_console_says_all_of_it():
     found = StepMemory(2**21, 2**22, 1_500 * 2**20)
     assert memory.sentence(found, 8, "images") == (

@@ -157,6 +157,10 @@ class TrainingStep:
     def compile(self) -> None:
         """Compiles the largest call of a whole training before there are any arrays."""
         training, placement = self._training, self._run.placement
+        assert training.data_like is not None, (
+            f"{training.label} has no data_like, without which it cannot be compiled "
+            "before its data is there"
+        )
         until_report = min(training.num_steps, training.config.log_every)
         k = self.steps_per_call if self.steps_per_call <= until_report else 1
         state = placement.like(jax.eval_shape(training.fresh))

@@ -1,5 +1,6 @@
 """A run's generators against the baselines, on its validation pictures."""
 
+import functools
 import json
 import time
 from pathlib import Path
@@ -118,8 +119,9 @@ def _evaluate_stage(
         run_dir / "weights" / weights.file_name(stage.resolution)
     )
     generator = Generator(saved.config, saved.resolution)
-    paint = inpainting.make_paint_fn(generator, saved.params, saved.stats)
-    methods = {"generator": evaluation.as_fill(paint), **BASELINES}
+    paint = functools.partial(inpainting.paint, generator)
+    fill = evaluation.as_fill(paint, (saved.params, saved.stats))
+    methods = {"generator": fill, **BASELINES}
     with logs.progress_bar(console) as bar:
         if unet_steps > 0:
             task = bar.add_task(

@@ -203,12 +203,12 @@ def measure(
 
     The devices of this machine share the images.
     """
-    found = _compiled().in_batches(batch_size, (), filled, images, masks)
+    found = _measure_fn().in_batches(batch_size, (), filled, images, masks)
     return {name: values.astype(np.float64) for name, values in found.items()}
 
 
 @functools.cache
-def _compiled() -> RowsFn:
+def _measure_fn() -> RowsFn:
     return RowsFn(_measure_rows)
 
 

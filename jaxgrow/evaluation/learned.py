@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, PyTree, UInt8
 
 from jaxgrow.baselines import FillFn
 from jaxgrow.data.batches import plan_batch
@@ -23,27 +23,36 @@ from jaxgrow.typing import HoleMask, Image, Params
 _STEPS_BETWEEN_CHECKS = 100
 
 
-def as_fill(paint: Callable[[Image, HoleMask], Image], batch_size: int = 64) -> FillFn:
-    """Makes a fill function on uint8 pixels of a net's `paint` on [-1, 1].
+def as_fill(
+    paint: Callable[[PyTree, Image, HoleMask], Image],
+    weights: PyTree,
+    batch_size: int = 64,
+) -> FillFn:
+    """Makes a fill function on uint8 pixels of a net that paints on [-1, 1].
 
-    The last batch is padded, so that `paint` is compiled for one shape. The devices of
-    this machine share every batch.
+    The devices of this machine share every batch.
+
+    Args:
+        paint: (weights, images, mask) -> painted pictures; what it makes of one must
+            not depend on the others.
+        weights: Arrays that `paint` needs. What it closes over instead becomes
+            constants of the compiled program, and of every file that keeps one.
+        batch_size: Pictures of a call.
     """
-    compiled = RowsFn(lambda _, images, mask: paint(images, mask))
-    batch_size = compiled.whole_shares(batch_size)
+
+    def fill_rows(weights, images, holes):
+        holes = holes[..., None]
+        mask = holes.astype(jnp.float32)
+        painted = paint(weights, to_unit_range(images), mask).astype(jnp.float32)
+        pixels = jnp.clip(jnp.rint((painted + 1.0) * 127.5), 0, 255)
+        return jnp.where(holes, pixels.astype(jnp.uint8), images)
+
+    compiled = RowsFn(fill_rows)
 
     def fill(
         images: UInt8[np.ndarray, "n r r 3"], masks: Bool[np.ndarray, "n r r"]
     ) -> UInt8[np.ndarray, "n r r 3"]:
-        results = images.copy()
-        for first in range(0, len(images), batch_size):
-            rows = np.arange(first, first + batch_size).clip(max=len(images) - 1)
-            mask = jnp.asarray(masks[rows, ..., None], jnp.float32)
-            painted = compiled((), to_unit_range(jnp.asarray(images[rows])), mask)
-            pixels = np.rint((np.asarray(painted, np.float32) + 1.0) * 127.5)
-            pixels = np.clip(pixels, 0, 255).astype(np.uint8)
-            results[rows] = np.where(masks[rows, ..., None], pixels, images[rows])
-        return results
+        return compiled.in_batches(batch_size, weights, images, masks)
 
     return fill
 
@@ -141,12 +150,11 @@ def train_unet(
                 on_progress(done, num_steps)
     params = state[0]
 
-    @jax.jit
-    def paint(images: Image, mask: HoleMask) -> Image:
+    def paint(params: Params, images: Image, mask: HoleMask) -> Image:
         output = jnp.asarray(net.apply(params, generator_input(images, mask)))
         return composite(images, jnp.clip(output, -1.0, 1.0), mask)
 
-    return TrainedUNet(net, params, as_fill(paint))
+    return TrainedUNet(net, params, as_fill(paint, params))
 
 
 def _batch(

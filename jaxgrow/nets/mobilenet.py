@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.nets.batch_norm import BatchNorm
-from jaxgrow.nets.conv import Conv, DepthwiseConv
+from jaxgrow.nets.conv import Conv
+from jaxgrow.nets.depthwise import DepthwiseConv
 
 
 class Row(NamedTuple):
