@@ -60,7 +60,7 @@ def files_of(run):
 
 
 def assert_same_classifiers(run, expected):
-    """The same losses at the same steps, the same files, results of as many cells."""
+    """The same losses at the same steps, the same files, nearly the same answers."""
     found, wanted = rows_of(run), rows_of(expected)
     assert [len(rows) for rows in wanted.values()] == [10, 3]
     assert found.keys() == wanted.keys()
@@ -73,8 +73,13 @@ def assert_same_classifiers(run, expected):
     )
     for cell, other in zip(cells, others, strict=True):
         assert (cell["train"], cell["test"]) == (other["train"], other["test"])
-        # Of six objects one that a classifier is torn about may go either way.
-        np.testing.assert_allclose(cell["accuracy"], other["accuracy"], atol=17)
+    # An object that a classifier is torn about may go either way, in several cells.
+    right, wanted_right = (
+        6 / 100 * np.array([c["accuracy"] for c in results])
+        for results in (cells, others)
+    )
+    assert right.size == 44
+    assert np.abs(right - wanted_right).sum() < 8.5  # of 264 answers
 
 
 def test_two_processes_generate_the_views_and_train_the_classifiers_of_one(

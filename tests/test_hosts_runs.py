@@ -103,15 +103,15 @@ runtime.configure()
 _, address, me = sys.argv
 hosts.join(hosts.HostsConfig(coordinator=address, num_processes=2, process_id=int(me)))
 hosts.wait()
-print("met", flush=True)
+own = [me == "0", me == "1", True]
+print("met", own, hosts.first_says(own), flush=True)
 if me == "1":
     time.sleep(600)
 hosts.wait()
 """
 
 
-def test_a_signal_outside_of_a_training_ends_both_processes():
-    """One waits for what the other does alone."""
+def test_both_take_the_first_one_s_answers_and_a_signal_while_one_waits_ends_both():
     address = free_address()
     processes = [
         subprocess.Popen(
@@ -123,8 +123,11 @@ def test_a_signal_outside_of_a_training_ends_both_processes():
         )
         for me in range(2)
     ]
-    for process in processes:
-        assert process.stdout.readline() == "met\n"
+    firsts = [True, False, True]
+    for process, own in zip(processes, (firsts, [False, True, True]), strict=True):
+        # Gloo may have spoken before.
+        said = next(line for line in process.stdout if line.startswith("met"))
+        assert said == f"met {own} {firsts}\n"
     processes[1].send_signal(signal.SIGTERM)
     status, _ = status_of(processes[1], within_s=60)
     assert status == -signal.SIGTERM

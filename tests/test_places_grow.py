@@ -18,7 +18,7 @@ from experiments.places_grow import evaluate
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import PRESETS, Config
 from experiments.places_grow.stage_step import default_steps_per_call
-from jaxgrow import configs, files
+from jaxgrow import configs, files, memory
 from jaxgrow.inpainter import Inpainter
 from jaxgrow.logs import read_metrics
 from jaxgrow.weights import load_generator
@@ -118,7 +118,12 @@ def test_a_run_leaves_all_its_files(finished):
     stages = json.loads((run / "stages.json").read_text())
     assert [(s["resolution"], s["steps"]) for s in stages] == [(4, 4), (8, 3)]
     for stage in stages:
-        assert stage["measured_mb"] > stage["peak_memory_mb"] > stage["argument_mb"]
+        assert stage["peak_memory_mb"] > stage["argument_mb"]
+        assert stage["measured_by"] == "process"
+    # What the process had taken by then: more than JAX itself, no more than by now.
+    first, last = (stage["measured_mb"] for stage in stages)
+    assert 50 < first <= last
+    assert last <= memory.megabytes(memory.measured().num_bytes) + 0.1
     more, fewer = (stage["examples_per_gib"] for stage in stages)
     assert fewer < more
     rows = read_metrics(run / "metrics.jsonl")
