@@ -125,6 +125,7 @@ def test_resnet_gives_the_golden_numbers():
     np.testing.assert_allclose(laplace / 2, 13254.00210305, rtol=0, atol=6e-9)
 
 
+@pytest.mark.slow
 def test_autokl_gives_the_golden_numbers():
     params = autokl_params()
     assert count(params["encoder"]) == 391_685

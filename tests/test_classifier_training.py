@@ -64,6 +64,7 @@ def test_a_batch_may_bring_its_own_images_and_labels(one_step):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_several_classifiers_at_once_are_each_what_they_are_alone(one_step):
     images, labels = coloured_images()
     data = ImageData(images, labels)

@@ -77,6 +77,7 @@ def test_a_step_without_the_term_is_that_of_a_run_without_it_bit_for_bit(gan, da
     assert_identical(metrics, expected_metrics)
 
 
+@pytest.mark.slow
 def test_a_step_with_the_term_has_it_k_times_over(gan, data):
     state, metrics = one_step(gan, data, config(), Due())
     heavy = gan._replace(state=weighted(gan.state, EVERY * WEIGHT))
