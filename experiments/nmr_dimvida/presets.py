@@ -129,7 +129,7 @@ _SMOKE = dataclasses.replace(
 )
 
 PRESETS: dict[str, tuple[str, Config]] = {
-    "demo": ("Synthetic objects of 32 px: about 17 minutes on two CPU cores.", _DEMO),
+    "demo": ("Synthetic objects of 32 px: about 14 minutes on two CPU cores.", _DEMO),
     "smoke": ("Every phase to the report in a minute; learns nothing.", _SMOKE),
     "small-gpu": (
         "Synthetic objects of 64 px for one GPU; not yet measured.",
