@@ -164,11 +164,13 @@ def compare(case: Case, run_flax, params, stats, rng, *, train: bool):
     torch.autograd.backward(twin_outputs, jax.tree.map(as_torch, cotangents))
 
     (d_params, dx), (outputs, stats) = run_flax(params, x, stats, cotangents, train)
-    assert_close(outputs, expected)
-    assert_close(dx, as_flax(x_twin.grad))
+    # float32 against float64: the rounding of many layers adds up.
+    tolerance = 3e-5 if isinstance(case, NetworkCase) else 1e-5
+    assert_close(outputs, expected, tolerance)
+    assert_close(dx, as_flax(x_twin.grad), tolerance)
     expected = twins.variables(case.twin, lambda tensor: tensor.grad)["params"]
     largest = max(np.max(np.abs(g)) for g in jax.tree.leaves(expected))
-    assert_close(d_params, expected, scale=largest)
+    assert_close(d_params, expected, tolerance, scale=largest)
     assert_close({"params": params, **stats}, twins.variables(case.twin))
     return stats
 
