@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from benchmarks import measure
-from benchmarks.measure import Sides
+from benchmarks.measure import Call, Sides
 from benchmarks.sizes import Sizes
 from benchmarks.views_twins import torch
 from jaxgrow import classifier_training
@@ -112,15 +112,22 @@ def classifier_sides(case: Case, sizes: Sizes) -> Sides:
     run, program = measure.stepper(step, state, data, batch, sizes.steps_per_call)
 
     loss, close = measure.first_step(run(), "loss"), _tolerance(sizes)
+
+    def step_of(twin: Twin) -> Call:
+        return functools.partial(
+            twin.step, twin.pictures(images), torch.tensor(labels)
+        )
+
     calls = {}
     for name, twin in twins.items():
-        call = functools.partial(twin.step, twin.pictures(images), torch.tensor(labels))
+        call = step_of(twin)
         np.testing.assert_allclose(loss, call().item(), rtol=close, err_msg=name)
         calls[name] = call
 
     def compiled():
-        twins["PyTorch, channels_last"].net.compile()
-        return calls["PyTorch, channels_last"]
+        other = Twin(case, "channels_last")
+        other.net.compile()
+        return step_of(other)
 
     return Sides(
         ours=run,

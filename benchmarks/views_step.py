@@ -81,9 +81,11 @@ class Options:
 
 def score_sides(options: Options) -> Sides:
     """A training step of the score network with its moving average."""
-    twin = views_twins.ScoreTwin(
-        _VIEWS, options.latent_dim, options.width, _SDE, _EMA_DECAY
+    make_twin = functools.partial(
+        views_twins.ScoreTwin,
+        *(_VIEWS, options.latent_dim, options.width, _SDE, _EMA_DECAY),
     )
+    twin = make_twin()
     config = _score_config(options)
     diffusion, tx = Diffusion(_SDE, "uniform", 0.2), optax.adam(1e-4)
     state = TrainState.create(_on_device(twin.params), {}, tx, keep_ema=True)
@@ -102,8 +104,9 @@ def score_sides(options: Options) -> Sides:
     np.testing.assert_allclose(measure.first_step(run(), "loss"), loss, rtol=close)
 
     def compiled():
-        twin.net.compile()
-        return functools.partial(twin.step, twin.tensor(z))
+        other = make_twin()
+        other.net.compile()
+        return functools.partial(other.step, other.tensor(z))
 
     return Sides(
         ours=run,
@@ -167,11 +170,12 @@ def sampling_sides(options: Options) -> Sides:
 
 def autoencoder_sides(options: Options) -> Sides:
     """A training step of the autoencoder; PyTorch in both of its layouts."""
+    make_twin = functools.partial(
+        views_twins.AutoencoderTwin, options.latent_dim, options.base_channels
+    )
     twins = {
-        f"PyTorch, {layout}": views_twins.AutoencoderTwin(
-            options.latent_dim, options.base_channels, layout
-        )
-        for layout in ("contiguous", "channels_last")
+        "PyTorch, contiguous": make_twin("contiguous"),
+        "PyTorch, channels_last": make_twin("channels_last"),
     }
     images = np.random.default_rng(0).integers(
         0, 256, (options.batch_size, 64, 64, 3), np.uint8
@@ -195,9 +199,9 @@ def autoencoder_sides(options: Options) -> Sides:
         sides[name] = functools.partial(twin.step, pictures)
 
     def compiled():
-        twin = twins["PyTorch, channels_last"]
-        twin.net.compile()
-        return functools.partial(twin.step, twin.pictures(images))
+        other = make_twin("channels_last")
+        other.net.compile()
+        return functools.partial(other.step, other.pictures(images))
 
     return Sides(
         ours=run,

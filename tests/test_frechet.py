@@ -17,6 +17,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.evaluation import distances
 from jaxgrow.evaluation.views import classify
 from jaxgrow.metrics import checks, frechet, inception_distance
+from jaxgrow.nets import backend
 from jaxgrow.nets.classifiers import ClassifierConfig, init_classifier
 from jaxgrow.view_weights import SavedClassifier
 
@@ -69,19 +70,22 @@ def test_a_mean_that_dwarfs_the_spread_costs_no_digits():
     assert_stats_of(stats, rows)
 
 
-def test_statistics_of_two_devices_are_those_of_one():
-    def on_each(rows):
-        return frechet.merge_over(frechet.stats_of(rows), "batch")
-
-    shares = np.stack([features()[:100], features()[100:]])
-    with frechet.double_precision():
-        mapped = jax.pmap(on_each, axis_name="batch", out_axes=None)(shares)
-    assert_stats_of(mapped, features())
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_statistics_of_two_devices_are_those_of_one(monkeypatch, on_cpu):
+    monkeypatch.setattr(backend, "on_cpu", lambda: on_cpu)
     mesh = Mesh(np.array(jax.local_devices()), ("batch",))
     spread = NamedSharding(mesh, PartitionSpec("batch"))
     rows = jax.device_put(features(), spread)
     assert_stats_of(frechet.update(frechet.empty_stats(6), rows), features())
     assert jnp.ones(1).dtype == jnp.float32  # float64 stays where it belongs
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_rows_that_only_fill_up_may_hold_anything(monkeypatch, on_cpu):
+    monkeypatch.setattr(backend, "on_cpu", lambda: on_cpu)
+    rows = np.concatenate([features(), np.full((3, 6), np.nan, np.float32)])
+    valid = np.arange(len(rows)) < len(rows) - 3
+    assert_stats_of(frechet.stats_of(rows, valid), features())
 
 
 def test_streaming_over_images_pads_the_last_batch():

@@ -42,7 +42,7 @@ class ScoreNet(nn.Module):
             return ScoreBlock(features, width, time_dim, num_groups)
 
         features = num_views * latent_dim
-        self.add_module("in", nn.Linear(features, width))
+        self.in_ = nn.Linear(features, width)
         self.time0 = nn.Linear(num_views, time_dim)
         self.time1 = nn.Linear(time_dim, time_dim)
         self.down0, self.down1 = block(width), block(width)
@@ -58,7 +58,7 @@ class ScoreNet(nn.Module):
 
     def forward(self, x, tau):
         time = functional.silu(self.time1(functional.gelu(self.time0(tau))))
-        h = stem = self.get_submodule("in")(x.flatten(1))
+        h = stem = self.in_(x.flatten(1))
         h = skip0 = self.down0(h, time)
         h = skip1 = self.down1(self.down0_out(h), time)
         h = self.mid1(self.mid0(self.down1_out(h), time), time)
@@ -179,9 +179,13 @@ class ResNet18(nn.Module):
 
 
 def variables(twin) -> dict[str, dict]:
-    """{"params": ..., "batch_stats": ...} of a twin, in Flax's layout and float32."""
+    """{"params": ..., "batch_stats": ...} of a twin, in Flax's layout and float32.
+
+    A module that cannot be called what it is in Flax (`in`) ends in an underscore.
+    """
     tree: dict[str, dict] = {"params": {}, "batch_stats": {}}
     for path, module in twin.named_modules():
+        path = path.rstrip("_")
         tensors = dict(module.named_parameters(recurse=False))
         for name, tensor in tensors.items():
             kind = name

@@ -32,14 +32,14 @@ def decode_image(
         UserError: The file is missing, damaged, cut short, no image, or has fewer
             than 2 pixels on a side.
     """
-    return np.array(_open(file, name).convert("RGB"))
+    return np.asarray(_open(file, name).convert("RGB"))
 
 
 def decode_grey(
     file: str | Path | bytes, name: str | None = None
 ) -> UInt8[np.ndarray, "h w"]:
     """As `decode_image`, in one channel (ITU-R 601 luma)."""
-    return np.array(_open(file, name).convert("L"))
+    return np.asarray(_open(file, name).convert("L"))
 
 
 def check_header(file: Path) -> bool:

@@ -162,7 +162,7 @@ def cut_levels(
 ) -> cache.Levels:
     """Crops of one image at every resolution; see `load_pyramid`."""
     size = max(resolutions)
-    sums, picture = None, Image.fromarray(pixels)
+    sums = None
     means = np.empty((len(boxes), size, size, 3))
     for crop, (left, upper, side) in zip(means, boxes.tolist(), strict=True):
         edges = (left, upper, left + side, upper + side)
@@ -173,7 +173,9 @@ def cut_levels(
             sums = running_sums(pixels) if sums is None else sums
             crop[:] = area_means(sums, edges, size)
         else:
-            larger = picture.resize((size, size), Image.Resampling.BICUBIC, edges)
+            larger = Image.fromarray(pixels).resize(
+                (size, size), Image.Resampling.BICUBIC, edges
+            )
             crop[:] = np.asarray(larger)
     levels = {}
     while True:

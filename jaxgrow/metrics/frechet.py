@@ -6,25 +6,25 @@ covariances (Dowson and Landau 1982; Heusel et al. 2017, Eq. 6),
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)).
 
 It is FID only on the features of FID's own Inception; on other features it bears
-another name. Sums run on the device in float64, also where JAX is set to float32: the
-features of 10,000 images have covariances with eigenvalues down to a millionth of the
-largest, whose square roots count.
+another name. Sums are float64, also where JAX is set to float32: the features of 10,000
+images have covariances with eigenvalues down to a millionth of the largest, whose
+square roots count. They run where the features lie, and on the CPU in NumPy, whose BLAS
+halves the product of a matrix and its own transpose.
 """
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
 from jaxgrow.errors import UserError
 from jaxgrow.metrics.checks import check_pixels
+from jaxgrow.nets import backend
 from jaxgrow.parallel import RowsFn
 
 
@@ -44,9 +44,9 @@ class FeatureStats(NamedTuple):
         scatter: (d, d), sum over rows of (x - mean)(x - mean)^T.
     """
 
-    count: Float[Array, ""]
-    mean: Float[Array, " d"]
-    scatter: Float[Array, "d d"]
+    count: Float[Array | np.ndarray, ""]
+    mean: Float[Array | np.ndarray, " d"]
+    scatter: Float[Array | np.ndarray, "d d"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,31 +73,29 @@ class FrechetDistance:
     notes: tuple[str, ...]
 
 
-def double_precision() -> contextlib.AbstractContextManager:
-    """Where the functions below compute; map them over devices inside of it."""
-    return jax.enable_x64(True)
-
-
-def _in_double_precision(fn: Callable[..., FeatureStats]):
-    compiled = jax.jit(fn)
+def _where_features_lie(
+    fn: Callable[..., FeatureStats],
+) -> Callable[..., FeatureStats]:
+    """`fn(xp, ...)` in float64, with xp NumPy on CPU, else compiled for the device."""
+    compiled = jax.jit(functools.partial(fn, jnp))
 
     @functools.wraps(fn)
-    def call(*args, **kwargs):
-        with double_precision():
-            return compiled(*args, **kwargs)
+    def call(*args: Any) -> FeatureStats:
+        if backend.on_cpu():
+            with np.errstate(invalid="ignore"):  # NaN is refused in the end
+                return fn(np, *jax.tree.map(np.asarray, args))
+        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+            return compiled(*args)
 
     return call
 
 
 def empty_stats(num_features: int) -> FeatureStats:
     """Statistics of no rows at all."""
-    with double_precision():
-        mean = jnp.zeros(num_features, jnp.float64)
-        scatter = jnp.zeros((num_features, num_features), jnp.float64)
-        return FeatureStats(jnp.zeros((), jnp.float64), mean, scatter)
+    mean = np.zeros(num_features)
+    return FeatureStats(np.zeros(()), mean, np.zeros((num_features, num_features)))
 
 
-@_in_double_precision
 def stats_of(
     features: Float[Array | np.ndarray, "b d"],
     valid: Bool[Array | np.ndarray, " b"] | None = None,
@@ -108,22 +106,28 @@ def stats_of(
         features: One row per image.
         valid: False on rows that only fill up a batch; None: all count.
     """
-    x = jnp.asarray(features, jnp.float64)
-    keep = jnp.ones(len(x), bool) if valid is None else jnp.asarray(valid)
+    return _stats_of(features, np.ones(len(features), bool) if valid is None else valid)
+
+
+@_where_features_lie
+def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
     # Rows that do not count may hold anything, NaN included.
-    x = jnp.where(keep[:, None], x, 0.0)
-    count = keep.sum().astype(jnp.float64)
-    mean = x.sum(axis=0) / jnp.maximum(count, 1.0)
-    centred = jnp.where(keep[:, None], x - mean[None], 0.0)
-    scatter = jnp.matmul(centred.T, centred, precision=lax.Precision.HIGHEST)
-    return FeatureStats(count, mean, scatter)
+    x = xp.where(valid[:, None], features, 0.0).astype(xp.float64)
+    count = valid.sum().astype(xp.float64)
+    mean = x.sum(axis=0) / xp.maximum(count, 1.0)
+    centred = xp.where(valid[:, None], x - mean[None], 0.0)
+    return FeatureStats(count, mean, centred.T @ centred)
 
 
-@_in_double_precision
 def merge(a: FeatureStats, b: FeatureStats) -> FeatureStats:
     """Statistics of the rows of both (Chan, Golub and LeVeque 1983, Eq. 2.1)."""
+    return _merge(a, b)
+
+
+@_where_features_lie
+def _merge(xp: Any, a: FeatureStats, b: FeatureStats) -> FeatureStats:
     count = a.count + b.count
-    share = b.count / jnp.maximum(count, 1.0)
+    share = b.count / xp.maximum(count, 1.0)
     delta = b.mean - a.mean
     between = a.count * share * delta[:, None] * delta[None, :]
     return FeatureStats(count, a.mean + share * delta, a.scatter + b.scatter + between)
@@ -140,18 +144,6 @@ def update(
     where they lie.
     """
     return merge(stats, stats_of(features, valid))
-
-
-def merge_over(stats: FeatureStats, axis_name: str) -> FeatureStats:
-    """The merged statistics of all devices of a mapped axis, the same on each.
-
-    For use inside of a function that is mapped within `double_precision`.
-    """
-    count = lax.psum(stats.count, axis_name)
-    mean = lax.psum(stats.count * stats.mean, axis_name) / jnp.maximum(count, 1.0)
-    delta = stats.mean - mean
-    between = stats.count * delta[:, None] * delta[None, :]
-    return FeatureStats(count, mean, lax.psum(stats.scatter + between, axis_name))
 
 
 def stats_of_images(
