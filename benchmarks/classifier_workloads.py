@@ -114,9 +114,7 @@ def classifier_sides(case: Case, sizes: Sizes) -> Sides:
     loss, close = measure.first_step(run(), "loss"), _tolerance(sizes)
 
     def step_of(twin: Twin) -> Call:
-        return functools.partial(
-            twin.step, twin.pictures(images), torch.tensor(labels)
-        )
+        return functools.partial(twin.step, twin.pictures(images), torch.tensor(labels))
 
     calls = {}
     for name, twin in twins.items():

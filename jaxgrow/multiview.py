@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from jaxgrow import parallel, subsets
 from jaxgrow.augment import trivial_augment_wide
+from jaxgrow.gaussian import GaussianPath, conditional_mean, velocity
 from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.score import ScoreConfig
@@ -46,10 +47,11 @@ class ImageData(NamedTuple):
 
 
 class LatentData(NamedTuple):
-    """Standardised latents of objects, and which of their views there are."""
+    """Standardised latents of objects, which of their views there are, their law."""
 
     z: Float[_Rows, "n v d"]
     observed: Bool[_Rows, "n v"]
+    gaussian: GaussianPath | None = None
 
 
 class Batch(NamedTuple):
@@ -203,6 +205,35 @@ def diffuse(
     return x + sigma[..., None] * eps, eps, tau, missing
 
 
+def network_output(
+    config: ScoreConfig,
+    sde: VPSDE,
+    params: Params,
+    gaussian: GaussianPath | None,
+    x: Latents,
+    tau: MultiTime,
+    missing: Missing,
+    dropout_key: Array | None = None,
+) -> Latents:
+    """Minus the noise in x, or minus the velocity, whichever the network predicts.
+
+    With a Gaussian path the network reads the estimate z = alpha x - sigma v of the
+    clean latents, and its output is added to the path's.
+    """
+    if gaussian is None:
+        return score.apply_score(
+            config, params, x, tau, missing, dropout_key=dropout_key
+        )
+    alpha, sigma = (a[..., None] for a in sde.marginal(tau))
+    v = velocity(gaussian, sde, x, tau, missing)
+    path = v if config.prediction == "velocity" else sigma * x + alpha * v
+    z_hat = alpha * x - sigma * v
+    learnt = score.apply_score(
+        config, params, z_hat, tau, missing, dropout_key=dropout_key
+    )
+    return learnt - path
+
+
 def noise_of(
     config: ScoreConfig, sde: VPSDE, output: Latents, x: Latents, tau: MultiTime
 ) -> Latents:
@@ -224,6 +255,7 @@ def score_losses(
     keys: Keys,
     z: Latents,
     observed: Missing,
+    gaussian: GaussianPath | None = None,
     dropout_key: Array | None = None,
 ) -> Float[Array, " b"]:
     """Eq. 6 for every example, with its own time, subset and noise.
@@ -232,7 +264,9 @@ def score_losses(
     1 / alpha^2.
     """
     x, eps, tau, missing = diffuse(diffusion, keys, z, observed)
-    output = score.apply_score(config, params, x, tau, missing, dropout_key=dropout_key)
+    output = network_output(
+        config, diffusion.sde, params, gaussian, x, tau, missing, dropout_key
+    )
     target = eps
     if config.prediction == "velocity":
         alpha, sigma = diffusion.sde.marginal(tau)
@@ -259,7 +293,14 @@ def make_score_step(
         def loss_fn(params):
             keys = batch.keys()
             losses = score_losses(
-                config, diffusion, params, keys, z, observed, dropout_key
+                config,
+                diffusion,
+                params,
+                keys,
+                z,
+                observed,
+                data.gaussian,
+                dropout_key,
             )
             return losses.mean()
 
@@ -272,16 +313,24 @@ def make_score_step(
 
 
 def regress(
-    config: ScoreConfig, params: Params, z: Latents, missing: Missing
+    config: ScoreConfig,
+    params: Params,
+    z: Latents,
+    missing: Missing,
+    gaussian: GaussianPath | None = None,
 ) -> Latents:
     """The mean regressor: E[z_M | z_C] by the score network's architecture.
 
-    Its input has zeros in the missing views, which are the mean of standardised
-    latents, and the mask in place of the multi-time. Given views come out as they are.
+    Its input has the mask in place of the multi-time, and in the missing views zeros,
+    which are the mean of standardised latents, or the conditional mean of Gaussian
+    ones, to which the output is then added. Given views come out as they are.
     """
-    x = jnp.where(missing[..., None], 0.0, z)
+    mean = jnp.zeros_like(z)
+    if gaussian is not None:
+        mean = conditional_mean(gaussian, z, missing)
+    x = jnp.where(missing[..., None], mean, z)
     tau = missing.astype(jnp.float32)
-    z_hat = score.apply_score(config, params, x, tau, missing)
+    z_hat = mean + score.apply_score(config, params, x, tau, missing)
     return jnp.where(missing[..., None], z_hat, z)
 
 
@@ -305,7 +354,7 @@ def make_regressor_step(
         z = jnp.where(observed[..., None], z, 0.0)
 
         def loss_fn(params):
-            z_hat = regress(config, params, z, missing)
+            z_hat = regress(config, params, z, missing, data.gaussian)
             return masked_score_loss(z_hat, z, missing, observed).mean()
 
         found = jax.value_and_grad(loss_fn)(state.params)

@@ -103,13 +103,13 @@ def make_regression(
     """Missing views are the decoded means of their latents, `multiview.regress`."""
 
     def run(weights, images, missing):
-        coder_params, params, stats = weights
+        coder_params, params, stats, gaussian = weights
         coder = SavedAutoencoder(saved.config, coder_params)
         z = encode_views(coder, stats, images, missing)
-        z = regress(model.config, params, z, missing)
+        z = regress(model.config, params, z, missing, gaussian)
         return decode_views(coder, stats, z)
 
-    weights = (saved.params, model.params, model.stats)
+    weights = (saved.params, model.params, model.stats, model.gaussian)
     return _in_batches(run, weights, batch_size)
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from jaxgrow import sampling, view_weights
 from jaxgrow.errors import UserError
 from jaxgrow.latents import LatentStats
-from jaxgrow.multiview import noise_of, to_unit
-from jaxgrow.nets import autoencoder, score
+from jaxgrow.multiview import network_output, noise_of, to_unit
+from jaxgrow.nets import autoencoder
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.parallel import RowsFn
@@ -33,7 +33,9 @@ def noise_fn(saved: SavedLatentModel) -> NoiseFn:
     """
 
     def eps_fn(x, tau):
-        output = score.apply_score(saved.config, saved.params, x, tau, tau > 0)
+        output = network_output(
+            saved.config, saved.sde, saved.params, saved.gaussian, x, tau, tau > 0
+        )
         return noise_of(saved.config, saved.sde, output, x, tau)
 
     return eps_fn
@@ -63,7 +65,7 @@ class ViewCompleter:
                 "run."
             )
         self._autoencoder, self._model = saved, model
-        self._weights = (saved.params, model.params, model.stats)
+        self._weights = (saved.params, model.params, model.stats, model.gaussian)
         self._batch_size, self._num_devices = batch_size, num_devices
         self.view_names = model.view_names
 
@@ -202,9 +204,9 @@ def _completing(
     """
 
     def complete(weights, images, missing, key_data):
-        coder_params, net_params, stats = weights
+        coder_params, net_params, stats, gaussian = weights
         saved = SavedAutoencoder(coder, coder_params)
-        model = SavedLatentModel(net, net_params, stats, (), sde, {})
+        model = SavedLatentModel(net, net_params, stats, (), sde, {}, gaussian)
         z = encode_views(saved, stats, images, missing)
         keys = jax.random.wrap_key_data(key_data)
         z = sampling.sample_missing(noise_fn(model), sde, sampler, keys, z, missing)

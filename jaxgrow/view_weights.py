@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 from jaxtyping import PyTree
 
-from jaxgrow import configs, tensor_file
+from jaxgrow import configs, gaussian, tensor_file
 from jaxgrow.errors import UserError
+from jaxgrow.gaussian import GaussianPath
 from jaxgrow.latents import LatentStats
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
@@ -40,6 +41,7 @@ class SavedLatentModel(NamedTuple):
         view_names: What the slots are called.
         sde: The noise it was trained against; the regressor knows none.
         info: Whatever its maker noted.
+        gaussian: What it adds to, with `config.gaussian_path`.
     """
 
     config: ScoreConfig
@@ -48,6 +50,7 @@ class SavedLatentModel(NamedTuple):
     view_names: tuple[str, ...]
     sde: VPSDE
     info: dict[str, Any]
+    gaussian: GaussianPath | None = None
 
 
 class SavedClassifier(NamedTuple):
@@ -87,6 +90,8 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
         "info": saved.info,
     }
     tree = {"params": saved.params, "stats": saved.stats._asdict()}
+    if saved.gaussian is not None:
+        tree["covariance"] = saved.gaussian.covariance
     tensor_file.write(path, _FORMAT.format(kind), header, tree)
 
 
@@ -103,8 +108,12 @@ def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     num_views, dim = stats.mean.shape
     shapes = jax.eval_shape(lambda: score.init_score(config, num_views, dim, 0))
     _check(path, tree["params"], shapes)
-    names = tuple(header["view_names"])
-    return SavedLatentModel(config, tree["params"], stats, names, sde, header["info"])
+    names, path_of = tuple(header["view_names"]), None
+    if config.gaussian_path:
+        path_of = gaussian.fit(tree["covariance"], num_views)
+    return SavedLatentModel(
+        config, tree["params"], stats, names, sde, header["info"], path_of
+    )
 
 
 def save_classifier(path: Path, saved: SavedClassifier, info: dict[str, Any]) -> None:

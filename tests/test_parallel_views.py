@@ -1,12 +1,14 @@
 """The steps of System 2 on two virtual devices against one, with SGD."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxgrow import classifier_training, multiview
+from jaxgrow import classifier_training, gaussian, multiview
 from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -47,6 +49,17 @@ def _score(axis_name):
         small_views.SCORE, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
     )
     return small_views.latent_model().params, {}, step, _latents()
+
+
+def _score_on_a_gaussian_path(axis_name):
+    config = dataclasses.replace(small_views.SCORE, gaussian_path=True)
+    step = multiview.make_score_step(
+        config, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
+    )
+    z = _latents().z
+    path = gaussian.fit(gaussian.shrunk_covariance(z), 4)
+    data = LatentData(z, np.ones(z.shape[:2], bool), path)
+    return small_views.latent_model().params, {}, step, data
 
 
 def _regressor(axis_name):
@@ -90,7 +103,10 @@ def train(make, placement, several=False):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [_autoencoder, _score, _regressor, _classifier])
+@pytest.mark.parametrize(
+    "make",
+    [_autoencoder, _score, _score_on_a_gaussian_path, _regressor, _classifier],
+)
 def test_two_devices_equal_one(make):
     expected, on_one = train(make, Placement())
     for kind in ("pmap", "mesh"):

@@ -22,6 +22,7 @@ from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.training_step import Training
 from jaxgrow import (
     classifier_training,
+    gaussian,
     multiview,
     subsets,
     view_completer,
@@ -167,6 +168,7 @@ def latent_training(
         config.p_joint,
         subsets.subset_probabilities(num_views, config.size_weights),
     )
+    _check_gaussian_path(config, objects.train)
     names = view_names(config, objects.train)
     is_score = phase == "score"
     make_step = multiview.make_score_step if is_score else multiview.make_regressor_step
@@ -188,9 +190,15 @@ def latent_training(
         return _latent_validation(config, diffusion, held, is_score)
 
     def as_saved(state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
-        *_, stats = autoencoder_and_latents()
+        _, latents, _, stats = autoencoder_and_latents()
         return SavedLatentModel(
-            config.score, state.eval_params, stats, names, config.sde, info
+            config.score,
+            state.eval_params,
+            stats,
+            names,
+            config.sde,
+            info,
+            latents.gaussian,
         )
 
     def validate(step: int, state: TrainState) -> dict[str, float]:
@@ -222,7 +230,7 @@ def latent_training(
             axis_name=run.placement.axis_name,
         ),
         data=lambda: run.placement.replicate(autoencoder_and_latents()[1]),
-        data_like=run.placement.like(_latents_like(n, num_views, dim)),
+        data_like=run.placement.like(_latents_like(config, n, num_views)),
         plan=plan_objects(stream_of(config, phase), training.batch_size, n),
         validate=validate,
         finish=finish,
@@ -230,12 +238,16 @@ def latent_training(
     )
 
 
-def _latents_like(n: int, num_views: int, dim: int) -> LatentData:
-    return jax.eval_shape(
-        lambda: LatentData(
-            jnp.zeros((n, num_views, dim)), jnp.zeros((n, num_views), bool)
+def _latents_like(config: Config, n: int, num_views: int) -> LatentData:
+    dim = config.autoencoder.latent_dim
+
+    def zeros() -> LatentData:
+        path = gaussian.like(num_views, dim) if config.score.gaussian_path else None
+        return LatentData(
+            jnp.zeros((n, num_views, dim)), jnp.zeros((n, num_views), bool), path
         )
-    )
+
+    return jax.eval_shape(zeros)
 
 
 def standardised_latents(
@@ -246,16 +258,28 @@ def standardised_latents(
     raw = encode(objects.train.images)
     stats = latent_stats(raw, objects.train.observed)
     held = encode(objects.validation.images)
+    z = np.asarray(stats.standardise(jnp.asarray(raw)))
+    z_held = np.asarray(stats.standardise(jnp.asarray(held)))
+    path = None
+    if run.config.score.gaussian_path:
+        path = gaussian.fit(gaussian.shrunk_covariance(z), z.shape[1])
     return (
-        LatentData(
-            np.asarray(stats.standardise(jnp.asarray(raw))), objects.train.observed
-        ),
-        LatentData(
-            np.asarray(stats.standardise(jnp.asarray(held))),
-            objects.validation.observed,
-        ),
+        LatentData(z, objects.train.observed, path),
+        LatentData(z_held, objects.validation.observed, path),
         stats,
     )
+
+
+def _check_gaussian_path(config: Config, views: ViewSet) -> None:
+    """Refuses what the Gaussian path cannot take, before anything is trained."""
+    if not config.score.gaussian_path:
+        return
+    gaussian.check_views(views.num_views)
+    if not views.observed.all():
+        raise UserError(
+            f"{int((~views.observed).any(axis=1).sum())} training objects lack views, "
+            "and the Gaussian path needs all of them: pass --score.no-gaussian-path."
+        )
 
 
 def _latent_validation(
@@ -267,21 +291,21 @@ def _latent_validation(
     observed = np.tile(held.observed, (repeats, 1))
     keys = view_completer.object_keys(_VALIDATION_SEED, np.arange(len(z)))
 
-    def loss_of(params, z: Latents, observed: Missing, key_data: Array):
+    def loss_of(params, path, z: Latents, observed: Missing, key_data: Array):
         keys = jax.random.wrap_key_data(key_data)
         if is_score:
             return multiview.score_losses(
-                config.score, diffusion, params, keys, z, observed
+                config.score, diffusion, params, keys, z, observed, path
             )
         *_, missing = multiview.diffuse(diffusion, keys, z, observed)
-        z_hat = multiview.regress(config.score, params, z, missing)
+        z_hat = multiview.regress(config.score, params, z, missing, path)
         return multiview.masked_score_loss(z_hat, z, missing, observed)
 
     jitted = jax.jit(loss_of)
     key_data = np.asarray(jax.random.key_data(keys))
 
     def validate(params) -> float:
-        return float(np.mean(jitted(params, z, observed, key_data)))
+        return float(np.mean(jitted(params, held.gaussian, z, observed, key_data)))
 
     return validate
 

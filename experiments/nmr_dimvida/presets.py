@@ -51,19 +51,21 @@ def _short_classifier(epochs: int, batch_size: int = 64) -> TrainingConfig:
 # Our choices: what they are for is said where they are defined. With them a network
 # needs a tenth of the paper's steps.
 _SCORE = ScoreConfig(
-    time_features="log_snr", mask_input=True, prediction="velocity", linear_path=True
+    time_features="log_snr", mask_input=True, prediction="velocity", gaussian_path=True
 )
 _SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
 
 _DEMO = Config(
     run_dir=Path("runs/dimvida_demo"),
-    data=ViewDataConfig(objects_d=300, objects_c=20, objects_e=20, size=32),
-    autoencoder=AutoencoderConfig(image_size=32, base_channels=16, linear_path=True),
-    autoencoder_training=_short(600, 1e-3, 0.99, 200),
+    data=ViewDataConfig(objects_d=600, objects_c=20, objects_e=20, size=32),
+    autoencoder=AutoencoderConfig(
+        image_size=32, latent_dim=128, base_channels=16, linear_path=True
+    ),
+    autoencoder_training=_short(400, 1e-3, 0.99, 200),
     augment=False,
     score=dataclasses.replace(_SCORE, width=512, time_dim=256),
-    score_training=_short(4_000, 1e-3, 0.998, 1_000),
-    regressor_training=_short(1_000, 1e-3, 0.99, 200),
+    score_training=_short(2_000, 3e-4, 0.998, 1_000),
+    regressor_training=_short(600, 3e-4, 0.99, 200),
     judge=ClassifierConfig(width=16),
     judge_training=_short(800, 3e-3, 0.0, 200),
     sampler=_SAMPLER,

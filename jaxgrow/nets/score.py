@@ -54,6 +54,11 @@ class ScoreConfig:
     """Whether the output also has a term that is linear in the latents, with gains
     that the times set. Of Gaussian latents that term alone could be the answer; with
     it the network needs far fewer steps of training."""
+    gaussian_path: bool = False
+    """Whether the network adds to what would be right for Gaussian latents of the same
+    covariance, in closed form for every set of missing views (gaussian.py); it then
+    reads their estimate of the clean latents in place of the noisy ones. At most 6
+    views, all of which every training object must have."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the products' operands; parameters and output stay float32."""
 
