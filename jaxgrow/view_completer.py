@@ -89,6 +89,20 @@ class ViewCompleter:
             num_devices,
         )
 
+    def gaussian_alone(self) -> "ViewCompleter":
+        """What it would be with a network that gives 0: samples of the Gaussian path.
+
+        Raises:
+            ValueError: The model has no such path.
+        """
+        if self._model.gaussian is None:
+            raise ValueError("this model has no Gaussian path")
+        zeros = jax.tree.map(np.zeros_like, self._model.params)
+        model = self._model._replace(params=zeros)
+        return ViewCompleter(
+            self._autoencoder, model, self._batch_size, self._num_devices
+        )
+
     def complete_views(
         self,
         images: UInt8[np.ndarray, "n v h w 3"],

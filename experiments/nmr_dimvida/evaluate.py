@@ -33,6 +33,7 @@ from jaxgrow.view_weights import SavedClassifier
 
 
 DIFFUSION = "diffusion"
+GAUSSIAN = "Gaussian path alone"
 _PANEL_OBJECTS = 12
 _FOLDER = "views"
 
@@ -111,12 +112,18 @@ def make_methods(
 ) -> dict[str, CompleteFn]:
     """The diffusion model and what it has to beat, by name."""
 
-    def diffusion(images, missing):
-        return completer.complete_views(
-            images, missing, sampler=config.sampler, seed=config.seed
-        )[:, 0]
+    def samples_of(one: ViewCompleter) -> CompleteFn:
+        def complete(images, missing):
+            return one.complete_views(
+                images, missing, sampler=config.sampler, seed=config.seed
+            )[:, 0]
 
-    return {DIFFUSION: diffusion, **load_methods(config, library)}
+        return complete
+
+    methods = {DIFFUSION: samples_of(completer)}
+    if config.score.gaussian_path:
+        methods[GAUSSIAN] = samples_of(completer.gaussian_alone())
+    return methods | load_methods(config, library)
 
 
 def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
