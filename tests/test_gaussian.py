@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from jaxgrow import gaussian, multiview, view_completer, view_weights
 from jaxgrow.errors import UserError
@@ -15,6 +16,7 @@ from jaxgrow.latents import LatentStats
 from jaxgrow.multiview import Diffusion
 from jaxgrow.nets.score import ScoreConfig, init_score
 from jaxgrow.view_weights import SavedLatentModel
+from tests import dimvida, small_views
 from tests.gaussian_views import (
     COV,
     MEAN,
@@ -141,3 +143,42 @@ def test_the_path_comes_back_from_its_file(tmp_path):
         again.gaussian._replace(basis=0),
         PATH._replace(basis=0),
     )
+
+
+def test_the_path_alone_is_what_a_network_of_zeros_adds_to():
+    dim = small_views.DIM
+    config = dataclasses.replace(small_views.SCORE, gaussian_path=True)
+    z = np.random.default_rng(0).standard_normal((40, 4, dim))
+    path = gaussian.fit(gaussian.shrunk_covariance(z), 4)
+    trained = small_views.latent_model()._replace(config=config, gaussian=path)
+    fresh = trained._replace(params=init_score(config, 4, dim, 1))
+    views, coder = small_views.objects(3), small_views.saved_autoencoder()
+    missing = np.array([[False, True, True, False]] * 3)
+
+    def complete(completer):
+        return completer.complete_views(views.images, missing)
+
+    learnt = view_completer.ViewCompleter(coder, trained, 4)
+    expected = complete(view_completer.ViewCompleter(coder, fresh, 4))
+    np.testing.assert_array_equal(complete(learnt.gaussian_alone()), expected)
+    assert (complete(learnt) != expected).any()
+    without = view_completer.ViewCompleter(coder, small_views.latent_model(), 4)
+    with pytest.raises(ValueError, match="no Gaussian path"):
+        without.gaussian_alone()
+
+
+def test_objects_that_lack_views_are_refused_before_anything_is_trained(
+    tmp_path, capsys
+):
+    picture = Image.new("RGB", (16, 16), "red")
+    for i in range(40):
+        folder = tmp_path / "objects" / "ab"[i % 2] / f"{i}"
+        folder.mkdir(parents=True)
+        picture.save(folder / "front.png")
+        if i % 4:
+            picture.save(folder / "left.png")
+    data = ["--data.source", "folder", "--data.path", tmp_path / "objects"]
+    line = [*data, "--data.allow-missing", "--run-dir", tmp_path / "run"]
+    error = dimvida.run(capsys, "smoke", *line).error
+    assert "of the objects to train on lack views" in error
+    assert error.endswith("pass --score.no-gaussian-path.")

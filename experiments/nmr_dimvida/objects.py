@@ -8,9 +8,10 @@ from jaxtyping import UInt8
 
 from experiments.nmr_dimvida.config import PHASES, Config, Phase
 from experiments.nmr_dimvida.run import Run
-from jaxgrow import files, hosts, logs
+from jaxgrow import files, gaussian, hosts, logs
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.data.views import Partition, ViewSet, open_partitions
+from jaxgrow.errors import UserError
 from jaxgrow.multiview import Batch, ImageData
 
 
@@ -47,6 +48,8 @@ def load_objects(run: Run) -> Objects:
         parts = open_partitions(config.data, config.seed, on_progress)
     for note in parts.notes:
         run.note(note)
+    if config.score.gaussian_path:
+        _check_gaussian_path(parts.d)
     train, validation = hold_out(parts.d, config.validation_fraction)
     what = "synthetic objects" if config.data.source == "synthetic" else "objects"
     run.note(
@@ -59,6 +62,16 @@ def load_objects(run: Run) -> Objects:
     if hosts.is_first():
         files.write_json(config.run_dir / "given_views.json", given)
     return Objects(train, validation, parts.c, parts.e)
+
+
+def _check_gaussian_path(d: ViewSet) -> None:
+    gaussian.check_views(d.num_views)
+    lacking = int((~d.observed).any(axis=1).sum())
+    if lacking:
+        raise UserError(
+            f"{lacking} of the objects to train on lack views, and the Gaussian path "
+            "takes objects with all of them: pass --score.no-gaussian-path."
+        )
 
 
 def _given_views(part: Partition) -> dict[str, int]:

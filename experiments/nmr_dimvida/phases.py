@@ -168,7 +168,6 @@ def latent_training(
         config.p_joint,
         subsets.subset_probabilities(num_views, config.size_weights),
     )
-    _check_gaussian_path(config, objects.train)
     names = view_names(config, objects.train)
     is_score = phase == "score"
     make_step = multiview.make_score_step if is_score else multiview.make_regressor_step
@@ -268,18 +267,6 @@ def standardised_latents(
         LatentData(z_held, objects.validation.observed, path),
         stats,
     )
-
-
-def _check_gaussian_path(config: Config, views: ViewSet) -> None:
-    """Refuses what the Gaussian path cannot take, before anything is trained."""
-    if not config.score.gaussian_path:
-        return
-    gaussian.check_views(views.num_views)
-    if not views.observed.all():
-        raise UserError(
-            f"{int((~views.observed).any(axis=1).sum())} training objects lack views, "
-            "and the Gaussian path needs all of them: pass --score.no-gaussian-path."
-        )
 
 
 def _latent_validation(
