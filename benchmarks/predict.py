@@ -20,8 +20,9 @@ from benchmarks import gpu_program, measure, programs, table
 from benchmarks.gpu_program import Kernel
 from benchmarks.programs import Program
 from benchmarks.targets import OBJECTS, SCHEDULE
+from jaxgrow import backend
 from jaxgrow.errors import UserError
-from jaxgrow.nets import autoencoder, backend, score
+from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.score import ScoreConfig
 

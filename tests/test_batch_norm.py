@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgrow.nets import backend
+from jaxgrow import backend
 from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.pixel_sums import sum_pixels
 from tests.oracles import assert_close, quick_jit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxgrow.nets import backend
+from jaxgrow import backend
 from jaxgrow.nets.conv import Conv, add_bias, convolve
 from jaxgrow.nets.depthwise import convolve_depthwise
 from tests import oracles

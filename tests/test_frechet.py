@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image
 
-from jaxgrow import pretrained
+from jaxgrow import backend, pretrained
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import distances
 from jaxgrow.evaluation.views import classify
 from jaxgrow.metrics import checks, frechet, inception_distance
-from jaxgrow.nets import backend
 from jaxgrow.nets.classifiers import ClassifierConfig, init_classifier
 from jaxgrow.view_weights import SavedClassifier
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgrow.nets import backend
+from jaxgrow import backend
 from jaxgrow.nets.layers import (
     ConvLayer,
     FeatureNorm,

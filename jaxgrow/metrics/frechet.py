@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
+from jaxgrow import backend
 from jaxgrow.errors import UserError
 from jaxgrow.metrics.checks import check_pixels
-from jaxgrow.nets import backend
 from jaxgrow.parallel import RowsFn
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.nets import backend
+from jaxgrow import backend
 from jaxgrow.nets.pixel_sums import sum_pixels
 from jaxgrow.nets.taps import shifts
 

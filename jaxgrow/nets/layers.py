@@ -14,7 +14,7 @@ from einops import rearrange
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.nets import backend
+from jaxgrow import backend
 from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets import backend
+from jaxgrow import backend
 
 
 _MOST_BANDS = 16
