@@ -61,7 +61,7 @@ def evaluate(run: Run, objects: Objects) -> None:
             completer.view_names,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-        points = _curve(run, completer, judge, objects, bar)
+        points = _curve(run, judge, objects, bar)
     flat = test.images.reshape(-1, *test.images.shape[2:])[test.observed.ravel()]
     labels = np.repeat(test.labels, test.num_views)[test.observed.ravel()]
     ceiling = table.accuracy(judge, flat, labels)
@@ -152,7 +152,6 @@ def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
 
 def _curve(
     run: Run,
-    completer: ViewCompleter,
     judge: SavedClassifier,
     objects: Objects,
     bar: Progress,
@@ -166,6 +165,7 @@ def _curve(
     test, known = objects.e.views.take(rows), objects.e.known[rows]
     missing = np.ones((count, test.num_views), bool)
     missing[np.arange(count), known] = False
+    completer = ViewCompleter.load(config.run_dir, batch_size=min(count, 64))
     measure = table.make_measure(Judges(judge))
     points = []
     samplers = config.curve.points()
