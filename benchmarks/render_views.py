@@ -22,7 +22,7 @@ import tyro
 
 from jaxgrow import runtime
 from jaxgrow.data import procedural
-from jaxgrow.data.procedural.workers import available_cores
+from jaxgrow.data.files import available_cores
 from jaxgrow.evaluation.provenance import git_revision
 
 

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxgrow.data.files import available_cores
 from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.objects import check_request, render_object
 
@@ -71,13 +72,6 @@ def render_objects(
     else:
         views = _in_workers(items, (int(seed), angles, int(size)), num_workers)
     return _reported(views, len(items), on_progress)
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reported(
