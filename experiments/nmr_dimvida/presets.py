@@ -71,8 +71,8 @@ _DEMO = Config(
     autoencoder_training=_short(300, 1e-3, 0.99, 100),
     augment=False,
     score=dataclasses.replace(_SCORE, width=512, time_dim=256),
-    # On the Gaussian path the gradient is mostly noise: in batches of 64 and at a rate
-    # of 3e-4 the network learns nothing at all.
+    # On the Gaussian path the gradient is mostly noise: in batches of 64, at a rate of
+    # 3e-4, the validation loss was the same after 1,000 and 2,000 steps.
     score_training=dataclasses.replace(
         _short(800, 5e-4, 0.99, 200, batch_size=256), warm_up_steps=100
     ),
