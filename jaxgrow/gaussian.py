@@ -34,13 +34,11 @@ class GaussianPath(NamedTuple):
     """What the closed form takes, for all 2^V - 1 sets of missing views.
 
     Attributes:
-        covariance: C of all V d latents of an object.
         regression: K of every set, in the rows of M and the columns of C; else 0.
         basis: U of every set, in the rows and columns of M; else 0.
         variance: Lambda of every set; 1 where the view is given.
     """
 
-    covariance: Float[Array | np.ndarray, "n n"]
     regression: Float[Array | np.ndarray, "s n n"]
     basis: Float[Array | np.ndarray, "s n n"]
     variance: Float[Array | np.ndarray, "s n"]
@@ -90,7 +88,13 @@ def fit(covariance: Float[Array | np.ndarray, "n n"], num_views: int) -> Gaussia
         regression[i][np.ix_(m, ~m)] = k
         basis[i][within] = vectors
         variance[i, m] = np.maximum(values, _MIN_VARIANCE)
-    return GaussianPath(c.astype(np.float32), regression, basis, variance)
+    return GaussianPath(regression, basis, variance)
+
+
+def covariance_of(path: GaussianPath) -> Float[np.ndarray, "n n"]:
+    """C, which is U Lambda U^T of the set of all views, the last one."""
+    basis = np.asarray(path.basis[-1], np.float64)
+    return (basis * np.asarray(path.variance[-1]) @ basis.T).astype(np.float32)
 
 
 def check_views(num_views: int) -> None:
@@ -107,7 +111,7 @@ def like(num_views: int, dim: int) -> GaussianPath:
     """Zeros in the shapes of `fit`."""
     n, s = num_views * dim, 2**num_views - 1
     matrices = jnp.zeros((s, n, n))
-    return GaussianPath(jnp.zeros((n, n)), matrices, matrices, jnp.zeros((s, n)))
+    return GaussianPath(matrices, matrices, jnp.zeros((s, n)))
 
 
 def conditional_mean(path: GaussianPath, z: Latents, missing: Missing) -> Latents:

@@ -91,7 +91,7 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
     }
     tree = {"params": saved.params, "stats": saved.stats._asdict()}
     if saved.gaussian is not None:
-        tree["covariance"] = saved.gaussian.covariance
+        tree["covariance"] = gaussian.covariance_of(saved.gaussian)
     tensor_file.write(path, _FORMAT.format(kind), header, tree)
 
 

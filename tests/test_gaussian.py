@@ -113,6 +113,10 @@ def test_the_loss_of_a_fresh_network_on_gaussian_latents_is_the_best_there_is():
     np.testing.assert_allclose(losses.mean(), best.mean(), rtol=0.02)
 
 
+def test_the_covariance_is_found_again_in_the_set_of_all_views():
+    np.testing.assert_allclose(gaussian.covariance_of(PATH), COV, atol=1e-6)
+
+
 def test_the_covariance_is_shrunk_as_in_scikit_learn():
     covariance = pytest.importorskip("sklearn.covariance")
     for n in (3, 40, 4000):
