@@ -149,6 +149,8 @@ def _put_twins_beside_us(*, on_cpu: bool) -> None:
 if __name__ == "__main__":
     # Before PyTorch is loaded: its idle threads would spin and slow both sides down.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    # Of a GPU's memory: PyTorch needs a part too, and JAX would take three quarters.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.55")
     runtime.configure()
     try:
         main(tyro.cli(Options, prog="python -m benchmarks", description=__doc__))

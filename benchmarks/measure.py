@@ -38,6 +38,7 @@ class Sides:
         unit: What the items are.
         checked: What agreed before anything was timed, and how closely.
         program: What XLA made of ours; None where the work is not XLA's.
+        program_calls: How often ours calls it.
         loop_trips: How often the program's one loop runs, if XLA counts it once.
         flops: Operations of a step of ours, where they are known better than by XLA's
             count, which misses those of libraries on a GPU; None = XLA's.
@@ -53,6 +54,7 @@ class Sides:
     unit: str
     checked: str
     program: Any = None
+    program_calls: int = 1
     loop_trips: int = 1
     flops: float | None = None
     steps_per_call: int = 1
@@ -223,22 +225,32 @@ def report(
             min(t.cpu_ms for t in others) / max(ours.cpu_ms, 1e-6), 2
         )
     if sides.program is not None:
-        cost = roofline.cost_of(sides.program, sides.loop_trips)
-        flops = cost.flops if sides.flops is None else sides.flops
-        limit = roofline.limit_ms(flops, cost.bytes_accessed, peak)
-        found |= {
-            "gflop": _rounded(flops / 1e9),
-            "gbytes": _rounded(cost.bytes_accessed / 1e9),
-            "limit_ms": _rounded(limit),
-            "share_of_limit": round(limit / ours.ms, 2),
-            "peak_mib": round(memory.megabytes(cost.memory.peak_bytes), 1),
-            "arguments_mib": round(memory.megabytes(cost.memory.argument_bytes), 1),
-        }
-        if sides.batch_size:
-            found["batch_size"] = sides.batch_size
-            found["batch_per_gib"] = memory.examples_per_gib(
-                cost.memory, sides.batch_size
-            )
+        try:
+            found |= _cost(sides, ours.ms, peak)
+        except ValueError as error:  # a program that cannot be counted
+            skipped["cost"] = str(error)
+    return found
+
+
+def _cost(sides: Sides, ms: float, peak: Peak) -> dict[str, Any]:
+    """Operations, bytes and memory of a step that takes `ms`."""
+    cost = roofline.cost_of(
+        sides.program, loop_trips=sides.loop_trips, steps=sides.steps_per_call
+    )
+    flops = sides.program_calls * cost.flops if sides.flops is None else sides.flops
+    bytes_accessed = sides.program_calls * cost.bytes_accessed
+    limit = roofline.limit_ms(flops, bytes_accessed, peak)
+    found = {
+        "gflop": _rounded(flops / 1e9),
+        "gbytes": _rounded(bytes_accessed / 1e9),
+        "limit_ms": _rounded(limit),
+        "share_of_limit": round(limit / ms, 2),
+        "peak_mib": round(memory.megabytes(cost.memory.peak_bytes), 1),
+        "arguments_mib": round(memory.megabytes(cost.memory.argument_bytes), 1),
+    }
+    if sides.batch_size:
+        found["batch_size"] = sides.batch_size
+        found["batch_per_gib"] = memory.examples_per_gib(cost.memory, sides.batch_size)
     return found
 
 
@@ -275,3 +287,7 @@ def forget() -> None:
     """Frees what the last workload left behind."""
     gc.collect()
     jax.clear_caches()
+    if jax.default_backend() != "cpu":
+        import torch
+
+        torch.cuda.empty_cache()

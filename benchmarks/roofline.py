@@ -6,13 +6,15 @@ matrix product and one large copy in the same process, so that a busy or throttl
 machine lowers the limit as it lowers the rest.
 """
 
+import functools
 import time
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxgrow import memory
+from benchmarks import gpu_kernels
+from jaxgrow import backend, memory
 from jaxgrow.memory import StepMemory
 
 
@@ -52,16 +54,27 @@ def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
     return seconds * 1e3
 
 
-def cost_of(program: Any, loop_trips: int = 1) -> Cost:
-    """What XLA's analysis says of a compiled program.
+def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
+    """What a compiled program takes: by XLA's analysis, on a GPU kernel by kernel.
+
+    There XLA's analysis counts no operation of a library, and our count those of
+    products and convolutions alone.
 
     Args:
         program: `jax.jit(...).lower(...).compile()`.
-        loop_trips: How often the program's one loop runs: XLA counts its body once.
+        loop_trips: How often the program's one loop runs, which XLA counts once.
+        steps: That the program's one loop takes, of which one is meant.
+
+    Raises:
+        ValueError: A GPU's program branches, or has a loop of unknown length.
     """
-    cost = program.cost_analysis()
     found = memory.of_program(program)
     assert found is not None  # every backend that this is run on says so
+    if backend.on_gpu():
+        kernels = gpu_kernels.kernels_of(program.as_text())
+        flops = sum(kernel.flops for kernel in kernels) / steps
+        return Cost(flops, sum(k.num_bytes for k in kernels) / steps, found)
+    cost = program.cost_analysis()
     return Cost(
         flops=loop_trips * cost.get("flops", 0.0),
         bytes_accessed=loop_trips * cost.get("bytes accessed", 0.0),
@@ -74,8 +87,11 @@ def measure_peak(dtype: str = "float32") -> Peak:
     backend = jax.default_backend()
     side = _MATRIX_SIDE.get(backend, _MATRIX_SIDE_ELSEWHERE)
     floats = _COPY_FLOATS.get(backend, _COPY_FLOATS_ELSEWHERE)
-    matrix = jnp.full((side, side), 1.0 / side, dtype)
-    product = _best_seconds(jax.jit(lambda x: x @ x), matrix)
+    # Random, for a GPU is faster on equal numbers; so scaled that products of products
+    # keep their size.
+    normal = jax.random.normal(jax.random.key(0), (side, side)) / side**0.5
+    matrix = normal.astype(dtype)
+    product = _best_seconds(functools.partial(jax.jit(jnp.matmul), matrix), matrix)
     # The change of sign keeps XLA from leaving the copy out; in place, for fresh pages
     # would cost more than the copy.
     copy = _best_seconds(

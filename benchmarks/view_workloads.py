@@ -27,6 +27,7 @@ from jaxgrow.view_weights import SavedAutoencoder, SavedLatentModel
 
 
 _VIEWS, _LATENTS, _EVALUATIONS = 4, 64, 12
+_AT_ONCE = 512
 
 
 def options(sizes: Sizes, **changes: Any) -> views_step.Options:
@@ -105,7 +106,8 @@ def generation_sides(sizes: Sizes) -> Sides:
     )
     saved = SavedAutoencoder(config, _on_device(twin.coder.params))
     n = sizes.generated_objects
-    completer = ViewCompleter(saved, model, batch_size=min(n, 512))
+    at_once = min(n, _AT_ONCE)
+    completer = ViewCompleter(saved, model, batch_size=at_once)
     shape = (n, _VIEWS, 64, 64, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     missing = np.ones((n, _VIEWS), bool)
@@ -129,7 +131,8 @@ def generation_sides(sizes: Sizes) -> Sides:
         items=n,
         unit="objects",
         checked="8-bit pictures of the first objects, at most 1 apart",
-        **_program(saved, model, sampler, images[:512], missing[:512]),
+        program=_program(saved, model, sampler, images[:at_once], missing[:at_once]),
+        program_calls=-(-n // at_once),
     )
 
 
@@ -156,7 +159,7 @@ def _program(
     sampler: SamplerConfig,
     images: np.ndarray,
     missing: np.ndarray,
-) -> dict[str, Any]:
+) -> Any:
     """The parts whose operations and bytes XLA counts; 12 evaluations as one part."""
     eps_fn = noise_fn(model)
 
@@ -167,8 +170,8 @@ def _program(
         return decode_views(saved, model.stats, z)
 
     z = jnp.zeros((*missing.shape, _LATENTS))
-    program = jax.jit(work).lower(images, missing, z, jnp.asarray(missing) * 0.5)
-    return {"program": program.compile(), "loop_trips": -(-len(images) // 512)}
+    tau = jnp.asarray(missing) * 0.5
+    return jax.jit(work).lower(images, missing, z, tau).compile()
 
 
 def _on_device(params: Any) -> Any:

@@ -1,13 +1,18 @@
 """One GPU: its programs' kernels, what is predicted from them, and its goals."""
 
+from types import SimpleNamespace
+
+import jax
 import pytest
 
 
 pytest.importorskip("torch")
 
-from benchmarks import gpu_program, predict, table, targets, workloads
-from benchmarks.gpu_program import Kernel
+from benchmarks import gpu_kernels, predict, roofline, table, targets, workloads
+from benchmarks.gpu_kernels import Kernel
 from experiments.places_grow.config import PRESETS
+from jaxgrow import memory
+from jaxgrow.memory import StepMemory
 
 
 # One kernel of each kind; names, layouts and attributes as XLA prints them.
@@ -47,7 +52,7 @@ def test_a_gpus_kernels_are_counted_one_by_one():
     convolution = 2.0 * (2 * 4 * 4 * 32) * 9 * 16  # its gradients take as many
     p, q, d = 2 * 64 * 512, 2 * 512 * 1024, 2 * 64 * 1024
     product = 2.0 * 64 * 512 * 1024
-    assert gpu_program.kernels_of(GPU_PROGRAM) == [
+    assert gpu_kernels.kernels_of(GPU_PROGRAM) == [
         Kernel(2 * x),
         Kernel(x + k + y, convolution, "f32", 16),
         Kernel(y + k + x, convolution, "f32", 16),
@@ -61,10 +66,28 @@ def test_a_loop_counts_as_often_as_it_runs_and_no_other():
     loop = "  %w = f32[2,8,8,16]{{0}} while(%x), condition=%no, body=%wrap{}\n  ROOT %o"
     trips = ', backend_config={"known_trip_count":{"n":"3"}}'
     counted = GPU_PROGRAM.replace("  ROOT %o", loop.format(trips))
-    once = gpu_program.kernels_of(GPU_PROGRAM)
-    assert gpu_program.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
+    once = gpu_kernels.kernels_of(GPU_PROGRAM)
+    assert gpu_kernels.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
     with pytest.raises(ValueError, match="has a while"):
-        gpu_program.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
+        gpu_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
+
+
+def test_what_is_called_counts_where_it_is_called():
+    call = "  %w = f32[2,8,8,16]{0} call(%x), to_apply=%wrap\n  ROOT %o"
+    found = gpu_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", call))
+    assert found == [*gpu_kernels.kernels_of(GPU_PROGRAM), Kernel(2 * 4 * 2048)]
+
+
+def test_on_a_gpu_a_step_is_its_share_of_the_loop(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = StepMemory(argument_bytes=1, temp_bytes=2, peak_bytes=3)
+    monkeypatch.setattr(memory, "of_program", lambda program: found)
+    program = SimpleNamespace(as_text=lambda: GPU_PROGRAM)
+    kernels = gpu_kernels.kernels_of(GPU_PROGRAM)
+    cost = roofline.cost_of(program, loop_trips=5, steps=2)
+    assert cost.flops == sum(k.flops for k in kernels) / 2
+    assert cost.bytes_accessed == sum(k.num_bytes for k in kernels) / 2
+    assert cost.memory == found
 
 
 def test_a_prediction_is_the_slower_of_products_and_bytes_of_every_kernel():
