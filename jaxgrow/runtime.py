@@ -23,15 +23,13 @@ def configure() -> None:
     CPU: single convolutions take XLA's fast path. jaxlib 0.10 and 0.11 route them to a
     slow library by default; a training step of the generator is 1.7 times faster.
 
-    GPU: convolutions are recorded into CUDA graphs like other kernels. By default each
-    cuts the graph in two, and what is left between two of them is too short for one.
+    GPU: no flags. Convolutions recorded into CUDA graphs would save a start each, but a
+    process that finds its programs compiled meets cuDNN first while it records, which
+    fails.
     """
     jaxlib = _version_of("jaxlib")
     if jaxlib is not None and (0, 10) <= jaxlib < (0, 12):
         _set_flag("xla_cpu_experimental_ynn_fusion_type", _INDIVIDUAL_DOT)
-    plugin = _version_of("jax-cuda13-plugin") or _version_of("jax-cuda12-plugin")
-    if plugin is not None and plugin == jaxlib and (0, 10, 2) <= plugin < (0, 13):
-        _set_flag("xla_gpu_enable_command_buffer", "+CONVOLUTION")
 
 
 def cache_folder() -> Path:
