@@ -20,7 +20,7 @@ class Sizes:
     """Objects of a sampling run."""
     generated_objects: int = 8
     """Objects whose views are generated from one."""
-    target_score_batch: int = 16_384
+    target_score_batch: int = 32_768
     """Objects of a step of the score network at which its rate is measured."""
     target_objects: int = 10_000
     """Objects whose views one GPU is to generate in ten seconds."""

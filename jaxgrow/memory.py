@@ -5,9 +5,11 @@ for and refuses all others, so that nothing is ever recompiled unseen.
 """
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -115,14 +117,37 @@ class Programs:
         Raises:
             UserError: `too_large`, if it does not fit into a device's memory.
         """
-        before = self.memory
+        return self.begin(key, jitted, *arguments, too_large=too_large, tell=tell)()
+
+    def begin(
+        self,
+        key: Hashable,
+        jitted: Any,
+        *arguments: Any,
+        too_large: TooLarge,
+        tell: Callable[[StepMemory], None],
+        pool: Executor | None = None,
+    ) -> Callable[[], Any]:
+        """The first half of `compile`; what it returns is the second.
+
+        With a `pool` it compiles in a thread from now on, else in the second half.
+        """
         options = _CPU_OPTIONS if jax.default_backend() == "cpu" else None
         with errors(too_large):
-            compiled = jitted.lower(*arguments).compile(compiler_options=options)
-        self.add(key, compiled, too_large)
-        if self.memory is not None and self.memory != before:
-            tell(self.memory)
-        return compiled
+            lowered = jitted.lower(*arguments)
+        make = functools.partial(lowered.compile, compiler_options=options)
+        wait = make if pool is None else pool.submit(make).result
+
+        def finish() -> Any:
+            before = self.memory
+            with errors(too_large):
+                compiled = wait()
+            self.add(key, compiled, too_large)
+            if self.memory is not None and self.memory != before:
+                tell(self.memory)
+            return compiled
+
+        return finish
 
     def add(self, key: Hashable, compiled: Any, too_large: TooLarge) -> None:
         """Keeps a program, or raises `too_large` if it does not fit."""

@@ -29,18 +29,23 @@ def off_the_cpu(monkeypatch):
 @pytest.fixture
 def events(monkeypatch):
     """What is compiled, with its arguments and their program's memory; every fit."""
-    found, compile_one, fit = [], Programs.compile, loop.fit
+    found, begin, fit = [], Programs.begin, loop.fit
 
-    def compile_and_note(self, key, jitted, *arguments, **more):
-        program = compile_one(self, key, jitted, *arguments, **more)
-        found.append(("compile", arguments, self.memory))
-        return program
+    def begin_and_note(self, key, jitted, *arguments, **more):
+        finish = begin(self, key, jitted, *arguments, **more)
+
+        def finish_and_note():
+            program = finish()
+            found.append(("compile", arguments, self.memory))
+            return program
+
+        return finish_and_note
 
     def fit_and_note(*arguments, **more):
         found.append(("fit", arguments, None))
         return fit(*arguments, **more)
 
-    monkeypatch.setattr(Programs, "compile", compile_and_note)
+    monkeypatch.setattr(Programs, "begin", begin_and_note)
     monkeypatch.setattr(loop, "fit", fit_and_note)
     return found
 

@@ -224,12 +224,17 @@ def _dtype(config: ScoreConfig):
 
 
 def _group_norm(config: ScoreConfig, x: Float[Array, "b i"], name: str) -> Array:
-    """Over contiguous groups of features, biased variance, PyTorch's eps."""
+    """Over contiguous groups of features, biased variance, PyTorch's eps.
+
+    For bfloat16 the variance is E[x^2] - E[x]^2 of float32, which spares a pass over
+    the features; what it loses is less than the features' own rounding.
+    """
+    dtype = _dtype(config)
     norm = nn.GroupNorm(
         config.num_groups,
         epsilon=1e-5,
-        use_fast_variance=False,
-        dtype=_dtype(config),
+        use_fast_variance=dtype == jnp.bfloat16,
+        dtype=dtype,
         name=name,
     )
     return norm(x)
