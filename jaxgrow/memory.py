@@ -104,7 +104,8 @@ class Programs:
         *arguments: Any,
         too_large: TooLarge,
         tell: Callable[[StepMemory], None],
-    ) -> Any:
+        pool: Executor | None = None,
+    ) -> Callable[[], Any]:
         """Compiles `jitted` for arguments like these, arrays or shapes.
 
         Args:
@@ -113,24 +114,11 @@ class Programs:
             *arguments: Of a call.
             too_large: See below.
             tell: Gets what it takes, if that is more than the programs before it do.
+            pool: A thread of it compiles, from now on; None = what is returned does.
 
-        Raises:
-            UserError: `too_large`, if it does not fit into a device's memory.
-        """
-        return self.begin(key, jitted, *arguments, too_large=too_large, tell=tell)()
-
-    def begin(
-        self,
-        key: Hashable,
-        jitted: Any,
-        *arguments: Any,
-        too_large: TooLarge,
-        tell: Callable[[StepMemory], None],
-        pool: Executor | None = None,
-    ) -> Callable[[], Any]:
-        """The first half of `compile`; what it returns is the second.
-
-        With a `pool` it compiles in a thread from now on, else in the second half.
+        Returns:
+            What gives the program, and until then waits. It raises a `UserError`,
+            `too_large`, if the program does not fit into a device's memory.
         """
         options = _CPU_OPTIONS if jax.default_backend() == "cpu" else None
         with errors(too_large):

@@ -29,10 +29,10 @@ def off_the_cpu(monkeypatch):
 @pytest.fixture
 def events(monkeypatch):
     """What is compiled, with its arguments and their program's memory; every fit."""
-    found, begin, fit = [], Programs.begin, loop.fit
+    found, compile_one, fit = [], Programs.compile, loop.fit
 
-    def begin_and_note(self, key, jitted, *arguments, **more):
-        finish = begin(self, key, jitted, *arguments, **more)
+    def compile_and_note(self, key, jitted, *arguments, **more):
+        finish = compile_one(self, key, jitted, *arguments, **more)
 
         def finish_and_note():
             program = finish()
@@ -45,7 +45,7 @@ def events(monkeypatch):
         found.append(("fit", arguments, None))
         return fit(*arguments, **more)
 
-    monkeypatch.setattr(Programs, "begin", begin_and_note)
+    monkeypatch.setattr(Programs, "compile", compile_and_note)
     monkeypatch.setattr(loop, "fit", fit_and_note)
     return found
 

@@ -152,7 +152,7 @@ class TrainingStep:
     def call(self, state: TrainState, data: PyTree, batch: Batch, k: int):
         """Takes `k` steps."""
         program = self._training.programs.get(k)
-        program = program or self._begin(k, state, data, batch)()
+        program = program or self._compile(k, state, data, batch)()
         return program(state, data, batch)
 
     def compile(self, pool: Executor) -> Callable[[], Any]:
@@ -170,9 +170,9 @@ class TrainingStep:
         k = self.steps_per_call if self.steps_per_call <= until_report else 1
         state = placement.like(jax.eval_shape(training.fresh))
         batch = self.batches(0, k)
-        return self._begin(k, state, training.data_like, batch, pool)
+        return self._compile(k, state, training.data_like, batch, pool)
 
-    def _begin(
+    def _compile(
         self,
         k: int,
         state: PyTree,
@@ -182,7 +182,7 @@ class TrainingStep:
     ) -> Callable[[], Any]:
         self.has_compiled = True
         body = self._step if k == 1 else multiview.several_steps(self._step)
-        return self._training.programs.begin(
+        return self._training.programs.compile(
             k,
             self._run.placement.compile_step(body),
             *(state, data, batch),

@@ -1,6 +1,7 @@
 """One stage's training step: built, compiled ahead, and its memory known."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 import jax
@@ -90,7 +91,7 @@ class StageStep:
         """Takes the `k` steps from `step` on."""
         # A call of several steps sees for itself what is due.
         due = self._due(step) if k == 1 else Due()
-        call = self.programs.get((k, due)) or self._compile(k, due, state, batch)
+        call = self.programs.get((k, due)) or self._compile(k, due, state, batch)()
         return call(state, self.feed.data, batch)
 
     def _due(self, step: int) -> Due:
@@ -102,18 +103,26 @@ class StageStep:
         """Of the generator's new blocks."""
         return float(np.asarray(self._schedule(step)))
 
-    def compile(self) -> None:
+    def compile(self, pool: Executor) -> Callable[[], Any]:
         """Compiles the largest call before there is a state.
 
-        Raises:
-            UserError: If it does not fit into the device's memory.
+        Args:
+            pool: What compiles it; the call of what is returned waits for that, and
+                raises a `UserError` if it does not fit into the device's memory.
         """
         shapes = state_shapes(self._config, self._stage, self._placement)
         k = self.steps_per_call
         due = self._due(0)._replace(with_r1=False) if k == 1 else Due()
-        self._compile(k, due, shapes, self.feed(0, k))
+        return self._compile(k, due, shapes, self.feed(0, k), pool)
 
-    def _compile(self, k: int, due: Due, state: PyTree, batch: StepBatch) -> Any:
+    def _compile(
+        self,
+        k: int,
+        due: Due,
+        state: PyTree,
+        batch: StepBatch,
+        pool: Executor | None = None,
+    ) -> Callable[[], Any]:
         def single(state, data, batch):
             return self._step(state, data, batch, *due)
 
@@ -128,6 +137,7 @@ class StageStep:
             *(state, self.feed.data, batch),
             too_large=too_large(self._config, self._stage),
             tell=self._tell,
+            pool=pool,
         )
 
     def _tell(self, found: StepMemory) -> None:
