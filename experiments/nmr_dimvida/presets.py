@@ -105,7 +105,7 @@ _SMALL_GPU = Config(
     # times the objects of 40,000 steps of 64; the rate is scaled by less than the
     # square root of the batch.
     score_training=dataclasses.replace(
-        _short(2_500, 1e-3, 0.995, 500, batch_size=4_096), warm_up_steps=100
+        _short(2_500, 5e-4, 0.995, 500, batch_size=4_096), warm_up_steps=100
     ),
     regressor_training=_short(2_000, 3e-4, 0.995, 500, batch_size=256),
     judge_training=_short(4_000, 1e-3, 0.0, 1_000),
