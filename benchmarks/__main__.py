@@ -66,6 +66,8 @@ def main(options: Options) -> None:
     from benchmarks.workloads import WORKLOADS, choose
 
     on_cpu = jax.default_backend() == "cpu"
+    if not on_cpu:
+        runtime.keep_compiled()
     names = choose(options.only, on_cpu=on_cpu)
     kind = ("cpu" if on_cpu else "gpu") if options.sizes == "auto" else options.sizes
     folder = options.out or RESULTS / measure.device_name()

@@ -1,4 +1,4 @@
-"""What one H100 should need, from its programs' kernels. Nobody has run them.
+"""What one H100 should need, from its programs' kernels, without running them.
 
     python -m benchmarks.predict
 
@@ -60,7 +60,7 @@ MIDDLE = Reach(0.2, 0.5, ACHIEVABLE, 0.7, 2.0)
 LOW = Reach(0.15, 0.4, 0.6, 0.6, 3.0)
 HIGH = Reach(0.3, 0.6, 0.75, 0.8, 1.0)
 ASSUMPTIONS = (
-    "**Predicted; nobody has run it.** The programs are compiled for an H100 SXM by "
+    "**Predicted, not measured.** The programs are compiled for an H100 SXM by "
     "XLA's plug-in for CUDA, without the device and so without its tuning. Their "
     "kernels are summed up: each takes the longer of its products and its bytes. The "
     "limit takes the data sheet whole: 989 TFLOP/s in bf16, 494 in TF32, 3.35 TB/s. "
@@ -69,7 +69,7 @@ ASSUMPTIONS = (
     "2 us more for each, started from a CUDA graph. The range has 15, 40, 60, 60 % and "
     "3 us, and 30, 60, 75, 80 % and 1 us."
 )
-_SCORE_BATCHES = (512, 4_096, 16_384)
+_SCORE_BATCHES = (512, 4_096, 32_768)
 _AT_ONCE, _EVALUATIONS = 512, 12
 _GAN, _SCORE = "GAN step, {} px, perceptual term, {}", "score network, step, bf16, {:,}"
 _GENERATION = "generation of 512 objects, bf16"

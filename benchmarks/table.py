@@ -219,11 +219,13 @@ def _conditions(results: Sequence[Found]) -> str:
         low, high = min(values), max(values)
         return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
+    own = f" (the benchmark itself is about {results[0]['cpus']})"
+    on_cpu = all(f["device"] == "cpu" for f in results)
     return (
         f"{'; '.join(devices)}; JAX {versions['jax']}, PyTorch {versions['torch']}; "
         f"measured peak {span([p['gflops_per_s'] for p in peaks])} GFLOP/s and "
         f"{span([p['gbytes_per_s'] for p in peaks])} GB/s; load average "
-        f"{span(loads)} (the benchmark itself is about {results[0]['cpus']})."
+        f"{span(loads)}{own if on_cpu else ''}."
     )
 
 

@@ -85,6 +85,7 @@ def test_table_one_has_every_method_on_every_set(finished):
     methods = dict.fromkeys(row["method"] for row in found["rows"])
     assert list(methods) == [
         "diffusion",
+        "diffusion, 1 evaluation",
         "Gaussian path alone",
         "mean regressor",
         "nearest neighbour",
@@ -92,7 +93,7 @@ def test_table_one_has_every_method_on_every_set(finished):
         "copy",
         "reconstruction (ceiling)",
     ]
-    assert len(found["rows"]) == 7 * (14 + 3)
+    assert len(found["rows"]) == 8 * (14 + 3)
     assert found["num_objects"] == 4
     assert found["data"] == "synthetic"
     assert "| diffusion |" in printed

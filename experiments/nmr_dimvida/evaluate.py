@@ -27,12 +27,14 @@ from jaxgrow.data.views import ViewSet
 from jaxgrow.evaluation import views as table
 from jaxgrow.evaluation.views import Judges
 from jaxgrow.metrics.inception_distance import pixel_features
+from jaxgrow.sampling import SamplerConfig
 from jaxgrow.view_baselines import CompleteFn
 from jaxgrow.view_completer import ViewCompleter
 from jaxgrow.view_weights import SavedClassifier
 
 
 DIFFUSION = "diffusion"
+MEAN = "diffusion, 1 evaluation"
 GAUSSIAN = "Gaussian path alone"
 _PANEL_OBJECTS = 12
 _FOLDER = "views"
@@ -110,19 +112,25 @@ def load_judges(run: Run, judge: SavedClassifier) -> Judges:
 def make_methods(
     config: Config, completer: ViewCompleter, library: ViewSet
 ) -> dict[str, CompleteFn]:
-    """The diffusion model and what it has to beat, by name."""
+    """The diffusion model and what it has to beat, by name.
 
-    def samples_of(one: ViewCompleter) -> CompleteFn:
+    Of one evaluation DDIM gives no sample, but what the network expects of the views.
+    """
+
+    def samples_of(one: ViewCompleter, sampler: SamplerConfig) -> CompleteFn:
         def complete(images, missing):
             return one.complete_views(
-                images, missing, sampler=config.sampler, seed=config.seed
+                images, missing, sampler=sampler, seed=config.seed
             )[:, 0]
 
         return complete
 
-    methods = {DIFFUSION: samples_of(completer)}
+    methods = {
+        DIFFUSION: samples_of(completer, config.sampler),
+        MEAN: samples_of(completer, SamplerConfig(name="ddim", num_steps=1)),
+    }
     if config.score.gaussian_path:
-        methods[GAUSSIAN] = samples_of(completer.gaussian_alone())
+        methods[GAUSSIAN] = samples_of(completer.gaussian_alone(), config.sampler)
     return methods | load_methods(config, library)
 
 

@@ -100,12 +100,11 @@ _SMALL_GPU = Config(
     autoencoder_training=_short(10_000, 1e-3, 0.999, 2_000),
     augment=False,
     score=dataclasses.replace(_SCORE, compute_dtype="bfloat16"),
-    # A step of fewer objects is bound by reading and writing the weights: these take
-    # a third of the matrix rate by docs/performance.md, 512 a tenth. They see four
-    # times the objects of 40,000 steps of 64; the rate is scaled by less than the
-    # square root of the batch.
+    # On one H100 the validation loss of this network was 141.0, 134.0, 134.7 and 140.3
+    # after 500, 1,000, 1,500 and 2,500 steps: it learns the training objects by heart.
+    # A step of fewer objects is bound by reading and writing the weights.
     score_training=dataclasses.replace(
-        _short(2_500, 5e-4, 0.995, 500, batch_size=4_096), warm_up_steps=100
+        _short(1_000, 5e-4, 0.995, 200, batch_size=4_096), warm_up_steps=100
     ),
     regressor_training=_short(2_000, 3e-4, 0.995, 500, batch_size=256),
     judge_training=_short(4_000, 1e-3, 0.0, 1_000),
