@@ -59,7 +59,7 @@ def compile_for_h100(program: Program) -> str:
     except NotImplementedError:
         raise UserError(
             "compiling for a GPU takes XLA's plug-in for CUDA, though no GPU: install "
-            "'jaxgrow[cuda12]' in an environment of its own."
+            "'jaxgrow[cuda13]' or [cuda12] in an environment of its own."
         ) from None
     place = SingleDeviceSharding(topology.devices[0])
 

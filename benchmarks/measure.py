@@ -40,8 +40,8 @@ class Sides:
         program: What XLA made of ours; None where the work is not XLA's.
         program_calls: How often ours calls it.
         loop_trips: How often the program's one loop runs, if XLA counts it once.
-        flops: Operations of a step of ours, where they are known better than by XLA's
-            count, which misses those of libraries on a GPU; None = XLA's.
+        flops: Operations of a step of ours, where they are known better than by
+            `roofline.cost_of`; None = its count.
         steps_per_call: Steps that one call of ours takes in one loop on the device.
         batch_size: Examples at once, for the memory that each takes; 0 leaves it out.
         make_compiled: Builds the twin under `torch.compile`; None if it has no network.
@@ -192,7 +192,7 @@ def report(
     """Times every side of a workload; what its JSON file holds, but for provenance.
 
     A twin under `torch.compile` that cannot be built or run is left out, with the
-    reason.
+    reason, and so are the operations and bytes of a GPU's program that branches.
     """
     calls, skipped = {OURS: sides.ours, **sides.twins}, {}
     if sides.make_compiled is not None and not torch_compile:
@@ -225,32 +225,41 @@ def report(
             min(t.cpu_ms for t in others) / max(ours.cpu_ms, 1e-6), 2
         )
     if sides.program is not None:
+        found |= _memory(sides)
         try:
             found |= _cost(sides, ours.ms, peak)
-        except ValueError as error:  # a program that cannot be counted
+        except ValueError as error:
             skipped["cost"] = str(error)
     return found
 
 
 def _cost(sides: Sides, ms: float, peak: Peak) -> dict[str, Any]:
-    """Operations, bytes and memory of a step that takes `ms`."""
+    """Operations and bytes of a step that takes `ms`, and the limit that they set."""
     cost = roofline.cost_of(
         sides.program, loop_trips=sides.loop_trips, steps=sides.steps_per_call
     )
     flops = sides.program_calls * cost.flops if sides.flops is None else sides.flops
     bytes_accessed = sides.program_calls * cost.bytes_accessed
     limit = roofline.limit_ms(flops, bytes_accessed, peak)
-    found = {
+    return {
         "gflop": _rounded(flops / 1e9),
         "gbytes": _rounded(bytes_accessed / 1e9),
         "limit_ms": _rounded(limit),
         "share_of_limit": round(limit / ms, 2),
-        "peak_mib": round(memory.megabytes(cost.memory.peak_bytes), 1),
-        "arguments_mib": round(memory.megabytes(cost.memory.argument_bytes), 1),
+    }
+
+
+def _memory(sides: Sides) -> dict[str, Any]:
+    """What the program takes, and how many more examples a GiB would hold."""
+    needed = memory.of_program(sides.program)
+    assert needed is not None  # every backend that this is run on says so
+    found = {
+        "peak_mib": round(memory.megabytes(needed.peak_bytes), 1),
+        "arguments_mib": round(memory.megabytes(needed.argument_bytes), 1),
     }
     if sides.batch_size:
         found["batch_size"] = sides.batch_size
-        found["batch_per_gib"] = memory.examples_per_gib(cost.memory, sides.batch_size)
+        found["batch_per_gib"] = memory.examples_per_gib(needed, sides.batch_size)
     return found
 
 

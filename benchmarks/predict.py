@@ -3,7 +3,8 @@
     python -m benchmarks.predict
 
 The programs are compiled for an H100 without one, which takes XLA's plug-in for CUDA
-('jaxgrow[cuda12]', in an environment of its own) and about ten minutes of two cores.
+('jaxgrow[cuda13]' or [cuda12], in an environment of its own) and about ten minutes
+of two cores.
 `make bench-gpu` measures.
 """
 

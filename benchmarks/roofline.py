@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import gpu_kernels
-from jaxgrow import backend, memory
-from jaxgrow.memory import StepMemory
+from jaxgrow import backend
 
 
 _MATRIX_SIDE = {"cpu": 2048}
@@ -32,18 +31,16 @@ class Peak(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Of one call of a program: operations, bytes read and written, memory.
+    """Of one call of a program: operations, bytes read and written.
 
     Attributes:
         flops: Additions and multiplications.
         bytes_accessed: Sum over the program's kernels, as if none found anything in a
             cache.
-        memory: That it takes.
     """
 
     flops: float
     bytes_accessed: float
-    memory: StepMemory
 
 
 def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
@@ -68,25 +65,22 @@ def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
     Raises:
         ValueError: A GPU's program branches, or has a loop of unknown length.
     """
-    found = memory.of_program(program)
-    assert found is not None  # every backend that this is run on says so
     if backend.on_gpu():
         kernels = gpu_kernels.kernels_of(program.as_text())
         flops = sum(kernel.flops for kernel in kernels) / steps
-        return Cost(flops, sum(k.num_bytes for k in kernels) / steps, found)
+        return Cost(flops, sum(k.num_bytes for k in kernels) / steps)
     cost = program.cost_analysis()
     return Cost(
         flops=loop_trips * cost.get("flops", 0.0),
         bytes_accessed=loop_trips * cost.get("bytes accessed", 0.0),
-        memory=found,
     )
 
 
 def measure_peak(dtype: str = "float32") -> Peak:
     """The best of some matrix products and of some copies on the first device."""
-    backend = jax.default_backend()
-    side = _MATRIX_SIDE.get(backend, _MATRIX_SIDE_ELSEWHERE)
-    floats = _COPY_FLOATS.get(backend, _COPY_FLOATS_ELSEWHERE)
+    kind = jax.default_backend()
+    side = _MATRIX_SIDE.get(kind, _MATRIX_SIDE_ELSEWHERE)
+    floats = _COPY_FLOATS.get(kind, _COPY_FLOATS_ELSEWHERE)
     # Random, for a GPU is faster on equal numbers; so scaled that products of products
     # keep their size.
     normal = jax.random.normal(jax.random.key(0), (side, side)) / side**0.5

@@ -36,7 +36,8 @@ def targets(results: Sequence[Mapping[str, Any]]) -> list[Target]:
                 seconds < _SCHEDULE_S,
             )
         )
-    if score := by_name.get("target-score"):
+    score = by_name.get("target-score", {})
+    if "gflop" in score:
         rate = score["gflop"] / score["ms"]["jaxgrow"] * 1e3
         share = rate / score["peak"]["gflops_per_s"]
         found.append(

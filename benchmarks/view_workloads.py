@@ -161,7 +161,7 @@ def _program(
     images: np.ndarray,
     missing: np.ndarray,
 ) -> Any:
-    """The parts whose operations and bytes XLA counts; 12 evaluations as one part."""
+    """What is counted of a call: its parts in a row, without the sampler's loop."""
     eps_fn = noise_fn(model)
 
     def work(images, missing, z, tau):

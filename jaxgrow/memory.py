@@ -5,11 +5,9 @@ for and refuses all others, so that nothing is ever recompiled unseen.
 """
 
 import contextlib
-import functools
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -104,8 +102,7 @@ class Programs:
         *arguments: Any,
         too_large: TooLarge,
         tell: Callable[[StepMemory], None],
-        pool: Executor | None = None,
-    ) -> Callable[[], Any]:
+    ) -> Any:
         """Compiles `jitted` for arguments like these, arrays or shapes.
 
         Args:
@@ -114,28 +111,18 @@ class Programs:
             *arguments: Of a call.
             too_large: See below.
             tell: Gets what it takes, if that is more than the programs before it do.
-            pool: A thread of it compiles, from now on; None = what is returned does.
 
-        Returns:
-            What gives the program, and until then waits. It raises a `UserError`,
-            `too_large`, if the program does not fit into a device's memory.
+        Raises:
+            UserError: `too_large`, if it does not fit into a device's memory.
         """
+        before = self.memory
         options = _CPU_OPTIONS if jax.default_backend() == "cpu" else None
         with errors(too_large):
-            lowered = jitted.lower(*arguments)
-        make = functools.partial(lowered.compile, compiler_options=options)
-        wait = make if pool is None else pool.submit(make).result
-
-        def finish() -> Any:
-            before = self.memory
-            with errors(too_large):
-                compiled = wait()
-            self.add(key, compiled, too_large)
-            if self.memory is not None and self.memory != before:
-                tell(self.memory)
-            return compiled
-
-        return finish
+            compiled = jitted.lower(*arguments).compile(compiler_options=options)
+        self.add(key, compiled, too_large)
+        if self.memory is not None and self.memory != before:
+            tell(self.memory)
+        return compiled
 
     def add(self, key: Hashable, compiled: Any, too_large: TooLarge) -> None:
         """Keeps a program, or raises `too_large` if it does not fit."""

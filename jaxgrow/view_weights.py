@@ -98,6 +98,8 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
 def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     """The network in a file of `save_latent_model`, bit for bit.
 
+    But for the Gaussian path, which is fitted again to its float32 covariance.
+
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.
     """

@@ -120,6 +120,30 @@ def test_a_report_divides_a_call_by_its_steps_and_says_what_was_left_out(product
     assert said["per_s"] == pytest.approx(64e3 / said["ms"]["jaxgrow"], rel=1e-3)
 
 
+def test_a_program_that_cannot_be_counted_keeps_its_time_and_its_memory(
+    product, monkeypatch
+):
+    def fail(program, **more):
+        raise ValueError("the program has a conditional")
+
+    monkeypatch.setattr(roofline, "cost_of", fail)
+    x, y = jnp.ones((64, 32)), jnp.ones((32, 16))
+    sides = Sides(
+        ours=lambda: product(x, y),
+        twins={},
+        items=64,
+        unit="rows",
+        checked="nothing",
+        program=product,
+        batch_size=64,
+    )
+    said = measure.report(sides, Peak(1.0, 1.0), rounds=1)
+    assert said["skipped"] == {"cost": "the program has a conditional"}
+    assert said["arguments_mib"] == round(4 * (64 * 32 + 32 * 16) / 2**20, 1)
+    assert "batch_per_gib" in said
+    assert "gflop" not in said
+
+
 def test_a_loop_of_steps_ends_where_single_steps_do():
     def step(state, data, batch):
         state = state + data * batch

@@ -53,7 +53,7 @@ def test_a_device_holds_the_arguments_and_its_share_of_the_batch(placement):
     given = arguments(placement)
     program = programs.compile(
         "step", step_of(placement), *given, too_large=too_large, tell=told.append
-    )()
+    )
     found = programs.memory
     per_device = given[0].nbytes + given[1].nbytes + 4 * 32 // placement.num_devices
     assert found.argument_bytes == per_device
@@ -69,7 +69,7 @@ def test_a_compiled_step_refuses_every_other_shape():
     given = arguments(placement)
     program = programs.compile(
         0, step_of(placement), *given, too_large=too_large, tell=ignore
-    )()
+    )
     state, _ = program(*given)
     with pytest.raises(TypeError, match="types for which this computation was comp"):
         program(state, given[1], np.arange(16, dtype=np.int32))
@@ -84,7 +84,7 @@ def test_the_largest_program_counts_and_is_told_of_once():
             *arguments(placement, size),
             too_large=too_large,
             tell=told.append,
-        )()
+        )
     assert [found.argument_bytes for found in told] == sorted(
         found.argument_bytes for found in told
     )
@@ -102,7 +102,7 @@ def test_a_program_larger_than_the_device_is_refused_and_not_kept(monkeypatch):
             *arguments(Placement()),
             too_large=too_large,
             tell=ignore,
-        )()
+        )
     assert programs.get(0) is None
 
 

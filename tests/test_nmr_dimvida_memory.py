@@ -32,14 +32,9 @@ def events(monkeypatch):
     found, compile_one, fit = [], Programs.compile, loop.fit
 
     def compile_and_note(self, key, jitted, *arguments, **more):
-        finish = compile_one(self, key, jitted, *arguments, **more)
-
-        def finish_and_note():
-            program = finish()
-            found.append(("compile", arguments, self.memory))
-            return program
-
-        return finish_and_note
+        program = compile_one(self, key, jitted, *arguments, **more)
+        found.append(("compile", arguments, self.memory))
+        return program
 
     def fit_and_note(*arguments, **more):
         found.append(("fit", arguments, None))

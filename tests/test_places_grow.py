@@ -231,22 +231,6 @@ def test_a_call_takes_fewer_steps_of_larger_pictures_and_ends_at_reports(monkeyp
     assert default_steps_per_call(64, 7) == 7
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "sides"), [("cpu", ["8"]), ("gpu", ["8", "4"])])
-def test_off_the_cpu_every_stage_is_compiled_before_the_first_is_trained(
-    tmp_path, capsys, monkeypatch, kind, sides
-):
-    monkeypatch.setattr(jax, "default_backend", lambda: kind)
-    line = [*places.TINY, "--data.path", places.write_pictures(tmp_path / "pictures")]
-    line += ["--growth.resolutions", "4", "8", "--growth.steps", "2", "2"]
-    line += ["--steps-per-call", "1", "--no-evaluate", "--run-dir", tmp_path / "run"]
-    said = places.run(capsys, *line)
-    assert said.status == 0, said.err
-    before, _, _ = said.out.partition(" 0/2")
-    assert re.findall(r"(\d+) px: a step fits", before) == sides
-    assert f"compiling for {', '.join(reversed(sides))} px" in before
-
-
 def test_only_the_preset_paper_has_bfloat16_products():
     for name, (_, config) in PRESETS.items():
         expected = "bfloat16" if name == "paper" else "float32"

@@ -43,7 +43,7 @@ def gradients(config, params, images):
         *(params, images),
         too_large=UserError,
         tell=lambda found: None,
-    )()
+    )
     return program(params, images), programs.memory
 
 

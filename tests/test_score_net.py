@@ -5,12 +5,14 @@ import functools
 import math
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgrow.errors import UserError
+from jaxgrow.nets import score
 from jaxgrow.nets.initial import shapes_of
 from jaxgrow.nets.score import ScoreConfig, ScoreNet, apply_score, init_score
 from tests.golden_fill import filled
@@ -191,6 +193,25 @@ def test_every_option_keeps_examples_apart(options):
     tolerance = 0.05 if config.compute_dtype == "bfloat16" else 1e-5
     alone = forward(config)(params, x[-1:], tau[-1:], missing[-1:])
     assert_close(out[-1:], alone, tolerance)
+
+
+def test_a_bfloat16_norm_loses_no_more_than_its_result_is_rounded_by():
+    """Its variance is a difference of squares: here of 400 and 401."""
+    half = dataclasses.replace(TINY, compute_dtype="bfloat16")
+    x = 20.0 + np.random.default_rng(0).standard_normal((64, TINY.width))
+    x = jnp.asarray(x, jnp.bfloat16)
+
+    class Norm(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return score._group_norm(half, x, "norm")
+
+    found, _ = Norm().init_with_output(jax.random.key(0), x)
+    groups = np.asarray(x, np.float64).reshape(64, TINY.num_groups, -1)
+    mean, variance = groups.mean(2, keepdims=True), groups.var(2, keepdims=True)
+    exact = ((groups - mean) / np.sqrt(variance + 1e-5)).reshape(x.shape)
+    error = np.abs(np.asarray(found, np.float64) - exact).max()
+    assert error < 2.0**-8 * np.abs(exact).max()
 
 
 def test_bfloat16_is_near_float32():

@@ -100,9 +100,9 @@ _SMALL_GPU = Config(
     autoencoder_training=_short(10_000, 1e-3, 0.999, 2_000),
     augment=False,
     score=dataclasses.replace(_SCORE, compute_dtype="bfloat16"),
-    # On one H100 the validation loss of this network was 141.0, 134.0, 134.7 and 140.3
-    # after 500, 1,000, 1,500 and 2,500 steps: it learns the training objects by heart.
-    # A step of fewer objects is bound by reading and writing the weights.
+    # In 2,500 steps the validation loss was 141.0, 134.0, 134.7 and 140.3 after 500,
+    # 1,000, 1,500 and 2,500: it learns the training objects by heart. A step of fewer
+    # objects is bound by reading and writing the weights.
     score_training=dataclasses.replace(
         _short(1_000, 5e-4, 0.995, 200, batch_size=4_096), warm_up_steps=100
     ),
@@ -145,7 +145,7 @@ PRESETS: dict[str, tuple[str, Config]] = {
     "demo": ("Synthetic objects of 32 px: under 12 minutes on two CPU cores.", _DEMO),
     "smoke": ("Every phase to the report in a minute; learns nothing.", _SMOKE),
     "small-gpu": (
-        "Synthetic objects of 64 px for one GPU; not yet measured.",
+        "Synthetic objects of 64 px for one GPU; not yet run to its end.",
         _SMALL_GPU,
     ),
     "paper": ("The paper's run on NMR; give it the archive and a GPU.", _PAPER),

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +151,11 @@ class TrainingStep:
     def call(self, state: TrainState, data: PyTree, batch: Batch, k: int):
         """Takes `k` steps."""
         program = self._training.programs.get(k)
-        program = program or self._compile(k, state, data, batch)()
+        program = program or self._compile(k, state, data, batch)
         return program(state, data, batch)
 
-    def compile(self, pool: Executor) -> Callable[[], Any]:
-        """Compiles the largest call of a whole training before there are any arrays.
-
-        Args:
-            pool: What compiles it; the call of what is returned waits for that.
-        """
+    def compile(self) -> None:
+        """Compiles the largest call of a whole training before there are any arrays."""
         training, placement = self._training, self._run.placement
         assert training.data_like is not None, (
             f"{training.label} has no data_like, without which it cannot be compiled "
@@ -169,17 +164,9 @@ class TrainingStep:
         until_report = min(training.num_steps, training.config.log_every)
         k = self.steps_per_call if self.steps_per_call <= until_report else 1
         state = placement.like(jax.eval_shape(training.fresh))
-        batch = self.batches(0, k)
-        return self._compile(k, state, training.data_like, batch, pool)
+        self._compile(k, state, training.data_like, self.batches(0, k))
 
-    def _compile(
-        self,
-        k: int,
-        state: PyTree,
-        data: PyTree,
-        batch: Batch,
-        pool: Executor | None = None,
-    ) -> Callable[[], Any]:
+    def _compile(self, k: int, state: PyTree, data: PyTree, batch: Batch) -> Any:
         self.has_compiled = True
         body = self._step if k == 1 else multiview.several_steps(self._step)
         return self._training.programs.compile(
@@ -188,7 +175,6 @@ class TrainingStep:
             *(state, data, batch),
             too_large=self._training.too_large,
             tell=self._tell,
-            pool=pool,
         )
 
     def _tell(self, found: StepMemory) -> None:
@@ -200,18 +186,13 @@ class TrainingStep:
 def preflight(run: Run, trainings: Iterable[Training]) -> None:
     """Compiles the steps of the trainings that are to come and sees that they fit.
 
-    They are compiled side by side, or in turn where several processes have to agree.
     What is compiled here is not compiled again. The classifiers of the phase classify
     are not among them: what they train on is not there yet.
 
     Raises:
         UserError: One does not fit.
     """
-    with ThreadPoolExecutor(1 if hosts.are_several() else None) as pool:
-        compiling = []
-        for training in trainings:
-            is_there = np.asarray(training.result.exists())
-            if not hosts.from_first(is_there):
-                compiling.append(TrainingStep(run, training).compile(pool))
-        for finish in compiling:
-            finish()
+    for training in trainings:
+        is_there = np.asarray(training.result.exists())
+        if not hosts.from_first(is_there):
+            TrainingStep(run, training).compile()

@@ -1,7 +1,6 @@
 """One stage's training step: built, compiled ahead, and its memory known."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any
 
 import jax
@@ -22,9 +21,8 @@ from jaxgrow.parallel import Placement
 from jaxgrow.typing import FeaturesFn, Metrics
 
 
-# Off the CPU, by resolution: calls of about a tenth of a second on one H100 as
-# docs/performance.md predicts it, against which starting a call is nothing and
-# after which an interrupt is heard.
+# Off the CPU, by resolution: calls of about a tenth of a second on one H100, against
+# which starting a call is nothing and after which an interrupt is heard.
 _STEPS_PER_CALL = {4: 100, 8: 100, 16: 50, 32: 25, 64: 10}
 _STEPS_PER_LARGER_CALL = 5
 
@@ -91,7 +89,7 @@ class StageStep:
         """Takes the `k` steps from `step` on."""
         # A call of several steps sees for itself what is due.
         due = self._due(step) if k == 1 else Due()
-        call = self.programs.get((k, due)) or self._compile(k, due, state, batch)()
+        call = self.programs.get((k, due)) or self._compile(k, due, state, batch)
         return call(state, self.feed.data, batch)
 
     def _due(self, step: int) -> Due:
@@ -103,26 +101,18 @@ class StageStep:
         """Of the generator's new blocks."""
         return float(np.asarray(self._schedule(step)))
 
-    def compile(self, pool: Executor) -> Callable[[], Any]:
+    def compile(self) -> None:
         """Compiles the largest call before there is a state.
 
-        Args:
-            pool: What compiles it; the call of what is returned waits for that, and
-                raises a `UserError` if it does not fit into the device's memory.
+        Raises:
+            UserError: If it does not fit into the device's memory.
         """
         shapes = state_shapes(self._config, self._stage, self._placement)
         k = self.steps_per_call
         due = self._due(0)._replace(with_r1=False) if k == 1 else Due()
-        return self._compile(k, due, shapes, self.feed(0, k), pool)
+        self._compile(k, due, shapes, self.feed(0, k))
 
-    def _compile(
-        self,
-        k: int,
-        due: Due,
-        state: PyTree,
-        batch: StepBatch,
-        pool: Executor | None = None,
-    ) -> Callable[[], Any]:
+    def _compile(self, k: int, due: Due, state: PyTree, batch: StepBatch) -> Any:
         def single(state, data, batch):
             return self._step(state, data, batch, *due)
 
@@ -137,7 +127,6 @@ class StageStep:
             *(state, self.feed.data, batch),
             too_large=too_large(self._config, self._stage),
             tell=self._tell,
-            pool=pool,
         )
 
     def _tell(self, found: StepMemory) -> None:

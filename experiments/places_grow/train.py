@@ -1,7 +1,6 @@
 """The training of every stage in turn, resumable at any moment."""
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
 from experiments.shared import run_dir as runs
 from experiments.shared.run_dir import Stopped
-from jaxgrow import backend, hosts, logs, loop, memory, parallel, pretrained
+from jaxgrow import hosts, logs, loop, memory, parallel, pretrained
 from jaxgrow.checkpoint import Checkpointer, check_same
 from jaxgrow.errors import UserError
 from jaxgrow.growth import Stage, plan_stages
@@ -132,26 +131,13 @@ class _Training:
         )
 
     def _preflight(self, pictures: Pictures) -> dict[int, StageStep]:
-        """Compiles stages that are to come and sees that they fit.
-
-        On CPU the largest: compiling is most of a short run, which should not begin
-        with all of it. Elsewhere all, side by side, or in turn where several processes
-        have to agree.
-        """
-        at, stages = self.run.at, self.stages[-1:]
-        if not backend.on_cpu():
-            stages = self.stages[at.stage + at.stage_done :]
-        sides = ", ".join(str(stage.resolution) for stage in stages)
-        self.run.say(f"compiling for {sides} px")
-        steps, compiling = {}, []
-        with ThreadPoolExecutor(1 if hosts.are_several() else None) as pool:
-            for stage in reversed(stages):
-                with memory.errors(stage_step.too_large(self.config, stage)):
-                    steps[stage.index] = self._prepare(stage, pictures)
-                    compiling.append(steps[stage.index].compile(pool))
-            for finish in compiling:
-                finish()
-        return steps
+        """Compiles the largest stage that is to come and sees that it fits."""
+        stage = self.stages[-1]
+        self.run.say(f"compiling the largest stage, {stage.resolution} px")
+        with memory.errors(stage_step.too_large(self.config, stage)):
+            step = self._prepare(stage, pictures)
+            step.compile()
+        return {stage.index: step}
 
     def _train_stage(
         self, stage: Stage, step: StageStep, pictures: Pictures, state: InpaintState

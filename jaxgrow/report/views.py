@@ -118,7 +118,7 @@ def table_one(found: dict[str, Any]) -> list[Table]:
             "in the package: see docs/weights.md."
         )
     sized = Table(
-        f"by the number of given views, {found['num_evaluations']} network evaluations",
+        "by the number of given views",
         head,
         rows,
         _best(methods, metrics, sizes, by),
