@@ -62,6 +62,18 @@ def kernels_of(hlo: str) -> list[Kernel]:
     return _kernels_of(entry, bodies)
 
 
+def shapes_of(hlo: str) -> dict[str, str]:
+    """What every instruction makes of what, by its name: `f32[2] <- f32[2], f32[]`."""
+    hlo = re.sub(r"/\*.*?\*/", "", hlo)
+    found = [_parsed(match) for match in _INSTRUCTION.finditer(hlo)]
+    arrays = {i.name: re.sub(r"\{[^}]*\}", "", i.shape) for i in found}
+    return {
+        i.name.removeprefix("%"): f"{arrays[i.name]} <- "
+        + ", ".join(arrays.get(name, "?") for name in i.operands)
+        for i in found
+    }
+
+
 def _kernels_of(computation: str, bodies: dict[str, Any]) -> list[Kernel]:
     shapes = {i.name: i.shape for i in bodies[computation]}
     kernels = []

@@ -8,9 +8,19 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import gpu_kernels, predict, roofline, table, targets, workloads
+from benchmarks import (
+    gpu_kernels,
+    kernel_times,
+    predict,
+    roofline,
+    table,
+    targets,
+    workloads,
+)
 from benchmarks.gpu_kernels import Kernel
+from benchmarks.sizes import TINY
 from experiments.places_grow.config import PRESETS
+from jaxgrow.errors import UserError
 
 
 # One kernel of each kind; names, layouts and attributes as XLA prints them.
@@ -68,6 +78,43 @@ def test_a_loop_counts_as_often_as_it_runs_and_no_other():
     assert gpu_kernels.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
     with pytest.raises(ValueError, match="has a while"):
         gpu_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
+
+
+def test_an_instruction_says_what_it_makes_of_what():
+    shapes = gpu_kernels.shapes_of(GPU_PROGRAM)
+    assert shapes["d"] == "bf16[64,1024] <- bf16[64,512], bf16[512,1024]"
+    assert shapes["c"] == "(f32[2,4,4,32], u8[0]) <- f32[2,8,8,16], f32[32,3,3,16]"
+
+
+def test_times_are_summed_by_operation_and_shared_by_the_steps():
+    def event(name, us, **more):
+        return {"ph": "X", "dur": us, "args": {"hlo_op": name}, **more}
+
+    events = [
+        *(event("conv.1", 3_000.0), event("add", 1_000.0), event("conv.1", 5_000.0)),
+        {"ph": "X", "dur": 9_000.0, "args": {}},  # the host's
+        event("add", 9_000.0, ph="M"),
+    ]
+    found = kernel_times.by_operation(events, steps=2)
+    assert found == [("conv.1", 4.0, 1.0), ("add", 0.5, 0.5)]
+    said = kernel_times.table(found, {"conv.1": "f32[2] <- f32[3]"}, top=1)
+    assert said.splitlines() == [
+        "    4.500 ms in all",
+        "    4.000 ms conv",
+        "    0.500 ms add",
+        "    4.000 ms    1.0 kernels conv.1: f32[2] <- f32[3]",
+    ]
+
+
+@pytest.mark.slow
+def test_a_workloads_operations_are_timed_and_named():
+    found, shapes = kernel_times.measured(workloads.WORKLOADS["score"].build, TINY)
+    assert sum(one.ms for one in found) > 0
+    products = [one.name for one in found if one.name.startswith("dot")]
+    assert products
+    assert all("<- f32[" in shapes[name] for name in products)
+    with pytest.raises(UserError, match="not one compiled program"):
+        kernel_times.measured(workloads.WORKLOADS["data-jpeg"].build, TINY)
 
 
 def test_what_is_called_counts_where_it_is_called():

@@ -1,0 +1,140 @@
+"""Where the time of a workload goes: the kernels of one step of ours, slowest first.
+
+    python -m benchmarks.kernel_times target-stage-64
+
+They are read from a trace of the profiler. On a GPU it is taken without CUDA graphs,
+in which a kernel does not say what it is of.
+"""
+
+import collections
+import dataclasses
+import gzip
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import tyro
+
+from benchmarks import gpu_kernels, sizes
+from benchmarks.sizes import Sizes
+from jaxgrow import runtime
+from jaxgrow.errors import UserError
+
+
+_MOST_KINDS = 12
+
+
+class Operation(NamedTuple):
+    """What one operation of a compiled program takes.
+
+    Attributes:
+        name: In the program's text.
+        ms: Of all its kernels, per step.
+        kernels: How many it starts, per step.
+    """
+
+    name: str
+    ms: float
+    kernels: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to look at."""
+
+    workload: Annotated[str, tyro.conf.Positional]
+    """One workload, as in python -m benchmarks."""
+    top: int = 40
+    """Operations to show."""
+
+
+def main(options: Options) -> None:
+    from benchmarks.workloads import WORKLOADS, choose
+
+    on_cpu = jax.default_backend() == "cpu"
+    if options.workload not in WORKLOADS:
+        choose([options.workload], on_cpu=on_cpu)  # says which there are
+        raise UserError(f"{options.workload} is several workloads: name one.")
+    workload = WORKLOADS[options.workload]
+    chosen = sizes.CPU if on_cpu else sizes.GPU
+    if workload.compute_dtype is not None:
+        chosen = dataclasses.replace(chosen, compute_dtype=workload.compute_dtype)
+    print(table(*measured(workload.build, chosen), top=options.top))
+
+
+def measured(build: Any, chosen: Sizes) -> tuple[list[Operation], dict[str, str]]:
+    """The operations of one step of ours, and the shapes that each is of.
+
+    Raises:
+        UserError: The workload is not one program of XLA's.
+    """
+    sides = build(chosen)
+    if sides.program is None or sides.program_calls > 1:
+        raise UserError("this workload is not one compiled program: choose another.")
+    for _ in range(2):
+        jax.block_until_ready(sides.ours())
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(sides.ours())
+        events = read_events(Path(folder))
+    shapes = gpu_kernels.shapes_of(sides.program.as_text())
+    return by_operation(events, sides.steps_per_call), shapes
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """All events of the profiler's traces below a folder."""
+    traces = [gzip.decompress(f.read_bytes()) for f in folder.rglob("*.trace.json.gz")]
+    return [event for trace in traces for event in json.loads(trace)["traceEvents"]]
+
+
+def by_operation(events: Iterable[dict[str, Any]], steps: int) -> list[Operation]:
+    """Times by operation, slowest first.
+
+    Args:
+        events: In the format of Chrome's trace viewer; those count that say which
+            operation they are of.
+        steps: That the trace has.
+    """
+    ms: dict[str, float] = collections.defaultdict(float)
+    kernels: collections.Counter[str] = collections.Counter()
+    for event in events:
+        name = event.get("args", {}).get("hlo_op")
+        if event.get("ph") == "X" and name:
+            ms[name] += event["dur"] / 1e3
+            kernels[name] += 1
+    return [
+        Operation(name, total / steps, kernels[name] / steps)
+        for name, total in sorted(ms.items(), key=lambda item: -item[1])
+    ]
+
+
+def table(operations: list[Operation], shapes: dict[str, str], top: int) -> str:
+    """Sums by kind, then the slowest operations."""
+    by_kind: dict[str, float] = collections.defaultdict(float)
+    for one in operations:
+        by_kind[re.sub(r"[.\d]+$", "", one.name)] += one.ms
+    lines = [f"{sum(one.ms for one in operations):9.3f} ms in all"]
+    kinds = sorted(by_kind.items(), key=lambda item: -item[1])[:_MOST_KINDS]
+    lines += [f"{ms:9.3f} ms {kind}" for kind, ms in kinds]
+    lines += [
+        f"{one.ms:9.3f} ms {one.kernels:6.1f} kernels {one.name}: "
+        f"{shapes.get(one.name, '')}"
+        for one in operations[:top]
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    runtime.configure()
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_enable_command_buffer="
+    try:
+        main(tyro.cli(Options, prog="python -m benchmarks.kernel_times"))
+    except UserError as error:
+        sys.exit(f"error: {error}")
