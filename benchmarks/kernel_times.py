@@ -7,6 +7,7 @@ in which a kernel does not say what it is of.
 """
 
 import collections
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -75,14 +76,15 @@ def measured(build: Any, chosen: Sizes) -> tuple[list[Operation], dict[str, str]
         UserError: The workload is not one program of XLA's.
     """
     sides = build(chosen)
-    if sides.program is None or sides.program_calls > 1:
-        raise UserError("this workload is not one compiled program: choose another.")
-    for _ in range(2):
-        jax.block_until_ready(sides.ours())
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
+    with contextlib.closing(sides):
+        if sides.program is None or sides.program_calls > 1:
+            raise UserError("this workload is not one compiled program: name another.")
+        for _ in range(2):
             jax.block_until_ready(sides.ours())
-        events = read_events(Path(folder))
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                jax.block_until_ready(sides.ours())
+            events = read_events(Path(folder))
     shapes = gpu_kernels.shapes_of(sides.program.as_text())
     return by_operation(events, sides.steps_per_call), shapes
 
