@@ -13,6 +13,7 @@ from jaxgrow.nets.layers import (
     FeatureNorm,
     LayerConfig,
     convolve,
+    convolve_branches,
     convolve_transposed,
 )
 from tests import oracles
@@ -85,6 +86,31 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     assert [n % 8 for n in (i_half, o_half)] == [0, 0]
     assert at_once * i <= i_wide < at_once * i + 4
     assert at_once * i <= i_half < at_once * i + 8
+
+
+@pytest.mark.parametrize("side", [4, 8])
+def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients(side):
+    x = draw(2, side, side, 6)
+    kernels = [draw(k, k, 6, o, seed=k) for k, o in ((1, 3), (3, 2), (5, 2))]
+
+    def apart(x, kernels):
+        return jnp.concatenate([convolve(x, kernel) for kernel in kernels], axis=-1)
+
+    def penalty(apply):
+        """Squares of a gradient, as R1 has them: its own gradient is a second one."""
+
+        def of(x, kernels):
+            slope = jax.grad(lambda x: jnp.sum(jnp.tanh(apply(x, kernels))))(x)
+            return jnp.sum(slope**2)
+
+        return jax.grad(of, argnums=(0, 1))(x, kernels)
+
+    g = draw(2, side, side, 7, seed=9)
+    (y, pull_back), (y_apart, pull_back_apart) = (
+        jax.vjp(apply, x, kernels) for apply in (convolve_branches, apart)
+    )
+    assert_close((y, pull_back(g)), (y_apart, pull_back_apart(g)), 2e-6)
+    assert_close(penalty(convolve_branches), penalty(apart), 1e-5)
 
 
 @pytest.mark.parametrize("size", [(6, 8), (8, 6), (8, 7), (7, 10)])

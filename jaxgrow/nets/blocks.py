@@ -8,15 +8,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.layers import ConvLayer, FeatureNorm, Kernel, LayerConfig, convolve
+from jaxgrow.nets.layers import (
+    ConvLayer,
+    FeatureNorm,
+    Kernel,
+    LayerConfig,
+    convolve_branches,
+)
 
 
 class SubBlock(nn.Module):
     """Residual unit: different convolutions side by side, concatenated, input added.
-
-    The branches run as one convolution: their kernels are padded with zeros to the
-    largest side and concatenated along the output channels. The result is the same;
-    one call instead of three is faster on CPU (1.1x) and needs fewer launches.
 
     Shapes:
         x: (b, h, w, c), with c >= len(kernel_sizes).
@@ -39,16 +41,13 @@ class SubBlock(nn.Module):
     ) -> Float[Array, "b h w c"]:
         dtype = jnp.dtype(self.config.compute_dtype)
         num_branches, channels = len(self.kernel_sizes), x.shape[-1]
-        side = max(self.kernel_sizes)
         kernels = []
         for i, k in enumerate(self.kernel_sizes):
             # The first `channels % num_branches` branches take the remainder.
             width = channels // num_branches + (i < channels % num_branches)
             kernel = Kernel((k, k, channels, width), name=f"conv_{k}x{k}")()
-            margin = (side - k) // 2
-            kernels.append(jnp.pad(kernel, ((margin,) * 2,) * 2 + ((0, 0), (0, 0))))
-        kernel = jnp.concatenate(kernels, axis=-1)
-        h = convolve(x.astype(dtype), kernel.astype(dtype))
+            kernels.append(kernel.astype(dtype))
+        h = convolve_branches(x.astype(dtype), kernels)
         h = FeatureNorm(self.config.norm, self.axis_name, name="norm")(h, update=update)
         return x + self.config.activation_fn(h).astype(dtype)
 
