@@ -50,7 +50,7 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_strided_one():
 
 
 @pytest.mark.parametrize(("i", "o"), [(3, 9), (27, 27), (16, 3), (3, 40)])
-@pytest.mark.parametrize("operation", ["1x1", "3x3", "5x5", "7x7", "2", "transposed"])
+@pytest.mark.parametrize("operation", ["1x1", "3x3", "5x5", "2", "transposed"])
 def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     operation, i, o, monkeypatch
 ):
@@ -88,9 +88,8 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     assert at_once * i <= i_half < at_once * i + 8
 
 
-@pytest.mark.parametrize("side", [4, 8])
-def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients(side):
-    x = draw(2, side, side, 6)
+def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients():
+    x = draw(2, 8, 8, 6)
     kernels = [draw(k, k, 6, o, seed=k) for k, o in ((1, 3), (3, 2), (5, 2))]
 
     def apart(x, kernels):
@@ -105,7 +104,7 @@ def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients(sid
 
         return jax.grad(of, argnums=(0, 1))(x, kernels)
 
-    g = draw(2, side, side, 7, seed=9)
+    g = draw(2, 8, 8, 7, seed=9)
     (y, pull_back), (y_apart, pull_back_apart) = (
         jax.vjp(apply, x, kernels) for apply in (convolve_branches, apart)
     )
@@ -113,8 +112,8 @@ def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients(sid
     assert_close(penalty(convolve_branches), penalty(apart), 1e-5)
 
 
-@pytest.mark.parametrize("size", [(6, 8), (8, 6), (8, 7), (7, 10)])
-@pytest.mark.parametrize("k", [3, 5])
+@pytest.mark.parametrize("size", [(6, 8), (8, 7), (7, 10)])
+@pytest.mark.parametrize("k", [3, 5, 7])
 def test_a_gpus_pairs_of_columns_suit_every_size(size, k, monkeypatch):
     x, kernel = draw(2, *size, 3), draw(k, k, 3, 4, seed=1)
     expected = oracles.convolve(np.asarray(x), np.asarray(kernel), 1)
