@@ -140,7 +140,7 @@ def test_the_headline_has_the_figures_of_the_files(page):
         "training time 1 min 15 s",
         "hole PSNR at 4 px, holes of 10-50 % 18.50 dB",
         "against the best other (telea) +1.25 dB",
-        "perceptual term off: no VGG19 weights Notes",
+        "perceptual term off Notes",
         "python -m experiments.places_grow --run-dir",
         "net.width 27",
         "jax 0.10.2",

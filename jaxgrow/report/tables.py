@@ -61,7 +61,7 @@ def headline(
     about = [note for note in notes if note.lower().startswith("perceptual")]
     if about:
         text = re.sub(r"(?i)^perceptual term:? ", "", about[0])
-        brief = re.split(r" at | from | \(", text)[0]  # the notes tell the rest
+        brief = re.split(r": | at | from | \(", text)[0]  # the notes tell the rest
         facts.append(("perceptual term", brief))
     elif rows:
         is_on = any("perceptual" in name for row in rows for name in row)
