@@ -59,6 +59,12 @@ def found(name="score", ratio=1.5, **more):
     }
 
 
+def sides_of(ours, **more):
+    """Without twins, of one row."""
+    fields = {"twins": {}, "items": 1, "unit": "rows", "checked": "nothing"}
+    return Sides(ours=ours, **(fields | more))
+
+
 def test_the_limit_is_the_slower_of_arithmetic_and_memory():
     peak = Peak(100.0, 10.0)
     assert roofline.limit_ms(2e9, 0.0, peak) == pytest.approx(20.0)
@@ -102,12 +108,10 @@ def test_a_report_divides_a_call_by_its_steps_and_says_what_was_left_out(product
     def fail():
         raise RuntimeError("no compiler\nat all")
 
-    sides = Sides(
-        ours=lambda: [product(x, y), time.sleep(0.12)][0],
+    sides = sides_of(
+        lambda: [product(x, y), time.sleep(0.12)][0],
         twins={"NumPy": lambda: time.sleep(0.03)},
         items=64,
-        unit="rows",
-        checked="nothing",
         program=product,
         steps_per_call=4,
         batch_size=64,
@@ -128,15 +132,7 @@ def test_a_program_that_cannot_be_counted_keeps_its_time_and_its_memory(
 
     monkeypatch.setattr(roofline, "cost_of", fail)
     x, y = jnp.ones((64, 32)), jnp.ones((32, 16))
-    sides = Sides(
-        ours=lambda: product(x, y),
-        twins={},
-        items=64,
-        unit="rows",
-        checked="nothing",
-        program=product,
-        batch_size=64,
-    )
+    sides = sides_of(lambda: product(x, y), program=product, batch_size=64)
     said = measure.report(sides, Peak(1.0, 1.0), rounds=1)
     assert said["skipped"] == {"cost": "the program has a conditional"}
     assert said["arguments_mib"] == round(4 * (64 * 32 + 32 * 16) / 2**20, 1)
@@ -230,13 +226,7 @@ def test_the_command_line_runs_a_workload_and_writes_what_it_found(
     tmp_path, monkeypatch, capsys
 ):
     def build(sizes):
-        return Sides(
-            ours=lambda: None,
-            twins={"NumPy": lambda: None},
-            items=sizes.rows,
-            unit="rows",
-            checked="nothing",
-        )
+        return sides_of(lambda: None, twins={"NumPy": lambda: None}, items=sizes.rows)
 
     entry = workloads.Workload("nothing at all", build)
     monkeypatch.setattr(workloads, "WORKLOADS", {"nothing": entry})
@@ -296,15 +286,7 @@ def test_efficiency_on_many_devices_is_of_one_devices_prediction():
 
 
 def test_operations_that_are_known_better_take_the_place_of_xlas_count(product):
-    sides = Sides(
-        ours=lambda: time.sleep(0.11),
-        twins={},
-        items=1,
-        unit="rows",
-        checked="nothing",
-        program=product,
-        flops=5e9,
-    )
+    sides = sides_of(lambda: time.sleep(0.11), program=product, flops=5e9)
     said = measure.report(sides, Peak(1.0, 1.0), rounds=1)
     assert said["gflop"] == 5.0
     assert said["limit_ms"] == pytest.approx(5_000.0)
