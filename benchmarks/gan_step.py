@@ -27,6 +27,7 @@ runtime.configure()
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
+from benchmarks import roofline  # noqa: E402
 from jaxgrow import growth, inpainting  # noqa: E402
 from jaxgrow.examples import Data, StepBatch  # noqa: E402
 from jaxgrow.growth import GrowthConfig, OptimizerConfig, Stage  # noqa: E402
@@ -217,8 +218,8 @@ def freezing(resolution: int, losses: LossConfig, data, batch) -> dict[str, floa
     for freeze in ("none", "generator", "all"):
         stage = Stage(1, resolution, resolution, 1000, 0)
         state, step = build(stage, freeze, losses)
-        cost = step.lower(state, data, batch).compile().cost_analysis()
-        gflops[freeze] = round(cost["flops"] / 1e9, 2)
+        cost = roofline.cost_of(step.lower(state, data, batch).compile())
+        gflops[freeze] = round(cost.flops / 1e9, 2)
     return gflops
 
 

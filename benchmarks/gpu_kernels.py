@@ -1,4 +1,7 @@
-"""The kernels of a program for a GPU, counted one by one from XLA's text of it."""
+"""What XLA's own analysis leaves out, counted from its text of a program.
+
+That is every kernel of a program for a GPU, and oneDNN's convolutions in one for a CPU.
+"""
 
 import math
 import re
@@ -60,6 +63,24 @@ def kernels_of(hlo: str) -> list[Kernel]:
         bodies[start[2]] = [_parsed(match) for match in matches]
         entry = start[2] if start[1] else entry
     return _kernels_of(entry, bodies)
+
+
+def onednn_kernels_of(hlo: str) -> list[Kernel]:
+    """The calls of oneDNN in a program for a CPU (jaxgrow/nets/onednn.py), in order."""
+    hlo = re.sub(r"/\*.*?\*/", "", hlo)
+    found = [_parsed(match) for match in _INSTRUCTION.finditer(hlo)]
+    shapes = {i.name: i.shape for i in found}
+    kernels = []
+    for i in found:
+        features = re.search(r'"output_feature_dim":"?(\d+)', i.rest)
+        if i.op != "custom-call" or features is None:
+            continue
+        arrays = [i.shape, *(shapes[name] for name in i.operands[:2])]
+        output, kernel = _sizes(arrays[0]), _sizes(arrays[2])
+        weights = math.prod(kernel) / kernel[int(features[1])]
+        num_bytes = sum(_num_bytes(array) for array in arrays)
+        kernels.append(Kernel(num_bytes, 2.0 * math.prod(output) * weights))
+    return kernels
 
 
 def shapes_of(hlo: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ runtime.configure()
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from benchmarks import gan_step  # noqa: E402
+from benchmarks import gan_step, roofline  # noqa: E402
 from jaxgrow.growth import Stage  # noqa: E402
 from jaxgrow.losses import Due, LossConfig  # noqa: E402
 from jaxgrow.nets.features import (  # noqa: E402
@@ -114,7 +114,7 @@ def compare(resolution: int, options: Options) -> dict[str, Any]:
     steps, gflops = {}, {}
     for name, (state, step) in built.items():
         steps[name] = step.lower(state, data, batch).compile()
-        gflops[name] = round(steps[name].cost_analysis()["flops"] / 1e9, 2)
+        gflops[name] = round(roofline.cost_of(steps[name]).flops / 1e9, 2)
     state = gan_step.with_weights(built["on"][0], twins["on"].start)
     state = state.replace(perceptual_weight=jnp.ones(()))
     state, ours = steps["on"](state, data, batch)

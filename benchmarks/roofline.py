@@ -54,8 +54,8 @@ def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
 def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
     """What a compiled program takes: by XLA's analysis, on a GPU kernel by kernel.
 
-    There XLA's analysis counts no operation of a library, and our count those of
-    products and convolutions alone.
+    XLA's analysis counts no operation of a library. On CPU oneDNN's are added to it; on
+    a GPU our count is of products and convolutions alone.
 
     Args:
         program: `jax.jit(...).lower(...).compile()`.
@@ -70,10 +70,10 @@ def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
         flops = sum(kernel.flops for kernel in kernels) / steps
         return Cost(flops, sum(k.num_bytes for k in kernels) / steps)
     cost = program.cost_analysis()
-    return Cost(
-        flops=loop_trips * cost.get("flops", 0.0),
-        bytes_accessed=loop_trips * cost.get("bytes accessed", 0.0),
-    )
+    calls = gpu_kernels.onednn_kernels_of(program.as_text())
+    flops = cost.get("flops", 0.0) + sum(call.flops for call in calls)
+    num_bytes = cost.get("bytes accessed", 0.0) + sum(c.num_bytes for c in calls)
+    return Cost(loop_trips * flops, loop_trips * num_bytes)
 
 
 def measure_peak(dtype: str = "float32") -> Peak:

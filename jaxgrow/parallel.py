@@ -11,6 +11,7 @@ silently give N times the gradient.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -20,6 +21,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from jaxgrow import backend
 from jaxgrow.errors import UserError
 
 
@@ -68,7 +70,9 @@ class Placement:
             return jax.jit(step, donate_argnums=0)
         if self.kind == "mesh":
             return jax.jit(
-                step, donate_argnums=0, out_shardings=self._sharding(PartitionSpec())
+                _for_partitioning(step),
+                donate_argnums=0,
+                out_shardings=self._sharding(PartitionSpec()),
             )
         return jax.pmap(
             step,
@@ -166,6 +170,17 @@ def first_copy(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
+def _for_partitioning(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, traced without what XLA cannot split over devices."""
+
+    @functools.wraps(fn)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with backend.partitioning():
+            return fn(*args, **kwargs)
+
+    return traced
+
+
 class RowsFn:
     """`fn(shared, *arrays)`, compiled for the devices of this host.
 
@@ -183,6 +198,7 @@ class RowsFn:
         mesh = Mesh(np.array(self._devices), (AXIS,))
         every, rows = (NamedSharding(mesh, PartitionSpec(*a)) for a in ((), (AXIS,)))
         self._every, self._rows = every, rows
+        fn = _for_partitioning(fn) if len(self._devices) > 1 else fn
         self._fn = jax.jit(fn, out_shardings=rows)
 
     def whole_shares(self, num_rows: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxgrow.errors import UserError
+from jaxgrow.nets import conv, onednn
 
 
 pytest.importorskip("torch")
@@ -77,6 +78,24 @@ def test_a_products_cost_is_known_in_closed_form(product):
     in_and_out = 4 * (64 * 32 + 32 * 16 + 64 * 16)
     assert cost.bytes_accessed == in_and_out
     assert roofline.cost_of(product, loop_trips=3).flops == 3 * cost.flops
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this jaxlib has no oneDNN")
+def test_a_convolutions_cost_is_known_in_closed_form():
+    x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 32))
+
+    def gradients(x, kernel):
+        return jax.grad(lambda *a: conv.convolve(*a).sum(), argnums=(0, 1))(x, kernel)
+
+    forward, backward = (
+        roofline.cost_of(jax.jit(f).lower(x, kernel).compile())
+        for f in (conv.convolve, gradients)
+    )
+    once = 2 * (2 * 8 * 8 * 32) * (3 * 3 * 16)
+    assert forward.flops == pytest.approx(once, abs=10)
+    in_and_out = 4 * (2 * 8 * 8 * (16 + 32) + 3 * 3 * 16 * 32)
+    assert forward.bytes_accessed == pytest.approx(in_and_out, abs=10)
+    assert backward.flops == pytest.approx(2 * once, rel=0.01)
 
 
 def test_sides_take_turns_and_the_median_of_the_rounds_counts():

@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from jaxgrow import backend
+from jaxgrow.nets import onednn
 from jaxgrow.nets.conv import Conv, add_bias, convolve
 from jaxgrow.nets.depthwise import convolve_depthwise
 from tests import oracles
@@ -52,8 +53,12 @@ def with_gradients(function, *primals, cotangent):
     return [np.asarray(a) for a in quick_jit(run)(primals, cotangent)]
 
 
+@pytest.mark.parametrize("by_onednn", ["true", "false"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_convolution_and_its_gradients_are_xlas_up_to_rounding(shape):
+def test_a_convolution_and_its_gradients_are_xlas_up_to_rounding(
+    shape, by_onednn, monkeypatch
+):
+    monkeypatch.setenv(onednn.SWITCH, by_onednn)
     h, w, k, i, o = shape
     x, kernel, g = draw(2, h, w, i), draw(k, k, i, o, seed=1), draw(2, h, w, o, seed=2)
     with jax.enable_x64(True):

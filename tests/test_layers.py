@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgrow import backend
+from jaxgrow.nets import onednn
 from jaxgrow.nets.layers import (
     ConvLayer,
     FeatureNorm,
@@ -25,10 +26,19 @@ def draw(*shape, seed=0):
     return jnp.asarray(values, jnp.float32)
 
 
-# Square pictures up to 4x4 take the dense path, all others XLA's convolution.
+def pretend_to_be_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(backend, "on_gpu", lambda: True)
+    monkeypatch.setattr(backend, "on_cpu", lambda: False)
+
+
+# Without oneDNN square pictures up to 4x4 take the dense path.
+@pytest.mark.parametrize("by_onednn", ["true", "false"])
 @pytest.mark.parametrize("size", [(2, 2), (4, 4), (6, 4), (8, 8)])
 @pytest.mark.parametrize(("k", "stride"), [(1, 1), (3, 1), (5, 1), (3, 2)])
-def test_a_convolution_is_the_sum_over_its_taps(size, k, stride):
+def test_a_convolution_is_the_sum_over_its_taps(
+    size, k, stride, by_onednn, monkeypatch
+):
+    monkeypatch.setenv(onednn.SWITCH, by_onednn)
     x, kernel = draw(2, *size, 3), draw(k, k, 3, 4, seed=1)
     expected = oracles.convolve(np.asarray(x), np.asarray(kernel), stride)
     assert_close(convolve(x, kernel, stride), expected, 1e-6)
@@ -54,6 +64,8 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_strided_one():
 def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     operation, i, o, monkeypatch
 ):
+    monkeypatch.setenv(onednn.SWITCH, "false")  # it would sum in another order
+
     def channels(dtype):
         fresh = lambda *args: apply(*args)  # noqa: E731 - for `apply` was traced before
         jaxpr = jax.make_jaxpr(fresh)(x.astype(dtype), kernel.astype(dtype))
@@ -79,7 +91,7 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
         return y, *pull_back(g)
 
     plain = results()
-    monkeypatch.setattr(backend, "on_gpu", lambda: True)
+    pretend_to_be_on_a_gpu(monkeypatch)
     assert_close(results(), plain, 1e-6)
     (i_wide, o_wide), (i_half, o_half) = channels("float32"), channels("bfloat16")
     assert [n % 4 for n in (i_wide, o_wide)] == [0, 0]
@@ -88,7 +100,11 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     assert at_once * i <= i_half < at_once * i + 8
 
 
-def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients():
+@pytest.mark.parametrize("by_onednn", ["true", "false"])
+def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients(
+    by_onednn, monkeypatch
+):
+    monkeypatch.setenv(onednn.SWITCH, by_onednn)
     x = draw(2, 8, 8, 6)
     kernels = [draw(k, k, 6, o, seed=k) for k, o in ((1, 3), (3, 2), (5, 2))]
 
@@ -117,7 +133,7 @@ def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients():
 def test_a_gpus_pairs_of_columns_suit_every_size(size, k, monkeypatch):
     x, kernel = draw(2, *size, 3), draw(k, k, 3, 4, seed=1)
     expected = oracles.convolve(np.asarray(x), np.asarray(kernel), 1)
-    monkeypatch.setattr(backend, "on_gpu", lambda: True)
+    pretend_to_be_on_a_gpu(monkeypatch)
     assert_close(convolve(x, kernel), expected, 1e-6)
 
 

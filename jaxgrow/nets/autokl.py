@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.nets.conv import Conv, double
+from jaxgrow.nets.onednn import conv_general_dilated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ class Down(nn.Module):
             strides=2,
             padding=((0, 1), (0, 1)),
             dtype=self.dtype,
+            conv_general_dilated=conv_general_dilated,
             name="conv",
         )(x)
 

@@ -21,6 +21,7 @@ from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.conv import Conv
 from jaxgrow.nets.features import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.nets.initial import rng_of, shapes_of
+from jaxgrow.nets.pooling import max_pool
 from jaxgrow.typing import Params, UnitImage
 
 
@@ -105,7 +106,7 @@ class ResNet18(nn.Module):
         x = nn.relu(norm(x, "stem_norm"))
         if not config.small_stem:
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # not below relu's zeros
-            x = nn.max_pool(x, (3, 3), (2, 2))
+            x = max_pool(x, 3, 2)
         for stage in range(4):
             for i in range(2):
                 stride = 2 if stage > 0 and i == 0 else 1

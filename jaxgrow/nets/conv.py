@@ -1,9 +1,9 @@
 """Square convolutions with PyTorch's symmetric padding, quick on CPU too.
 
-XLA's convolutions on CPU are good where there are many channels on both sides, all of
-which meet. The exceptions are written here another way, with the same results up to
-rounding; off the CPU everything is the plain convolution. On CPU they have
-reverse-mode gradients only (`jax.custom_vjp`): no `jax.jvp`.
+Off the CPU everything is XLA's plain convolution, and on CPU oneDNN's (onednn.py).
+Where that is not available, XLA's is good with many channels on both sides; the
+exceptions are written here another way, with the same results up to rounding. On CPU
+there are reverse-mode gradients only (`jax.custom_vjp`): no `jax.jvp`.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow import backend
+from jaxgrow.nets import onednn
 from jaxgrow.nets.pixel_sums import sum_pixels
 from jaxgrow.nets.taps import shifts
 
@@ -63,7 +63,7 @@ def convolve(
     """Convolution with zero padding (k - 1) / 2, k odd."""
     k, _, i, o = kernel.shape
     h, w = x.shape[1:3]
-    if not backend.on_cpu():
+    if not backend.on_cpu() or onednn.available(x, kernel):
         return _convolve_plainly(x, kernel, (stride, stride))
     if k == 1 or max(h, w) <= _TINY * stride:
         return _convolve_by_taps(x, kernel, stride)
@@ -109,14 +109,13 @@ def _convolve_plainly(
     kernel: Float[Array, "k l i o"],
     strides: tuple[int, int] = (1, 1),
 ) -> Float[Array, "b p q o"]:
-    """As XLA does it."""
+    """By the library."""
     pad = kernel.shape[0] // 2
-    return lax.conv_general_dilated(
+    return onednn.conv_general_dilated(
         x,
         kernel,
         strides,
         ((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 

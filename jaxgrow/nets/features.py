@@ -12,6 +12,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.onednn import conv_general_dilated
+from jaxgrow.nets.pooling import max_pool
 from jaxgrow.typing import FeaturesFn, Image, Params
 
 
@@ -46,10 +48,17 @@ class VGG19Features(nn.Module):
         x = ((x + 1.0) / 2.0 - mean[None, None, None]) / std[None, None, None]
         features = []
         for block, (width, depth) in enumerate(VGG19_BLOCKS[: self.num_blocks], 1):
-            x = nn.max_pool(x, (2, 2), (2, 2)) if block > 1 else x
+            x = max_pool(x, 2, 2) if block > 1 else x
             for layer in range(1, depth + 1):
                 name = f"conv{block}_{layer}"
-                x = nn.relu(nn.Conv(width, (3, 3), dtype=self.dtype, name=name)(x))
+                conv = nn.Conv(
+                    width,
+                    (3, 3),
+                    dtype=self.dtype,
+                    conv_general_dilated=conv_general_dilated,
+                    name=name,
+                )
+                x = nn.relu(conv(x))
             features.append(x.astype(jnp.float32))
         return features
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.onednn import conv_general_dilated
 from jaxgrow.typing import Params, UnitImage
 
 
@@ -144,6 +145,7 @@ def _conv(
         stride,
         padding=padding,
         precision=lax.Precision.HIGHEST,  # a GPU would round a figure's operands
+        conv_general_dilated=conv_general_dilated,
         name=name,
     )
     return nn.relu(conv(x))

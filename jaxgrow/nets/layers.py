@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
@@ -17,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow import backend
+from jaxgrow.nets import onednn
 from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
@@ -24,7 +24,6 @@ from jaxgrow.typing import Activation
 
 ActivationName: TypeAlias = Literal["leaky_relu", "relu", "elu", "gelu", "silu"]
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
 _LARGEST_DENSE_SIDE = 4
 _ALIGNED_BYTES = 16  # cuDNN's fast kernels read so many of a pixel's channels at once
 _NARROW = 32  # channels that fill half of a tile of the tensor cores' kernels
@@ -107,7 +106,7 @@ def convolve(
     k, _, i, o = kernel.shape
     h, w = x.shape[1:3]
     if stride == 1 and k > 1:
-        if h == w <= _LARGEST_DENSE_SIDE:
+        if h == w <= _LARGEST_DENSE_SIDE and not onednn.available(x, kernel):
             return _convolve_densely(x, kernel)
         if backend.on_gpu() and max(i, o) <= _NARROW and w % 2 == 0:
             return _convolve_in_pairs(x, kernel)
@@ -120,17 +119,11 @@ def convolve_branches(
 ) -> Float[Array, "b h w o"]:
     """Convolutions of several sizes, their features side by side.
 
-    They are one convolution, the smaller kernels with a margin of zeros: faster on CPU
-    (1.1 times), and fewer kernels to start on a GPU. On CPU the gradient of the input
-    is taken branch by branch, which spares the zeros and a third of its time; there are
-    reverse-mode gradients only, as in conv.py.
+    To XLA they are one, the smaller kernels with a margin of zeros: fewer kernels to
+    start on a GPU. To oneDNN they are as many, which spares the zeros.
     """
-    if backend.on_cpu() and max(x.shape[1:3]) > _LARGEST_DENSE_SIDE:
-        return _convolve_branches(x, tuple(kernels))
-    return _convolve_together(x, kernels)
-
-
-def _convolve_together(x, kernels):
+    if onednn.available(x, *kernels):
+        return jnp.concatenate([convolve(x, kernel) for kernel in kernels], axis=-1)
     side = max(kernel.shape[0] for kernel in kernels)
     filled = []
     for kernel in kernels:
@@ -139,37 +132,13 @@ def _convolve_together(x, kernels):
     return convolve(x, jnp.concatenate(filled, axis=-1))
 
 
-@jax.custom_vjp
-def _convolve_branches(x, kernels):
-    return _convolve_together(x, kernels)
-
-
-def _branches_forward(x, kernels):
-    return _convolve_together(x, kernels), (x, kernels)
-
-
-def _branches_backward(saved, g):
-    x, kernels = saved
-    ends = np.cumsum([kernel.shape[-1] for kernel in kernels])
-    parts = jnp.split(g, ends[:-1], axis=-1)
-    d_x = sum(
-        convolve(part, kernel[::-1, ::-1].swapaxes(2, 3))
-        for part, kernel in zip(parts, kernels, strict=True)
-    )
-    _, pull_back = jax.vjp(lambda kernels: _convolve_together(x, kernels), kernels)
-    return d_x, *pull_back(g)
-
-
-_convolve_branches.defvjp(_branches_forward, _branches_backward)
-
-
 def _convolve_aligned(
     x: Float[Array, "b h w i"],
     kernel: Float[Array, "k l i o"],
     stride: int,
     pads: tuple[tuple[int, int], tuple[int, int]],
 ) -> Float[Array, "b p q o"]:
-    """XLA's convolution, on a GPU with the channels filled up with zeros.
+    """The library's convolution, on a GPU with the channels filled up with zeros.
 
     The kernels for the tensor cores want multiples of 8 channels in bfloat16, of 4 in
     float32, and 27 is neither. XLA joins the padding and the cut to the activations
@@ -181,10 +150,7 @@ def _convolve_aligned(
         fill_i, fill_o = -i % multiple, -o % multiple
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, fill_i)))
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, fill_i), (0, fill_o)))
-    y = lax.conv_general_dilated(
-        x, kernel, (stride, stride), pads, dimension_numbers=_NHWC
-    )
-    return y[..., :o]
+    return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)[..., :o]
 
 
 def _convolve_in_pairs(
@@ -216,8 +182,8 @@ def _convolve_densely(
 ) -> Float[Array, "b r r o"]:
     """The same convolution of a tiny picture as one matrix product.
 
-    On CPU ten times faster than a 5x5 convolution of a 4x4 picture, which is mostly
-    padding and misses the library's fast path.
+    Ten times faster than XLA's 5x5 convolution of a 4x4 picture on CPU, which is mostly
+    padding and misses its fast path.
     """
     b, r, _, i = x.shape
     k, o = kernel.shape[0], kernel.shape[-1]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.onednn import conv_general_dilated
 from jaxgrow.typing import Image
 
 
@@ -81,6 +82,7 @@ def _conv(
         stride,
         padding=padding,
         precision=lax.Precision.HIGHEST,  # a GPU would round a figure's operands
+        conv_general_dilated=conv_general_dilated,
         name=name,
     )
 

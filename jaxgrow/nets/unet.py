@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.onednn import conv_general_dilated
+
 
 class UNet(nn.Module):
     """Encoder and decoder with two 3x3 convolutions per level (Ronneberger 2015).
@@ -68,7 +70,14 @@ def widest_unet(resolution: int, max_params: int) -> UNet:
 def _double_conv(x: Array, width: int, name: str) -> Array:
     for i in (1, 2):
         name_i = f"{name}_conv{i}"
-        x = nn.relu(nn.Conv(width, (3, 3), kernel_init=_he_uniform, name=name_i)(x))
+        conv = nn.Conv(
+            width,
+            (3, 3),
+            kernel_init=_he_uniform,
+            conv_general_dilated=conv_general_dilated,
+            name=name_i,
+        )
+        x = nn.relu(conv(x))
     return x
 
 

@@ -1,0 +1,183 @@
+"""Convolutions by oneDNN against XLA's, and when they are left to XLA."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxgrow import backend, parallel
+from jaxgrow.nets import onednn
+from jaxgrow.nets.onednn import conv_general_dilated
+from tests.oracles import quick_jit
+
+
+TARGET = "__onednn$convolution"
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+needs_onednn = pytest.mark.skipif(
+    not onednn.available(), reason="this jaxlib has no oneDNN"
+)
+
+# Picture, kernel, strides, padding: what the networks have, and what they do not.
+CASES = {
+    "same": ((3, 7, 9, 5), (3, 3, 5, 6), (1, 1), "SAME"),
+    "valid, strided": ((2, 9, 8, 3), (3, 3, 3, 5), (2, 2), "VALID"),
+    "to fewer channels": ((3, 6, 5, 7), (5, 5, 7, 2), (1, 1), ((2, 2), (2, 2))),
+    "to a picture": ((2, 4, 8, 9), (3, 3, 9, 3), (1, 1), ((1, 1), (1, 1))),
+    "1x1": ((3, 5, 4, 6), (1, 1, 6, 4), (1, 1), ((0, 0), (0, 0))),
+    "1x1, strided": ((2, 8, 7, 4), (1, 1, 4, 5), (2, 2), ((0, 0), (0, 0))),
+    "down": ((2, 8, 8, 4), (3, 3, 4, 4), (2, 2), ((1, 1), (1, 1))),
+    "one side padded": ((2, 8, 6, 4), (3, 3, 4, 5), (2, 2), ((0, 1), (0, 1))),
+    "two taps": ((2, 4, 4, 3), (2, 2, 3, 8), (1, 1), ((0, 1), (0, 1))),
+    "mostly padding": ((2, 2, 1, 4), (5, 5, 4, 4), (1, 1), ((2, 2), (2, 2))),
+    "strides apart": ((2, 9, 8, 3), (5, 3, 3, 4), (3, 2), ((4, 0), (2, 1))),
+    "pixels no window sees": ((2, 11, 9, 4), (3, 2, 4, 3), (4, 3), ((0, 0), (0, 0))),
+    "inception's": ((2, 6, 6, 3), (1, 7, 3, 4), (1, 1), "SAME"),
+}
+
+
+def draw(shape, seed, dtype=np.float64):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def by_xla(x, kernel, strides, padding):
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
+
+
+def text_of(function, *arrays):
+    """StableHLO of a function that has not been traced before."""
+    return jax.jit(lambda *a: function(*a)).lower(*arrays).as_text()
+
+
+def assert_near(found, exact):
+    for ours, expected in zip(found, exact, strict=True):
+        assert ours.dtype == np.float32
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-6 * scale)
+
+
+def with_gradients(convolve, strides, padding):
+    """Value and gradients, and the gradients of the gradients' squares."""
+
+    def gradients(x, kernel, g):
+        y, pull_back = jax.vjp(lambda *a: convolve(*a, strides, padding), x, kernel)
+        return y, *pull_back(g)
+
+    def penalty(x, kernel, g):
+        _, d_x, d_kernel = gradients(x, kernel, g)
+        return jnp.sum(d_x**2) + jnp.sum(d_kernel**2)
+
+    def both(*arrays):
+        return *gradients(*arrays), *jax.grad(penalty, argnums=(0, 1, 2))(*arrays)
+
+    return lambda *arrays: [np.asarray(a) for a in quick_jit(both)(*arrays)]
+
+
+@needs_onednn
+@pytest.mark.parametrize("in_cache", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_convolutions_and_gradients_twice_are_xlas(case, in_cache, monkeypatch):
+    if not in_cache:
+        monkeypatch.setattr(onednn, "_CACHED_BYTES", 0)
+        monkeypatch.setattr(onednn, "_IMAGES_AT_ONCE", 2)
+    shape, kernel_shape, strides, padding = CASES[case]
+    x, kernel = draw(shape, 0), draw(kernel_shape, 1)
+    with jax.enable_x64(True):
+        outputs = jax.eval_shape(lambda *a: by_xla(*a, strides, padding), x, kernel)
+        g = draw(outputs.shape, 2)
+        exact = with_gradients(by_xla, strides, padding)(x, kernel, g)
+    narrow = [jnp.asarray(a, jnp.float32) for a in (x, kernel, g)]
+    assert TARGET in text_of(
+        lambda *a: conv_general_dilated(*a, strides, padding), *narrow[:2]
+    )
+    assert_near(with_gradients(conv_general_dilated, strides, padding)(*narrow), exact)
+
+
+@needs_onednn
+def test_flax_and_vmap_get_the_same_by_it():
+    x = jnp.asarray(draw((2, 3, 6, 6, 4), 0, np.float32))
+    ours = nn.Conv(5, (3, 3), conv_general_dilated=conv_general_dilated)
+    plain = nn.Conv(5, (3, 3))
+    params = plain.init(jax.random.key(0), x[0])
+    apply = jax.vmap(ours.apply, in_axes=(None, 0))
+    assert TARGET in text_of(apply, params, x)
+    expected = jnp.stack([plain.apply(params, one) for one in x])
+    np.testing.assert_allclose(apply(params, x), expected, atol=1e-5)
+
+
+@needs_onednn
+def test_it_is_found_while_something_else_is_traced():
+    onednn._works.cache_clear()
+    seen = []
+    jax.jit(lambda x: (seen.append(onednn.available(x)), x)[1])(jnp.ones(2))
+    assert seen == [True]
+
+
+X, KERNEL, DEPTHWISE = (
+    jnp.asarray(draw(shape, seed, np.float32))
+    for seed, shape in enumerate([(2, 6, 6, 4), (3, 3, 4, 4), (3, 3, 1, 4)])
+)
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "options"),
+    [
+        (X, KERNEL, {"rhs_dilation": (2, 2)}),
+        (X, KERNEL, {"lhs_dilation": (2, 2), "padding": ((1, 1), (1, 1))}),
+        (X, DEPTHWISE, {"feature_group_count": 4}),
+        (X, KERNEL, {"padding": ((3, 3), (3, 3))}),
+        (X, KERNEL, {"dimension_numbers": ("NWHC", "HWIO", "NHWC")}),
+        (X.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16), {}),
+        (X[:0], KERNEL, {}),
+    ],
+)
+def test_what_it_cannot_do_is_left_to_xla(x, kernel, options):
+    options = {"padding": "SAME", "dimension_numbers": NHWC} | options
+    ours = lambda *a: conv_general_dilated(*a, (1, 1), **options)  # noqa: E731
+    assert TARGET not in text_of(ours, x, kernel)
+    expected = lax.conv_general_dilated(x, kernel, (1, 1), **options)
+    np.testing.assert_array_equal(ours(x, kernel), expected)
+
+
+def is_left_to_xla():
+    ours = lambda *a: conv_general_dilated(*a, (1, 1), "SAME")  # noqa: E731
+    return TARGET not in text_of(ours, X, KERNEL)
+
+
+@needs_onednn
+def test_it_is_left_to_xla_where_the_user_or_the_devices_say_so(monkeypatch):
+    assert not is_left_to_xla()
+    with backend.partitioning():
+        assert is_left_to_xla()
+    assert not is_left_to_xla()
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "on_cpu", lambda: False)
+        assert is_left_to_xla()
+    monkeypatch.setenv(onednn.SWITCH, "False")
+    assert is_left_to_xla()
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("_TARGET", "__onednn$nothing"), ("_expected", lambda x, k, shape, **_: 1.0)],
+)
+def test_a_library_that_is_missing_or_wrong_is_not_used(name, value, monkeypatch):
+    onednn._works.cache_clear()
+    monkeypatch.setattr(onednn, name, value)
+    assert is_left_to_xla()
+    onednn._works.cache_clear()
+
+
+def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices():
+    def program(num_devices):
+        fn = parallel.RowsFn(
+            lambda kernel, x: conv_general_dilated(x, kernel, (1, 1), "SAME"),
+            num_devices,
+        )
+        return fn._fn.lower(KERNEL, X).as_text()
+
+    assert (TARGET in program(1)) == onednn.available()
+    assert TARGET not in program(2)
