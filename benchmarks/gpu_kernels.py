@@ -72,9 +72,10 @@ def onednn_kernels_of(hlo: str) -> list[Kernel]:
     shapes = {i.name: i.shape for i in found}
     kernels = []
     for i in found:
-        features = re.search(r'"output_feature_dim":"?(\d+)', i.rest)
-        if i.op != "custom-call" or features is None:
+        if 'custom_call_target="__onednn$convolution"' not in i.rest:
             continue
+        features = re.search(r'"output_feature_dim":"?(\d+)', i.rest)
+        assert features is not None, i
         arrays = [i.shape, *(shapes[name] for name in i.operands[:2])]
         output, kernel = _sizes(arrays[0]), _sizes(arrays[2])
         weights = math.prod(kernel) / kernel[int(features[1])]

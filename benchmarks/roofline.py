@@ -54,8 +54,8 @@ def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
 def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
     """What a compiled program takes: by XLA's analysis, on a GPU kernel by kernel.
 
-    XLA's analysis counts no operation of a library. On CPU oneDNN's are added to it; on
-    a GPU our count is of products and convolutions alone.
+    XLA's analysis counts no custom call. On CPU those of oneDNN are added to it; on a
+    GPU our count is of products and convolutions alone.
 
     Args:
         program: `jax.jit(...).lower(...).compile()`.

@@ -20,8 +20,9 @@ def configure() -> None:
     A flag that the user has set in XLA_FLAGS is kept, and none is given to a version
     that does not know it, for that one would abort.
 
-    CPU: single convolutions take XLA's fast path. jaxlib 0.10 and 0.11 route them to a
-    slow library by default; a training step of the generator is 1.7 times faster.
+    CPU: what is left to XLA of the convolutions (nets/onednn.py) takes its fast path.
+    jaxlib 0.10 and 0.11 route them to a slow library by default; without oneDNN a
+    training step of the generator is 1.7 times faster.
 
     GPU: no flags. Convolutions recorded into CUDA graphs would save a start each, but a
     process that finds its programs compiled meets cuDNN first while it records, which
@@ -44,6 +45,8 @@ def cache_folder() -> Path:
 
 def keep_compiled(folder: Path | None = None) -> None:
     """Keeps compiled programs, so that a second run need not compile them.
+
+    But on CPUs where oneDNN convolves, whose calls XLA cannot store (nets/onednn.py).
 
     A program is found again by its code, the devices, the flags and the versions, and
     is the one that was stored, bit for bit. What cannot be kept costs a warning. JAX's

@@ -80,7 +80,9 @@ def test_a_products_cost_is_known_in_closed_form(product):
     assert roofline.cost_of(product, loop_trips=3).flops == 3 * cost.flops
 
 
-@pytest.mark.skipif(not onednn.available(), reason="this jaxlib has no oneDNN")
+@pytest.mark.skipif(
+    not onednn.available(), reason="oneDNN is not there, or switched off"
+)
 def test_a_convolutions_cost_is_known_in_closed_form():
     x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 32))
 

@@ -1,5 +1,9 @@
 """Convolutions by oneDNN against XLA's, and when they are left to XLA."""
 
+import os
+import subprocess
+import sys
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -17,8 +21,19 @@ TARGET = "__onednn$convolution"
 NHWC = ("NHWC", "HWIO", "NHWC")
 
 needs_onednn = pytest.mark.skipif(
-    not onednn.available(), reason="this jaxlib has no oneDNN"
+    not onednn.available(), reason="oneDNN is not there, or switched off"
 )
+
+# A program whose convolution is not stored; storing it would end in an error.
+PROGRAM = """
+import sys
+import jax
+from jaxgrow import runtime
+runtime.configure()
+from jaxgrow.nets.onednn import conv_general_dilated
+x, kernel = jax.numpy.ones((2, 8, 8, 4)), jax.numpy.ones((3, 3, 4, 4))
+jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))(x, kernel)
+"""
 
 # Picture, kernel, strides, padding: what the networks have, and what they do not.
 CASES = {
@@ -107,9 +122,15 @@ def test_flax_and_vmap_get_the_same_by_it():
     np.testing.assert_allclose(apply(params, x), expected, atol=1e-5)
 
 
-@needs_onednn
-def test_it_is_found_while_something_else_is_traced():
+@pytest.fixture
+def not_tried_yet():
     onednn._works.cache_clear()
+    yield
+    onednn._works.cache_clear()
+
+
+@needs_onednn
+def test_it_is_found_while_something_else_is_traced(not_tried_yet):
     seen = []
     jax.jit(lambda x: (seen.append(onednn.available(x)), x)[1])(jnp.ones(2))
     assert seen == [True]
@@ -131,6 +152,8 @@ X, KERNEL, DEPTHWISE = (
         (X, KERNEL, {"dimension_numbers": ("NWHC", "HWIO", "NHWC")}),
         (X.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16), {}),
         (X[:0], KERNEL, {}),
+        (X[:, :2], KERNEL, {"padding": "VALID"}),
+        (X, KERNEL, {"preferred_element_type": jnp.float32}),
     ],
 )
 def test_what_it_cannot_do_is_left_to_xla(x, kernel, options):
@@ -164,11 +187,25 @@ def test_it_is_left_to_xla_where_the_user_or_the_devices_say_so(monkeypatch):
     ("name", "value"),
     [("_TARGET", "__onednn$nothing"), ("_expected", lambda x, k, shape, **_: 1.0)],
 )
-def test_a_library_that_is_missing_or_wrong_is_not_used(name, value, monkeypatch):
-    onednn._works.cache_clear()
+def test_a_library_that_is_missing_or_wrong_is_not_used(
+    name, value, monkeypatch, not_tried_yet
+):
     monkeypatch.setattr(onednn, name, value)
     assert is_left_to_xla()
-    onednn._works.cache_clear()
+
+
+@needs_onednn
+@pytest.mark.parametrize(("switch", "stored"), [("true", False), ("false", True)])
+def test_a_program_with_its_calls_is_not_stored(switch, stored, tmp_path):
+    env = os.environ | {
+        onednn.SWITCH: switch,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_RAISE_PERSISTENT_CACHE_ERRORS": "1",
+    }
+    subprocess.run([sys.executable, "-c", PROGRAM], env=env, check=True)
+    kept = [path for path in tmp_path.iterdir() if "lambda" in path.name]
+    assert bool(kept) == stored
 
 
 def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices():
@@ -181,3 +218,17 @@ def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices():
 
     assert (TARGET in program(1)) == onednn.available()
     assert TARGET not in program(2)
+
+
+@pytest.mark.parametrize(("kind", "by_onednn"), [("pmap", True), ("mesh", False)])
+def test_a_step_on_two_devices_has_its_calls_where_each_has_a_program(kind, by_onednn):
+    def step(kernel, data, x):
+        del data
+        y = conv_general_dilated(x, kernel, (1, 1), "SAME")
+        return kernel, parallel.pmean(y.mean(), placement.axis_name)
+
+    placement = parallel.Placement(2, kind)
+    compiled = placement.compile_step(step)
+    arrays = placement.replicate(KERNEL), None, placement.shard_batch(X)
+    text = compiled.lower(*arrays).as_text()
+    assert (TARGET in text) == (by_onednn and onednn.available())

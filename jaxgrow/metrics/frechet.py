@@ -106,16 +106,20 @@ def stats_of(
         features: One row per image.
         valid: False on rows that only fill up a batch; None: all count.
     """
-    return _stats_of(features, np.ones(len(features), bool) if valid is None else valid)
+    return _stats_of(features, valid)
 
 
 @_where_features_lie
 def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
-    # Rows that do not count may hold anything, NaN included.
-    x = xp.where(valid[:, None], features, 0.0).astype(xp.float64)
-    count = valid.sum().astype(xp.float64)
+    def counted(x):
+        """Zero in rows that do not count, which may hold anything, NaN included."""
+        return x if valid is None else xp.where(valid[:, None], x, 0.0)
+
+    rows = len(features) if valid is None else valid.sum()
+    count = xp.asarray(rows, xp.float64)
+    x = counted(features).astype(xp.float64)
     mean = x.sum(axis=0) / xp.maximum(count, 1.0)
-    centred = xp.where(valid[:, None], x - mean[None], 0.0)
+    centred = counted(x - mean[None])
     return FeatureStats(count, mean, centred.T @ centred)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow import backend
@@ -63,8 +64,12 @@ def convolve(
     """Convolution with zero padding (k - 1) / 2, k odd."""
     k, _, i, o = kernel.shape
     h, w = x.shape[1:3]
-    if not backend.on_cpu() or onednn.available(x, kernel):
+    if not backend.on_cpu():
         return _convolve_plainly(x, kernel, (stride, stride))
+    if onednn.available(x, kernel):
+        pad = k // 2
+        pads = ((pad, pad), (pad, pad))
+        return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)
     if k == 1 or max(h, w) <= _TINY * stride:
         return _convolve_by_taps(x, kernel, stride)
     if stride == 1 and min(i, o) <= _THIN and w % _COLUMNS == 0:
@@ -109,13 +114,14 @@ def _convolve_plainly(
     kernel: Float[Array, "k l i o"],
     strides: tuple[int, int] = (1, 1),
 ) -> Float[Array, "b p q o"]:
-    """By the library."""
+    """As XLA does it."""
     pad = kernel.shape[0] // 2
-    return onednn.conv_general_dilated(
+    return lax.conv_general_dilated(
         x,
         kernel,
         strides,
         ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 

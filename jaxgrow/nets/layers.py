@@ -203,7 +203,7 @@ def convolve_transposed(
 
     Equal to PyTorch's ConvTranspose2d(3, stride=2, padding=1, output_padding=1) with
     the kernel flipped in both directions. It runs as a 2x2 convolution to the four
-    phases of the output, which are then interleaved: the weight gradient of the
+    phases of the output, which are then interleaved: XLA's weight gradient of the
     dilated form is 20 times slower on CPU.
     """
     # Output row 2y takes the middle tap at y; row 2y + 1 the outer two at y and y + 1.

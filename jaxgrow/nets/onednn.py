@@ -1,18 +1,25 @@
 """Convolutions by oneDNN on CPU, the library that PyTorch calls there.
 
 jaxlib for x86 contains oneDNN, and XLA calls it for any operation whose target is
-`__onednn$convolution`, but makes no such operation of its own accord: it convolves by
-Eigen, which takes 1.2 to 100 times as long for the shapes of these networks. So they
-are made here. Target and settings are XLA's own affair and may change; before they are
-used, small ones are compared with NumPy's, and where that fails XLA convolves.
+`__onednn$convolution`, but makes no such operation of its own accord: its convolutions
+take 1.2 to 100 times as long for the shapes of these networks. So they are made here.
+Target and settings (XLA's `onednn_config.proto` and `onednn_convolution.cc`) are no
+public interface and may change; before they are used, small ones are compared with
+NumPy's, and where that fails XLA convolves.
 
 The output and both gradients are plain convolutions to oneDNN. There are reverse-mode
-gradients, of any order, and no `jax.jvp` (`jax.custom_vjp`).
+gradients, of any order, and no `jax.jvp` (`jax.custom_vjp`); under `jax.vmap` a call
+becomes a loop of calls.
+
+XLA cannot store a compiled program with such a call: it takes the call for one of
+another kind and reads what is not there. So a process that has found oneDNN adds no
+program to JAX's compilation cache any more.
 """
 
 import dataclasses
 import functools
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -32,7 +39,7 @@ SWITCH = "JAXGROW_ONEDNN"
 _Pair: TypeAlias = tuple[int, int]
 
 _TARGET = "__onednn$convolution"
-_STATUS_RETURNING = 2  # XLA's number for the interface of such a target
+_STATUS_RETURNING = 2  # API_VERSION_STATUS_RETURNING of XLA's CustomCallApiVersion
 _NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 _CACHED_BYTES = 4 * 2**20
 _IMAGES_AT_ONCE = 16
@@ -69,18 +76,22 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
+    precision: Any = None,
     **options: Any,
 ) -> Float[Array, "b p q o"]:
     """`jax.lax.conv_general_dilated`, by oneDNN where it is available and can do it.
 
-    It can do float32 pictures (NHWC, kernels HWIO) in one group, without dilation,
-    padded by less than the kernel's sides.
+    It can do float32 pictures (NHWC, the default here, and kernels HWIO) in one group,
+    without dilation, padded by less than the kernel's sides, by which the gradients
+    pad, and of a kernel's size at least. Its products are of full precision.
     """
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     if (
         available(lhs, rhs)
         and numbers == _NHWC
+        and not options
         and feature_group_count == 1
+        and lhs.shape[3] == rhs.shape[2]
         and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
         and 0 not in (*lhs.shape, *rhs.shape)
     ):
@@ -88,7 +99,8 @@ def conv_general_dilated(
         if isinstance(pads, str):
             pads = lax.padtype_to_pads(lhs.shape[1:3], (k, m), window_strides, pads)
         rows, columns = (_ints(two) for two in pads)
-        if min(*rows, *columns) >= 0 and max(rows) < k and max(columns) < m:
+        fits = lhs.shape[1] + sum(rows) >= k and lhs.shape[2] + sum(columns) >= m
+        if fits and min(*rows, *columns) >= 0 and max(rows) < k and max(columns) < m:
             window = _Window(_ints(window_strides), (rows, columns))
             return _convolve(lhs, rhs, window)
     return lax.conv_general_dilated(
@@ -100,6 +112,7 @@ def conv_general_dilated(
         feature_group_count=feature_group_count,
         lhs_dilation=lhs_dilation,
         rhs_dilation=rhs_dilation,
+        precision=precision,
         **options,
     )
 
@@ -121,11 +134,11 @@ def _convolve(
     )
     shape = (x.shape[0], p, q, kernel.shape[-1])
     if window.strides == (1, 1):
-        return _convolve_densely(x, kernel, shape, window.pads)
+        return _convolve_unstrided(x, kernel, shape, window.pads)
     return _call(x, kernel, shape, strides=window.strides, pads=window.pads)
 
 
-def _convolve_densely(
+def _convolve_unstrided(
     x: Float[Array, "b h w i"],
     kernel: Float[Array, "k m _ _"],
     shape: tuple[int, ...],
@@ -173,7 +186,7 @@ def _input_gradient(
         columns, aside = _phase_pads(q, g.shape[2], taps.shape[1], (e + left) // t)
         frame = [(0, 0, 0), above, aside, (0, 0, 0)]
         framed = lax.pad(g, jnp.zeros((), g.dtype), frame)
-        return _convolve_densely(framed, taps, (b, p, q, i), (rows, columns), "HWOI")
+        return _convolve_unstrided(framed, taps, (b, p, q, i), (rows, columns), "HWOI")
 
     phases = [[phase(a, e) for e in range(t)] for a in range(s)]
     interleaved = jnp.stack([jnp.stack(row, 3) for row in phases], 2)
@@ -206,8 +219,8 @@ def _kernel_gradient(
     Entry (r, c, i, o) of the gradient sums x[n, s y + r - pad, s z + c - pad, i]
     g[n, y, z, o] over images n and pixels (y, z): to a picture whose channels are the
     images and whose columns are the columns and channels of x, g is a dilated kernel.
-    Large pictures are taken some images at a time, which stay in the cache. At stride 1
-    x and g can change places, which turns the result around; the smaller one is the
+    Of more than 4 MiB 16 images are taken at a time, which is quicker. At stride 1 x
+    and g can change places, which turns the result around; the smaller one is the
     picture, for that has to be transposed.
     """
     (k, m), (b, h, w, i), (_, p, q, o) = sides, x.shape, g.shape
@@ -305,6 +318,17 @@ def _call(
 
 @functools.cache
 def _works() -> bool:
+    """Whether oneDNN can be used; if so, no program is stored any more."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, math.inf)
+    right = _is_right()
+    if not right:
+        jax.config.update(name, before)
+    return right
+
+
+def _is_right() -> bool:
     """Whether jaxlib knows the target and gives what it is taken to give."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 6, 5, 3)).astype(np.float32)
