@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import jax
 
 
-_PARTITIONED = contextvars.ContextVar("partitioned", default=False)
+_SPLIT = contextvars.ContextVar("split", default=False)
 
 
 def on_cpu() -> bool:
@@ -20,16 +20,19 @@ def on_gpu() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def partitioned() -> bool:
-    """Whether what is being traced will be split over devices by XLA."""
-    return _PARTITIONED.get()
+def is_split() -> bool:
+    """Whether XLA will split over devices what is being traced."""
+    return _SPLIT.get()
 
 
 @contextlib.contextmanager
-def partitioning() -> Iterator[None]:
-    """Within it, what is traced will be split over devices by XLA."""
-    token = _PARTITIONED.set(True)
+def splitting() -> Iterator[None]:
+    """Within it, what is traced will be split over devices by XLA.
+
+    `jax.jit` does not trace again for it: a function is for the one or for the other.
+    """
+    token = _SPLIT.set(True)
     try:
         yield
     finally:
-        _PARTITIONED.reset(token)
+        _SPLIT.reset(token)

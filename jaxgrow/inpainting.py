@@ -255,9 +255,9 @@ def make_multi_step(
 ) -> GanStep:
     """`step` over batches stacked in front, (k, b, ...), in one call; metrics (k,).
 
-    What is not due is not computed. For GPU and TPU: on CPU a convolution's weight
-    gradient inside `lax.scan` or `lax.switch` leaves the fast path and takes 10-80
-    times as long, its input gradient up to 8 times.
+    What is not due is not computed. For GPU and TPU: on CPU, where XLA convolves, a
+    weight gradient inside `lax.scan` or `lax.switch` leaves the fast path and takes
+    10-80 times as long, an input gradient up to 8 times.
     """
     period = math.lcm(
         config.r1_every if has_r1(config) else 1,

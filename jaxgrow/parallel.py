@@ -70,7 +70,7 @@ class Placement:
             return jax.jit(step, donate_argnums=0)
         if self.kind == "mesh":
             return jax.jit(
-                _for_partitioning(step),
+                _to_be_split(step),
                 donate_argnums=0,
                 out_shardings=self._sharding(PartitionSpec()),
             )
@@ -170,12 +170,12 @@ def first_copy(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def _for_partitioning(fn: Callable[..., Any]) -> Callable[..., Any]:
+def _to_be_split(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn`, traced without what XLA cannot split over devices."""
 
     @functools.wraps(fn)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        with backend.partitioning():
+        with backend.splitting():
             return fn(*args, **kwargs)
 
     return traced
@@ -198,7 +198,7 @@ class RowsFn:
         mesh = Mesh(np.array(self._devices), (AXIS,))
         every, rows = (NamedSharding(mesh, PartitionSpec(*a)) for a in ((), (AXIS,)))
         self._every, self._rows = every, rows
-        fn = _for_partitioning(fn) if len(self._devices) > 1 else fn
+        fn = _to_be_split(fn) if len(self._devices) > 1 else fn
         self._fn = jax.jit(fn, out_shardings=rows)
 
     def whole_shares(self, num_rows: int) -> int:

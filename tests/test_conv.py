@@ -90,8 +90,12 @@ def test_a_strided_or_tiny_convolution_and_its_gradients_are_xlas(h, w, k, strid
         np.testing.assert_allclose(one, expected, rtol=0, atol=1e-14 * scale)
 
 
+@pytest.mark.parametrize("by_onednn", ["true", "false"])
 @pytest.mark.parametrize("channels", [3, 16])
-def test_a_convolution_to_few_channels_is_the_sum_over_its_taps(channels):
+def test_a_convolution_to_few_channels_is_the_sum_over_its_taps(
+    channels, by_onednn, monkeypatch
+):
+    monkeypatch.setenv(onednn.SWITCH, by_onednn)
     x = draw(2, 8, 8, channels, dtype=np.float32)
     kernel = draw(3, 3, channels, 3, seed=1, dtype=np.float32)
     found = convolve(jnp.asarray(x), jnp.asarray(kernel))

@@ -44,8 +44,12 @@ def test_a_convolution_is_the_sum_over_its_taps(
     assert_close(convolve(x, kernel, stride), expected, 1e-6)
 
 
+@pytest.mark.parametrize("by_onednn", ["true", "false"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (4, 4), (3, 5)])
-def test_a_transposed_convolution_scatters_its_flipped_kernel(size):
+def test_a_transposed_convolution_scatters_its_flipped_kernel(
+    size, by_onednn, monkeypatch
+):
+    monkeypatch.setenv(onednn.SWITCH, by_onednn)
     x, kernel = draw(2, *size, 3), draw(3, 3, 3, 4, seed=1)
     expected = oracles.convolve_transposed(np.asarray(x), np.asarray(kernel))
     assert_close(convolve_transposed(x, kernel), expected, 1e-6)

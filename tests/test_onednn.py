@@ -172,7 +172,7 @@ def is_left_to_xla():
 @needs_onednn
 def test_it_is_left_to_xla_where_the_user_or_the_devices_say_so(monkeypatch):
     assert not is_left_to_xla()
-    with backend.partitioning():
+    with backend.splitting():
         assert is_left_to_xla()
     assert not is_left_to_xla()
     with monkeypatch.context() as patch:

@@ -60,7 +60,7 @@ def available(*operands: Array) -> bool:
     return (
         os.environ.get(SWITCH, "true").lower() != "false"
         and backend.on_cpu()
-        and not backend.partitioned()
+        and not backend.is_split()
         and all(x.dtype == jnp.float32 for x in operands)
         and _works()
     )
