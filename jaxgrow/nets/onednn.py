@@ -41,6 +41,7 @@ _Pair: TypeAlias = tuple[int, int]
 _TARGET = "__onednn$convolution"
 _STATUS_RETURNING = 2  # API_VERSION_STATUS_RETURNING of XLA's CustomCallApiVersion
 _NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+_STORED_FROM_S = "jax_persistent_cache_min_compile_time_secs"
 _CACHED_BYTES = 4 * 2**20
 _IMAGES_AT_ONCE = 16
 _THIN = 4  # so many output channels, a picture's 3, fill too little of a vector
@@ -56,14 +57,20 @@ class _Window:
 
 
 def available(*operands: Array) -> bool:
-    """Whether such arrays are convolved by oneDNN in this process now."""
-    return (
+    """Whether such arrays are convolved by oneDNN in this process now.
+
+    If so, no program is stored from now on.
+    """
+    found = (
         os.environ.get(SWITCH, "true").lower() != "false"
         and backend.on_cpu()
         and not backend.is_split()
         and all(x.dtype == jnp.float32 for x in operands)
         and _works()
     )
+    if found:
+        jax.config.update(_STORED_FROM_S, math.inf)
+    return found
 
 
 def conv_general_dilated(
@@ -318,14 +325,13 @@ def _call(
 
 @functools.cache
 def _works() -> bool:
-    """Whether oneDNN can be used; if so, no program is stored any more."""
-    name = "jax_persistent_cache_min_compile_time_secs"
-    before = getattr(jax.config, name)
-    jax.config.update(name, math.inf)
-    right = _is_right()
-    if not right:
-        jax.config.update(name, before)
-    return right
+    """Whether oneDNN can be used, tried without storing what is tried."""
+    before = getattr(jax.config, _STORED_FROM_S)
+    jax.config.update(_STORED_FROM_S, math.inf)
+    try:
+        return _is_right()
+    finally:
+        jax.config.update(_STORED_FROM_S, before)
 
 
 def _is_right() -> bool:
