@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import tyro
 
-from benchmarks import gpu_kernels, sizes
+from benchmarks import hlo_kernels, sizes
 from benchmarks.sizes import Sizes
 from jaxgrow import runtime
 from jaxgrow.errors import UserError
@@ -85,7 +85,7 @@ def measured(build: Any, chosen: Sizes) -> tuple[list[Operation], dict[str, str]
             with jax.profiler.trace(folder):
                 jax.block_until_ready(sides.ours())
             events = read_events(Path(folder))
-    shapes = gpu_kernels.shapes_of(sides.program.as_text())
+    shapes = hlo_kernels.shapes_of(sides.program.as_text())
     return by_operation(events, sides.steps_per_call), shapes
 
 

@@ -17,8 +17,8 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from benchmarks import gpu_kernels, gpu_program, measure, programs, table
-from benchmarks.gpu_kernels import Kernel
+from benchmarks import gpu_program, hlo_kernels, measure, programs, table
+from benchmarks.hlo_kernels import Kernel
 from benchmarks.programs import Program
 from benchmarks.targets import OBJECTS, SCHEDULE
 from jaxgrow import backend
@@ -112,7 +112,7 @@ def main() -> None:
         mock.patch.object(backend, "on_gpu", return_value=True),
     ):
         for name, size, make in _steps():
-            kernels = gpu_kernels.kernels_of(gpu_program.compile_for_h100(make()))
+            kernels = hlo_kernels.kernels_of(gpu_program.compile_for_h100(make()))
             rows.append(row(name, size, kernels))
             print(rows[-1], flush=True)
     found = {"assumptions": ASSUMPTIONS, "steps": rows, "tasks": tasks(rows)}

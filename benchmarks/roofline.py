@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from benchmarks import gpu_kernels
+from benchmarks import hlo_kernels
 from jaxgrow import backend
 
 
@@ -66,11 +66,11 @@ def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
         ValueError: A GPU's program branches, or has a loop of unknown length.
     """
     if backend.on_gpu():
-        kernels = gpu_kernels.kernels_of(program.as_text())
+        kernels = hlo_kernels.kernels_of(program.as_text())
         flops = sum(kernel.flops for kernel in kernels) / steps
         return Cost(flops, sum(k.num_bytes for k in kernels) / steps)
     cost = program.cost_analysis()
-    calls = gpu_kernels.onednn_kernels_of(program.as_text())
+    calls = hlo_kernels.onednn_kernels_of(program.as_text())
     flops = cost.get("flops", 0.0) + sum(call.flops for call in calls)
     num_bytes = cost.get("bytes accessed", 0.0) + sum(c.num_bytes for c in calls)
     return Cost(loop_trips * flops, loop_trips * num_bytes)

@@ -32,6 +32,17 @@ def key():
     return jax.random.key(0)
 
 
+@pytest.fixture(params=["onednn", "xla"])
+def either_library(request, monkeypatch):
+    """Convolutions on CPU by oneDNN, where it is there, and by XLA."""
+    from jaxgrow.nets import onednn
+
+    if request.param == "xla":
+        monkeypatch.setenv(onednn.SWITCH, "false")
+    elif not onednn.available():
+        pytest.skip("oneDNN is not there, or switched off")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _cache_in_a_folder_of_its_own(tmp_path_factory):
     """Keeps the data caches of tests away from the user's."""

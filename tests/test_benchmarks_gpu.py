@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from benchmarks import (
-    gpu_kernels,
+    hlo_kernels,
     kernel_times,
     predict,
     roofline,
@@ -17,7 +17,7 @@ from benchmarks import (
     targets,
     workloads,
 )
-from benchmarks.gpu_kernels import Kernel
+from benchmarks.hlo_kernels import Kernel
 from benchmarks.sizes import TINY
 from experiments.places_grow.config import PRESETS
 from jaxgrow.errors import UserError
@@ -60,7 +60,7 @@ def test_a_gpus_kernels_are_counted_one_by_one():
     convolution = 2.0 * (2 * 4 * 4 * 32) * 9 * 16  # its gradients take as many
     p, q, d = 2 * 64 * 512, 2 * 512 * 1024, 2 * 64 * 1024
     product = 2.0 * 64 * 512 * 1024
-    assert gpu_kernels.kernels_of(GPU_PROGRAM) == [
+    assert hlo_kernels.kernels_of(GPU_PROGRAM) == [
         Kernel(2 * x),
         Kernel(x + k + y, convolution, "f32", 16),
         Kernel(y + k + x, convolution, "f32", 16),
@@ -74,14 +74,14 @@ def test_a_loop_counts_as_often_as_it_runs_and_no_other():
     loop = "  %w = f32[2,8,8,16]{{0}} while(%x), condition=%no, body=%wrap{}\n  ROOT %o"
     trips = ', backend_config={"known_trip_count":{"n":"3"}}'
     counted = GPU_PROGRAM.replace("  ROOT %o", loop.format(trips))
-    once = gpu_kernels.kernels_of(GPU_PROGRAM)
-    assert gpu_kernels.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
+    once = hlo_kernels.kernels_of(GPU_PROGRAM)
+    assert hlo_kernels.kernels_of(counted) == [*once, *3 * [Kernel(2 * 4 * 2048)]]
     with pytest.raises(ValueError, match="has a while"):
-        gpu_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
+        hlo_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", loop.format("")))
 
 
 def test_an_instruction_says_what_it_makes_of_what():
-    shapes = gpu_kernels.shapes_of(GPU_PROGRAM)
+    shapes = hlo_kernels.shapes_of(GPU_PROGRAM)
     assert shapes["d"] == "bf16[64,1024] <- bf16[64,512], bf16[512,1024]"
     assert shapes["c"] == "(f32[2,4,4,32], u8[0]) <- f32[2,8,8,16], f32[32,3,3,16]"
 
@@ -119,14 +119,14 @@ def test_a_workloads_operations_are_timed_and_named():
 
 def test_what_is_called_counts_where_it_is_called():
     call = "  %w = f32[2,8,8,16]{0} call(%x), to_apply=%wrap\n  ROOT %o"
-    found = gpu_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", call))
-    assert found == [*gpu_kernels.kernels_of(GPU_PROGRAM), Kernel(2 * 4 * 2048)]
+    found = hlo_kernels.kernels_of(GPU_PROGRAM.replace("  ROOT %o", call))
+    assert found == [*hlo_kernels.kernels_of(GPU_PROGRAM), Kernel(2 * 4 * 2048)]
 
 
 def test_on_a_gpu_a_step_is_its_share_of_the_loop(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     program = SimpleNamespace(as_text=lambda: GPU_PROGRAM)
-    kernels = gpu_kernels.kernels_of(GPU_PROGRAM)
+    kernels = hlo_kernels.kernels_of(GPU_PROGRAM)
     cost = roofline.cost_of(program, loop_trips=5, steps=2)
     assert cost.flops == sum(k.flops for k in kernels) / 2
     assert cost.bytes_accessed == sum(k.num_bytes for k in kernels) / 2

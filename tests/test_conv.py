@@ -9,7 +9,6 @@ import pytest
 from jax import lax
 
 from jaxgrow import backend
-from jaxgrow.nets import onednn
 from jaxgrow.nets.conv import Conv, add_bias, convolve
 from jaxgrow.nets.depthwise import convolve_depthwise
 from tests import oracles
@@ -53,12 +52,9 @@ def with_gradients(function, *primals, cotangent):
     return [np.asarray(a) for a in quick_jit(run)(primals, cotangent)]
 
 
-@pytest.mark.parametrize("by_onednn", ["true", "false"])
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_convolution_and_its_gradients_are_xlas_up_to_rounding(
-    shape, by_onednn, monkeypatch
-):
-    monkeypatch.setenv(onednn.SWITCH, by_onednn)
+def test_a_convolution_and_its_gradients_are_xlas_up_to_rounding(shape):
     h, w, k, i, o = shape
     x, kernel, g = draw(2, h, w, i), draw(k, k, i, o, seed=1), draw(2, h, w, o, seed=2)
     with jax.enable_x64(True):
@@ -90,12 +86,9 @@ def test_a_strided_or_tiny_convolution_and_its_gradients_are_xlas(h, w, k, strid
         np.testing.assert_allclose(one, expected, rtol=0, atol=1e-14 * scale)
 
 
-@pytest.mark.parametrize("by_onednn", ["true", "false"])
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("channels", [3, 16])
-def test_a_convolution_to_few_channels_is_the_sum_over_its_taps(
-    channels, by_onednn, monkeypatch
-):
-    monkeypatch.setenv(onednn.SWITCH, by_onednn)
+def test_a_convolution_to_few_channels_is_the_sum_over_its_taps(channels):
     x = draw(2, 8, 8, channels, dtype=np.float32)
     kernel = draw(3, 3, channels, 3, seed=1, dtype=np.float32)
     found = convolve(jnp.asarray(x), jnp.asarray(kernel))

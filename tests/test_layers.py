@@ -32,24 +32,18 @@ def pretend_to_be_on_a_gpu(monkeypatch):
 
 
 # Without oneDNN square pictures up to 4x4 take the dense path.
-@pytest.mark.parametrize("by_onednn", ["true", "false"])
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("size", [(2, 2), (4, 4), (6, 4), (8, 8)])
 @pytest.mark.parametrize(("k", "stride"), [(1, 1), (3, 1), (5, 1), (3, 2)])
-def test_a_convolution_is_the_sum_over_its_taps(
-    size, k, stride, by_onednn, monkeypatch
-):
-    monkeypatch.setenv(onednn.SWITCH, by_onednn)
+def test_a_convolution_is_the_sum_over_its_taps(size, k, stride):
     x, kernel = draw(2, *size, 3), draw(k, k, 3, 4, seed=1)
     expected = oracles.convolve(np.asarray(x), np.asarray(kernel), stride)
     assert_close(convolve(x, kernel, stride), expected, 1e-6)
 
 
-@pytest.mark.parametrize("by_onednn", ["true", "false"])
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (4, 4), (3, 5)])
-def test_a_transposed_convolution_scatters_its_flipped_kernel(
-    size, by_onednn, monkeypatch
-):
-    monkeypatch.setenv(onednn.SWITCH, by_onednn)
+def test_a_transposed_convolution_scatters_its_flipped_kernel(size):
     x, kernel = draw(2, *size, 3), draw(3, 3, 3, 4, seed=1)
     expected = oracles.convolve_transposed(np.asarray(x), np.asarray(kernel))
     assert_close(convolve_transposed(x, kernel), expected, 1e-6)
@@ -104,11 +98,8 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     assert at_once * i <= i_half < at_once * i + 8
 
 
-@pytest.mark.parametrize("by_onednn", ["true", "false"])
-def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients(
-    by_onednn, monkeypatch
-):
-    monkeypatch.setenv(onednn.SWITCH, by_onednn)
+@pytest.mark.usefixtures("either_library")
+def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients():
     x = draw(2, 8, 8, 6)
     kernels = [draw(k, k, 6, o, seed=k) for k, o in ((1, 3), (3, 2), (5, 2))]
 

@@ -26,7 +26,6 @@ needs_onednn = pytest.mark.skipif(
 
 # A program whose convolution is not stored; storing it would end in an error.
 PROGRAM = """
-import sys
 import jax
 from jaxgrow import runtime
 runtime.configure()
@@ -184,7 +183,7 @@ def test_it_is_left_to_xla_where_the_user_or_the_devices_say_so(monkeypatch):
 @needs_onednn
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("_TARGET", "__onednn$nothing"), ("_expected", lambda x, k, shape, **_: 1.0)],
+    [("_TARGET", "__onednn$nothing"), ("_by_xla", lambda x, kernel, **_: 1.0)],
 )
 def test_a_library_that_is_missing_or_wrong_is_not_used(
     name, value, monkeypatch, not_tried_yet

@@ -17,11 +17,9 @@ from jaxtyping import Array, Float
 from jaxgrow import backend
 from jaxgrow.nets import onednn
 from jaxgrow.nets.pixel_sums import sum_pixels
-from jaxgrow.nets.taps import shifts
+from jaxgrow.nets.taps import COLUMNS, THIN, shifts, to_columns
 
 
-_THIN = 4  # so many channels, the pictures' 3 or a mask's 1, are too few for XLA
-_COLUMNS = 4  # that a thin convolution makes at once
 _TINY = 2  # pixels along a side of an output that is too small for XLA
 
 
@@ -72,7 +70,7 @@ def convolve(
         return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)
     if k == 1 or max(h, w) <= _TINY * stride:
         return _convolve_by_taps(x, kernel, stride)
-    if stride == 1 and min(i, o) <= _THIN and w % _COLUMNS == 0:
+    if stride == 1 and min(i, o) <= THIN and w % COLUMNS == 0:
         return _convolve_thinly(x, kernel)
     return _convolve_plainly(x, kernel, (stride, stride))
 
@@ -135,11 +133,7 @@ def _convolve_thinly(
     vector registers: about twice as fast as XLA's convolution from or to 3 channels.
     """
     b, h, w, _ = x.shape
-    shifted = [
-        jnp.pad(kernel, ((0, 0), (column, _COLUMNS - 1 - column), (0, 0), (0, 0)))
-        for column in range(_COLUMNS)
-    ]
-    y = _convolve_plainly(x, jnp.concatenate(shifted, axis=-1), (1, _COLUMNS))
+    y = _convolve_plainly(x, to_columns(kernel), (1, COLUMNS))
     return y.reshape(b, h, w, kernel.shape[-1])
 
 

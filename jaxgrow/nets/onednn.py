@@ -5,7 +5,7 @@ jaxlib for x86 contains oneDNN, and XLA calls it for any operation whose target 
 take 1.2 to 100 times as long for the shapes of these networks. So they are made here.
 Target and settings (XLA's `onednn_config.proto` and `onednn_convolution.cc`) are no
 public interface and may change; before they are used, small ones are compared with
-NumPy's, and where that fails XLA convolves.
+XLA's, and where that fails XLA convolves.
 
 The output and both gradients are plain convolutions to oneDNN. There are reverse-mode
 gradients, of any order, and no `jax.jvp` (`jax.custom_vjp`); under `jax.vmap` a call
@@ -31,6 +31,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow import backend
+from jaxgrow.nets.taps import COLUMNS, THIN, to_columns
 
 
 SWITCH = "JAXGROW_ONEDNN"
@@ -44,8 +45,6 @@ _NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 _STORED_FROM_S = "jax_persistent_cache_min_compile_time_secs"
 _CACHED_BYTES = 4 * 2**20
 _IMAGES_AT_ONCE = 16
-_THIN = 4  # so many output channels, a picture's 3, fill too little of a vector
-_COLUMNS = 4  # that a thin convolution makes at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,14 +158,12 @@ def _convolve_unstrided(
     numbers where 3 were, and takes half the time.
     """
     width, o = shape[2:]
-    if o > _THIN or width % _COLUMNS:
+    if o > THIN or width % COLUMNS:
         return _call(x, kernel, shape, axes=axes, pads=pads)
     kernel = kernel.swapaxes(2, 3) if axes == "HWOI" else kernel
-    frames = [(column, _COLUMNS - 1 - column) for column in range(_COLUMNS)]
-    shifted = [jnp.pad(kernel, ((0, 0), frame, (0, 0), (0, 0))) for frame in frames]
-    wide = jnp.concatenate(shifted, axis=-1)
-    columns = (*shape[:2], width // _COLUMNS, _COLUMNS * o)
-    return _call(x, wide, columns, strides=(1, _COLUMNS), pads=pads).reshape(shape)
+    columns = (*shape[:2], width // COLUMNS, COLUMNS * o)
+    y = _call(x, to_columns(kernel), columns, strides=(1, COLUMNS), pads=pads)
+    return y.reshape(shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -348,47 +345,31 @@ def _is_right() -> bool:
         (kernel.swapaxes(2, 3), (2, 7, 5, 4), turned),
     ]
 
-    def calls(x, *kernels):
+    def pairs(x, *kernels):
         return [
-            _call(x, kernel, shape, **options)
+            (_call(x, kernel, shape, **options), _by_xla(x, kernel, **options))
             for kernel, (_, shape, options) in zip(kernels, cases, strict=True)
         ]
 
     arrays = (x, *(kernel for kernel, *_ in cases))
     try:
         # Compiled first, so that it runs even while something else is traced.
-        found = jax.jit(calls).lower(*arrays).compile()(*arrays)
+        found = jax.jit(pairs).lower(*arrays).compile()(*arrays)
     except (RuntimeError, TypeError, ValueError):
         return False
-    return all(
-        np.allclose(y, _expected(x, kernel, shape, **options), atol=1e-4)
-        for y, (kernel, shape, options) in zip(found, cases, strict=True)
+    return all(np.allclose(ours, xlas, atol=1e-4) for ours, xlas in found)
+
+
+def _by_xla(x, kernel, *, pads, axes="HWIO", strides=(1, 1), dilations=(1, 1)) -> Array:
+    """What `_call` has to give."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        pads,
+        rhs_dilation=dilations,
+        dimension_numbers=("NHWC", axes, "NHWC"),
     )
-
-
-def _expected(
-    x: np.ndarray,
-    kernel: np.ndarray,
-    shape: tuple[int, ...],
-    *,
-    axes: str = "HWIO",
-    strides: _Pair = (1, 1),
-    pads: tuple[_Pair, _Pair],
-    dilations: _Pair = (1, 1),
-) -> np.ndarray:
-    """What `_call` has to give, by NumPy."""
-    x = np.pad(x, ((0, 0), *pads, (0, 0)))
-    kernel = kernel.transpose([axes.index(axis) for axis in "HWIO"])
-    y = np.zeros(shape)
-    for tap in np.ndindex(kernel.shape[:2]):
-        rows, columns = (
-            slice(at * dilation, at * dilation + stride * (length - 1) + 1, stride)
-            for at, dilation, stride, length in zip(
-                tap, dilations, strides, shape[1:3], strict=True
-            )
-        )
-        y += x[:, rows, columns] @ kernel[tap]
-    return y
 
 
 def _ints(pair: Sequence[int]) -> _Pair:

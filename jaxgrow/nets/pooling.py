@@ -1,4 +1,4 @@
-"""Pooling whose gradient is quick everywhere."""
+"""Pooling whose gradient is quick on CPU."""
 
 import functools
 

@@ -1,8 +1,24 @@
-"""What the taps of a convolution's window see."""
+"""What the taps of a convolution's window see, and windows of several columns."""
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+
+THIN = 4
+"""So many channels, the pictures' 3 or a mask's 1, fill too little of a vector."""
+COLUMNS = 4
+"""That a convolution from or to so few makes at once."""
+
+
+def to_columns(kernel: Float[Array, "k m i o"]) -> Float[Array, "k n i p"]:
+    """The kernel to `COLUMNS` neighbouring columns side by side, n = m + COLUMNS - 1.
+
+    At strides (1, COLUMNS) it gives their channels in order, p = COLUMNS o.
+    """
+    frames = [(column, COLUMNS - 1 - column) for column in range(COLUMNS)]
+    shifted = [jnp.pad(kernel, ((0, 0), frame, (0, 0), (0, 0))) for frame in frames]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def shifts(
