@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax import lax
 
 from jaxgrow import backend, parallel
@@ -40,6 +42,7 @@ CASES = {
     "valid, strided": ((2, 9, 8, 3), (3, 3, 3, 5), (2, 2), "VALID"),
     "to fewer channels": ((3, 6, 5, 7), (5, 5, 7, 2), (1, 1), ((2, 2), (2, 2))),
     "to a picture": ((2, 4, 8, 9), (3, 3, 9, 3), (1, 1), ((1, 1), (1, 1))),
+    "to one channel": ((2, 4, 4, 2), (3, 3, 2, 1), (1, 1), "SAME"),
     "1x1": ((3, 5, 4, 6), (1, 1, 6, 4), (1, 1), ((0, 0), (0, 0))),
     "1x1, strided": ((2, 8, 7, 4), (1, 1, 4, 5), (2, 2), ((0, 0), (0, 0))),
     "down": ((2, 8, 8, 4), (3, 3, 4, 4), (2, 2), ((1, 1), (1, 1))),
@@ -106,6 +109,53 @@ def test_convolutions_and_gradients_twice_are_xlas(case, monkeypatch):
         lambda *a: conv_general_dilated(*a, strides, padding), *narrow[:2]
     )
     assert_near(with_gradients(conv_general_dilated, strides, padding)(*narrow), exact)
+
+
+@needs_onednn
+def test_one_channel_convolved_to_few_reads_nothing_outside_of_the_picture():
+    # As four columns at once the picture is one column of them, which oneDNN got wrong.
+    shape, kernel_shape = (2, 4, 4, 1), (3, 3, 1, 2)
+    x, kernel = (draw(s, 0, np.float32) for s in (shape, kernel_shape))
+    ours = with_gradients(conv_general_dilated, (1, 1), "SAME")
+    xlas = with_gradients(by_xla, (1, 1), "SAME")
+    assert_near(ours(x, kernel, x[..., [0, 0]]), xlas(x, kernel, x[..., [0, 0]]))
+
+
+@st.composite
+def calls(pick):
+    """Shapes, axes, strides, paddings and dilations of one call; often the least."""
+    b, i, o = pick(st.tuples(*[st.sampled_from([1, 1, 2, 3, 4, 8, 27, 40])] * 3))
+    strides = pick(st.tuples(*[st.integers(1, 4)] * 2))
+    is_dilated = strides == (1, 1) and pick(st.booleans())
+    dilations = pick(st.tuples(*[st.integers(1, 3)] * 2)) if is_dilated else (1, 1)
+    sides, kernel_sides, pads, outputs = [], [], [], []
+    for stride, dilation in zip(strides, dilations, strict=True):
+        k = pick(st.integers(1, 6))
+        pad = pick(st.tuples(*[st.integers(0, k - 1)] * 2))
+        reach = (k - 1) * dilation + 1
+        side = max(1, reach - sum(pad)) + pick(st.sampled_from([0, 1, 2, 5, 12]))
+        sides.append(side)
+        kernel_sides.append(k)
+        pads.append(pad)
+        outputs.append((side + sum(pad) - reach) // stride + 1)
+    axes = pick(st.sampled_from(["HWIO", "HWOI", "IHWO"]))
+    lengths = dict(zip("HWIO", (*kernel_sides, i, o), strict=True))
+    kernel_shape = tuple(lengths[axis] for axis in axes)
+    options = dict(axes=axes, strides=strides, pads=tuple(pads), dilations=dilations)
+    return (b, *sides, i), kernel_shape, (b, *outputs, o), options
+
+
+@pytest.mark.slow
+@needs_onednn
+@settings(max_examples=500, deadline=None)
+@given(call=calls())
+def test_any_call_gives_what_xla_gives(call):
+    shape, kernel_shape, output, options = call
+    x, kernel = draw(shape, 0, np.float32), draw(kernel_shape, 1, np.float32)
+    ours = jax.jit(lambda *a: onednn._call(*a, output, **options))(x, kernel)
+    expected = jax.jit(lambda *a: onednn._by_xla(*a, **options))(x, kernel)
+    assert ours.shape == expected.shape
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-3)
 
 
 @needs_onednn

@@ -289,7 +289,13 @@ def _call(
     pads: tuple[_Pair, _Pair] = ((0, 0), (0, 0)),
     dilations: _Pair = (1, 1),
 ) -> Float[Array, "b p q o"]:
-    """One call of oneDNN; `axes` are the kernel's, `shape` is that of the result."""
+    """One call of oneDNN; `axes` are the kernel's, `shape` is that of the result.
+
+    XLA convolves one channel to columns further apart than one: of these oneDNN reads
+    outside of the picture where it makes a single column.
+    """
+    if x.shape[3] == 1 and strides[1] > 1:
+        return _by_xla(x, kernel, axes=axes, strides=strides, pads=pads)
     picture = {"data": {"batch_dim": 0, "feature_dim": 3, "spatial_dims": [1, 2]}}
     settings = {
         "dims": 4,
