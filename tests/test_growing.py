@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgrow import backend
+from jaxgrow.nets import onednn
 from jaxgrow.nets.growing import (
     Discriminator,
     Generator,
@@ -206,6 +208,28 @@ def differentiate(net, params, stats, x, fade=None):
 
     grads, (y, after) = jax.grad(loss, has_aux=True)(params)
     return y, grads, after
+
+
+@pytest.mark.parametrize(
+    ("module", "norm", "activation"),
+    [(Generator, "batch", "gelu"), (Discriminator, "instance", "leaky_relu")],
+)
+def test_channels_of_zeros_for_a_gpu_change_nothing(
+    module, norm, activation, monkeypatch
+):
+    config = dataclasses.replace(SMALL, norm=norm, activation=activation, skip="add")
+    net, params, stats = make(module, 8, config, fading=True)  # 6 channels, 8 there
+
+    def results():
+        fresh = functools.partial(differentiate, net, fade=0.5)
+        return quick_jit(fresh)(params, stats, pictures(module, 8))
+
+    plain = results()
+    monkeypatch.setenv(onednn.SWITCH, "false")
+    monkeypatch.setattr(backend, "on_gpu", lambda: True)
+    filled = results()
+    assert jax.tree.structure(filled) == jax.tree.structure(plain)
+    assert_close(filled, plain, 1e-5)
 
 
 @pytest.mark.parametrize("norm", ["spectral", "weight", "batch", "instance", "none"])

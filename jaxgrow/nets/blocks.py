@@ -4,6 +4,8 @@ A block is the part of a network that works at one resolution. Its parameter cou
 width 27 is 32,805: 729 (1x1) + 3 * 8,505 (sub-blocks) + 6,561 (3x3, strided).
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -29,18 +31,20 @@ class SubBlock(nn.Module):
             different convolutions".
         config: What every layer of the network shares.
         axis_name: See `FeatureNorm`.
+        features: Channels of x, where it may be filled up (filling.py); None: all.
     """
 
     kernel_sizes: tuple[int, ...]
     config: LayerConfig
     axis_name: str | None = None
+    features: int | None = None
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], *, update: bool
     ) -> Float[Array, "b h w c"]:
         dtype = jnp.dtype(self.config.compute_dtype)
-        num_branches, channels = len(self.kernel_sizes), x.shape[-1]
+        num_branches, channels = len(self.kernel_sizes), self.features or x.shape[-1]
         kernels = []
         for i, k in enumerate(self.kernel_sizes):
             # The first `channels % num_branches` branches take the remainder.
@@ -48,7 +52,8 @@ class SubBlock(nn.Module):
             kernel = Kernel((k, k, channels, width), name=f"conv_{k}x{k}")()
             kernels.append(kernel.astype(dtype))
         h = convolve_branches(x.astype(dtype), kernels)
-        h = FeatureNorm(self.config.norm, self.axis_name, name="norm")(h, update=update)
+        norm = FeatureNorm(self.config.norm, self.axis_name, channels, name="norm")
+        h = norm(h, update=update)
         return x + self.config.activation_fn(h).astype(dtype)
 
 
@@ -56,8 +61,9 @@ class DownBlock(nn.Module):
     """1x1 convolution, sub-blocks, and a strided convolution that halves the side.
 
     Shapes:
-        x: (b, r, r, c).
+        x: (b, r, r, in_features); None: all of x's channels.
         returns: features at r, (b, r, r, width), and the output, (b, r/2, r/2, width).
+            All may be filled up (filling.py).
     """
 
     width: int
@@ -65,24 +71,22 @@ class DownBlock(nn.Module):
     num_sub_blocks: int
     config: LayerConfig
     axis_name: str | None = None
+    in_features: int | None = None
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b r r c"], *, update: bool
-    ) -> tuple[Float[Array, "b r r w"], Float[Array, "b s s w"]]:
+    ) -> tuple[Float[Array, "b r r _"], Float[Array, "b s s _"]]:
         x = _entry(self, x, update)
-        down = ConvLayer(
-            self.width, 3, self.config, 2, axis_name=self.axis_name, name="down"
-        )
-        return x, down(x, update=update)
+        return x, _layer(self, 3, "down", stride=2)(x, update=update)
 
 
 class UpBlock(nn.Module):
     """1x1 convolution, sub-blocks, and a transposed convolution: doubles the side.
 
     Shapes:
-        x: (b, r/2, r/2, c).
-        returns: (b, r, r, width).
+        x: (b, r/2, r/2, in_features); None: all of x's channels.
+        returns: (b, r, r, width). Both may be filled up (filling.py).
     """
 
     width: int
@@ -90,34 +94,36 @@ class UpBlock(nn.Module):
     num_sub_blocks: int
     config: LayerConfig
     axis_name: str | None = None
+    in_features: int | None = None
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b s s c"], *, update: bool
-    ) -> Float[Array, "b r r w"]:
+    ) -> Float[Array, "b r r _"]:
         x = _entry(self, x, update)
-        up = ConvLayer(
-            self.width,
-            3,
-            self.config,
-            transposed=True,
-            axis_name=self.axis_name,
-            name="up",
-        )
-        return up(x, update=update)
+        return _layer(self, 3, "up", transposed=True)(x, update=update)
 
 
 def _entry(
-    block: DownBlock | UpBlock, x: Float[Array, "b r r c"], update: bool
-) -> Float[Array, "b r r w"]:
+    block: DownBlock | UpBlock, x: Float[Array, "b r r _"], update: bool
+) -> Float[Array, "b r r _"]:
     """What both kinds of block begin with; its layers belong to `block`."""
-    entry = ConvLayer(
-        block.width, 1, block.config, axis_name=block.axis_name, name="in"
-    )
-    x = entry(x, update=update)
+    in_features = block.in_features or x.shape[-1]
+    x = _layer(block, 1, "in", in_features=in_features)(x, update=update)
     for i in range(block.num_sub_blocks):
         sub_block = SubBlock(
-            block.kernel_sizes, block.config, block.axis_name, name=f"sub{i}"
+            block.kernel_sizes,
+            block.config,
+            block.axis_name,
+            block.width,
+            name=f"sub{i}",
         )
         x = sub_block(x, update=update)
     return x
+
+
+def _layer(
+    block: DownBlock | UpBlock, kernel_size: int, name: str, **options: Any
+) -> ConvLayer:
+    options = {"in_features": block.width, "axis_name": block.axis_name} | options
+    return ConvLayer(block.width, kernel_size, block.config, name=name, **options)

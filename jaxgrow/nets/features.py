@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgrow.nets.filling import fill_up
 from jaxgrow.nets.onednn import conv_general_dilated
 from jaxgrow.nets.pooling import max_pool
 from jaxgrow.typing import FeaturesFn, Image, Params
@@ -55,12 +56,17 @@ class VGG19Features(nn.Module):
                     width,
                     (3, 3),
                     dtype=self.dtype,
-                    conv_general_dilated=conv_general_dilated,
+                    conv_general_dilated=_convolve_filled_up,
                     name=name,
                 )
                 x = nn.relu(conv(x))
             features.append(x.astype(jnp.float32))
         return features
+
+
+def _convolve_filled_up(x: Array, kernel: Array, *args: Any, **options: Any) -> Array:
+    """The widths are multiples of 64: zeros only go behind a picture's 3 channels."""
+    return conv_general_dilated(*fill_up(x, kernel), *args, **options)
 
 
 def first_blocks(params: Params, num_blocks: int) -> Params:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxgrow.nets import weight_norm
 from jaxgrow.nets.blocks import DownBlock, UpBlock
+from jaxgrow.nets.filling import with_channels
 from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
 from jaxgrow.typing import HoleMask, Image
 
@@ -84,9 +85,8 @@ class _Growing(nn.Module):
 
     def _block(self, block: type[DownBlock] | type[UpBlock], name: str) -> Any:
         c = self.config
-        return block(
-            c.width, c.kernel_sizes, c.num_sub_blocks, c, self.axis_name, name=name
-        )
+        sizes = c.width, c.kernel_sizes, c.num_sub_blocks
+        return block(*sizes, c, self.axis_name, in_features=c.width, name=name)
 
     def _from_rgb(self, resolution: int) -> ConvLayer:
         name = f"r{resolution}_from_rgb"
@@ -94,7 +94,14 @@ class _Growing(nn.Module):
         return ConvLayer(width, 1, self.config, axis_name=self.axis_name, name=name)
 
     def _to_rgb(self, resolution: int) -> ConvLayer:
-        return ConvLayer(3, 3, self.config, linear=True, name=f"r{resolution}_to_rgb")
+        return ConvLayer(
+            3,
+            3,
+            self.config,
+            linear=True,
+            in_features=self.config.width,
+            name=f"r{resolution}_to_rgb",
+        )
 
 
 class Generator(_Growing):
@@ -167,6 +174,7 @@ class Discriminator(_Growing):
             if r == new and fade is not None:
                 old = self._from_rgb(new // 2)(halve(x), update=updates[new // 2])
                 h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
+        h = with_channels(h, self.config.width)
         head = DenseHead(self.config, name=f"r{new}_head")
         return head(h.reshape(h.shape[0], -1))
 

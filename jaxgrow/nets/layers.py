@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 from jaxgrow import backend
 from jaxgrow.nets import onednn
 from jaxgrow.nets.batch_norm import BatchNorm
+from jaxgrow.nets.filling import fill_up, with_channels
+from jaxgrow.nets.taps import THIN
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
 
@@ -25,7 +27,6 @@ from jaxgrow.typing import Activation
 ActivationName: TypeAlias = Literal["leaky_relu", "relu", "elu", "gelu", "silu"]
 
 _LARGEST_DENSE_SIDE = 4
-_ALIGNED_BYTES = 16  # cuDNN's fast kernels read so many of a pixel's channels at once
 _NARROW = 32  # channels that fill half of a tile of the tensor cores' kernels
 
 
@@ -77,10 +78,12 @@ class FeatureNorm(nn.Module):
     Attributes:
         norm: The network's norm.
         axis_name: Devices over which batch statistics are averaged, if mapped.
+        features: Channels of x; those behind them are 0 and stay so. None: all.
     """
 
     norm: Norm
     axis_name: str | None = None
+    features: int | None = None
 
     @nn.compact
     def __call__(
@@ -90,7 +93,8 @@ class FeatureNorm(nn.Module):
             norm = BatchNorm(
                 axis_name=self.axis_name, dtype=jnp.float32, name="batch_norm"
             )
-            return norm(x, train=update)
+            y = norm(with_channels(x, self.features or x.shape[-1]), train=update)
+            return with_channels(y, x.shape[-1])
         if self.norm == "instance":
             x = x.astype(jnp.float32)
             mean = jnp.mean(x, axis=(1, 2), keepdims=True)
@@ -100,24 +104,35 @@ class FeatureNorm(nn.Module):
 
 
 def convolve(
-    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"], stride: int = 1
-) -> Float[Array, "b p q o"]:
-    """Convolution with PyTorch's symmetric padding (k - 1) / 2 on every side."""
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k _ o"], stride: int = 1
+) -> Float[Array, "b p q f"]:
+    """Convolution with PyTorch's symmetric padding (k - 1) / 2 on every side.
+
+    On a GPU the result is filled up: behind its own o channels there are zeros, and so
+    there may be in x behind those that the kernel reads (`fill_up`).
+    """
+    features = kernel.shape[-1]
+    x, kernel = fill_up(x, kernel)
     k, _, i, o = kernel.shape
     h, w = x.shape[1:3]
-    if stride == 1 and k > 1:
-        if h == w <= _LARGEST_DENSE_SIDE and not onednn.available(x, kernel):
-            return _convolve_densely(x, kernel)
-        if backend.on_gpu() and max(i, o) <= _NARROW and w % 2 == 0:
+    is_tiny = stride == 1 and k > 1 and h == w <= _LARGEST_DENSE_SIDE
+    if is_tiny and not onednn.available(x, kernel):
+        return _convolve_densely(x, kernel)
+    if stride == 1 and backend.on_gpu():
+        if k == 1:
+            return x @ kernel[0, 0]
+        if features <= THIN:
+            return _convolve_to_few(x, kernel[..., :features])
+        if max(i, o) <= _NARROW and w % 2 == 0:
             return _convolve_in_pairs(x, kernel)
-    pad = (k - 1) // 2
-    return _convolve_aligned(x, kernel, stride, ((pad, pad), (pad, pad)))
+    pads = (((k - 1) // 2,) * 2,) * 2
+    return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)
 
 
 def convolve_branches(
-    x: Float[Array, "b h w i"], kernels: Sequence[Float[Array, "_ _ i _"]]
-) -> Float[Array, "b h w o"]:
-    """Convolutions of several sizes, their features side by side.
+    x: Float[Array, "b h w i"], kernels: Sequence[Float[Array, "_ _ _ _"]]
+) -> Float[Array, "b h w f"]:
+    """Convolutions of several sizes, their features side by side, then filled up.
 
     To XLA they are one, the smaller kernels with a margin of zeros: fewer kernels to
     start on a GPU. To oneDNN they are as many, which spares the zeros.
@@ -132,25 +147,25 @@ def convolve_branches(
     return convolve(x, jnp.concatenate(filled, axis=-1))
 
 
-def _convolve_aligned(
-    x: Float[Array, "b h w i"],
-    kernel: Float[Array, "k l i o"],
-    stride: int,
-    pads: tuple[tuple[int, int], tuple[int, int]],
-) -> Float[Array, "b p q o"]:
-    """The library's convolution, on a GPU with the channels filled up with zeros.
+def _convolve_to_few(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"]
+) -> Float[Array, "b h w o"]:
+    """The same convolution, products before sums: of every pixel with all taps at once.
 
-    The kernels for the tensor cores want multiples of 8 channels in bfloat16, of 4 in
-    float32, and 27 is neither. XLA joins the padding and the cut to the activations
-    before and after, so that they cost no kernel of their own.
+    So x is read once, by a matrix product; a library's convolution to 3 channels takes
+    several times as long on an H100, its kernel's gradient most of all.
     """
-    i, o = kernel.shape[2:]
-    if backend.on_gpu():
-        multiple = _ALIGNED_BYTES // x.dtype.itemsize
-        fill_i, fill_o = -i % multiple, -o % multiple
-        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, fill_i)))
-        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, fill_i), (0, fill_o)))
-    return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)[..., :o]
+    h, w = x.shape[1:3]
+    k, o = kernel.shape[0], kernel.shape[-1]
+    products = x @ rearrange(kernel, "k l i o -> i (k l o)")
+    margin = (k // 2, k // 2)
+    products = jnp.pad(products, ((0, 0), margin, margin, (0, 0)))
+    terms = [
+        products[:, r : r + h, c : c + w, (r * k + c) * o : (r * k + c + 1) * o]
+        for r in range(k)
+        for c in range(k)
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def _convolve_in_pairs(
@@ -173,7 +188,7 @@ def _convolve_in_pairs(
     wide = rearrange(columns, "q k (t p) i o -> k t (p i) (q o)", p=2)
     before = (k // 2 + lead) // 2
     pads = ((k // 2, k // 2), (before, taps - 1 - before))
-    y = _convolve_aligned(x.reshape(b, h, w // 2, 2 * i), wide, 1, pads)
+    y = onednn.conv_general_dilated(x.reshape(b, h, w // 2, 2 * i), wide, (1, 1), pads)
     return y.reshape(b, h, w, o)
 
 
@@ -197,21 +212,22 @@ def _convolve_densely(
 
 
 def convolve_transposed(
-    x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 i o"]
-) -> Float[Array, "b p q o"]:
-    """Transposed 3x3 convolution of stride 2 that doubles the side exactly.
+    x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 _ o"]
+) -> Float[Array, "b p q f"]:
+    """Transposed 3x3 convolution of stride 2 that doubles the side exactly; filled up.
 
     Equal to PyTorch's ConvTranspose2d(3, stride=2, padding=1, output_padding=1) with
     the kernel flipped in both directions. It runs as a 2x2 convolution to the four
     phases of the output, which are then interleaved: XLA's weight gradient of the
     dilated form is 20 times slower on CPU.
     """
+    x, kernel = fill_up(x, kernel)
     # Output row 2y takes the middle tap at y; row 2y + 1 the outer two at y and y + 1.
     k = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
     taps = np.array([[1, 3], [0, 2]])  # (phase, offset) -> tap; 3 is the padded zero
     k = k[taps[:, None, :, None], taps[None, :, None, :]]  # (p, q, dy, dx, i, o)
     k = rearrange(k, "p q dy dx i o -> dy dx i (p q o)")
-    y = _convolve_aligned(x, k, 1, ((0, 1), (0, 1)))
+    y = onednn.conv_general_dilated(x, k, (1, 1), ((0, 1), (0, 1)))
     return rearrange(y, "b h w (p q o) -> b (h p) (w q) o", p=2, q=2)
 
 
@@ -221,7 +237,7 @@ class ConvLayer(nn.Module):
     Shapes:
         x: (b, h, w, i).
         returns: (b, h, w, features), (b, h/2, w/2, features) for stride 2,
-            (b, 2h, 2w, features) when transposed.
+            (b, 2h, 2w, features) when transposed; unless linear, filled up.
 
     Attributes:
         features: Output channels.
@@ -232,6 +248,7 @@ class ConvLayer(nn.Module):
         linear: An output layer: no activation and no feature norm, which would
             take its scale away; always float32.
         axis_name: See `FeatureNorm`.
+        in_features: Channels of x, where it may be filled up; None: all.
     """
 
     features: int
@@ -241,6 +258,7 @@ class ConvLayer(nn.Module):
     transposed: bool = False
     linear: bool = False
     axis_name: str | None = None
+    in_features: int | None = None
 
     @nn.compact
     def __call__(
@@ -248,7 +266,7 @@ class ConvLayer(nn.Module):
     ) -> Float[Array, "b p q o"]:
         # bfloat16 would round the picture itself to half a grey level.
         dtype = jnp.dtype("float32" if self.linear else self.config.compute_dtype)
-        k, in_features = self.kernel_size, x.shape[-1]
+        k, in_features = self.kernel_size, self.in_features or x.shape[-1]
         kernel = Kernel((k, k, in_features, self.features), name="conv")()
         x, kernel = x.astype(dtype), kernel.astype(dtype)
         if self.transposed:
@@ -256,6 +274,7 @@ class ConvLayer(nn.Module):
         else:
             h = convolve(x, kernel, self.stride)
         if self.linear:
-            return h
-        h = FeatureNorm(self.config.norm, self.axis_name, name="norm")(h, update=update)
+            return with_channels(h, self.features)
+        norm = FeatureNorm(self.config.norm, self.axis_name, self.features, name="norm")
+        h = norm(h, update=update)
         return self.config.activation_fn(h).astype(dtype)
