@@ -32,7 +32,8 @@ def decode_image(
         UserError: The file is missing, damaged, cut short, no image, or has fewer
             than 2 pixels on a side.
     """
-    return np.asarray(_open(file, name).convert("RGB"))
+    image = _open(file, name)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def decode_grey(
@@ -59,7 +60,8 @@ def _open(file: str | Path | bytes, name: str | None) -> Image.Image:
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
             image.load()
-            pixels = _eight_bits(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _eight_bits(image)
     except FileNotFoundError:
         raise UserError(f"image {name} does not exist: check its path") from None
     except UnidentifiedImageError:

@@ -30,11 +30,12 @@ def block_means(
     They are what `area_means` gives, without sums over the rest of the image.
     """
     k, channels = len(pixels) // size, pixels.shape[2]
-    # Integers up to 255 k^2, which float32 holds exactly below 2^24. The sum along a
-    # row is a product: NumPy's reductions over a few neighbours take five times longer.
-    dtype = np.float32 if k <= 256 else np.float64
-    rows = pixels.astype(dtype).reshape(size, k, -1).sum(axis=1)
-    same_channel = np.tile(np.eye(channels, dtype=dtype), (k, 1))
+    # Integers up to 255 k and 255 k^2: the first fit into 16 bits, float32 holds the
+    # second exactly. The sum along a row is a product: NumPy's reductions over a few
+    # neighbours take five times longer.
+    integer, real = (np.uint16, np.float32) if k <= 256 else (np.uint32, np.float64)
+    rows = pixels.reshape(size, k, -1).sum(axis=1, dtype=integer).astype(real)
+    same_channel = np.tile(np.eye(channels, dtype=real), (k, 1))
     sums = rows.reshape(size, size, k * channels) @ same_channel
     return sums.astype(np.float64) / k**2
 
