@@ -12,11 +12,19 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 
+from jaxgrow import backend
+
 
 # Compiles twice as fast; the program is slower, which small tests do not feel.
 quick_jit = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
+
+
+def pretend_to_be_on_a_gpu(monkeypatch: Any) -> None:
+    """Traces what a GPU would get, to run it here."""
+    monkeypatch.setattr(backend, "on_gpu", lambda: True)
+    monkeypatch.setattr(backend, "on_cpu", lambda: False)
 
 
 def by_path(tree: PyTree) -> dict[tuple[str, ...], Any]:

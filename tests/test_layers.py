@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxgrow import backend
 from jaxgrow.nets import onednn
 from jaxgrow.nets.layers import (
     ConvLayer,
@@ -25,11 +24,6 @@ from tests.oracles import assert_close
 def draw(*shape, seed=0):
     values = np.random.default_rng(seed).normal(size=shape)
     return jnp.asarray(values, jnp.float32)
-
-
-def pretend_to_be_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(backend, "on_gpu", lambda: True)
-    monkeypatch.setattr(backend, "on_cpu", lambda: False)
 
 
 # Without oneDNN square pictures up to 4x4 take the dense path.
@@ -98,10 +92,12 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
         return y, *pull_back(g)
 
     plain = results()
-    pretend_to_be_on_a_gpu(monkeypatch)
+    oracles.pretend_to_be_on_a_gpu(monkeypatch)
     assert_close(results(), plain, 1e-6)
-    assert not np.any(filled(x, kernel)[..., o:])
-    more = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 5)))  # as another layer leaves it
+    y = filled(x, kernel)
+    assert y.shape[-1] == o + -o % 4
+    assert not np.any(y[..., o:])
+    more = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 8 - i % 8)))  # as layers leave it
     assert_close(apply(more, kernel), plain[0], 1e-6)
     for dtype, multiple in (("float32", 4), ("bfloat16", 8)):
         reads, makes = up(i, multiple), up(o, multiple)
@@ -112,6 +108,14 @@ def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
         elif operation == "transposed":
             makes = 4 * makes
         assert channels(dtype) == (reads, makes)
+
+
+def test_a_kernel_of_other_channels_is_refused_on_a_gpu_too(monkeypatch):
+    oracles.pretend_to_be_on_a_gpu(monkeypatch)
+    kernel = jnp.zeros((3, 3, 27, 27))
+    for channels in (25, 30):
+        with pytest.raises(ValueError, match=f"does not read {channels} channels"):
+            convolve(jnp.zeros((1, 8, 8, channels)), kernel)
 
 
 @pytest.mark.usefixtures("either_library")
@@ -147,7 +151,7 @@ def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients():
 def test_a_gpus_pairs_of_columns_suit_every_size(size, k, monkeypatch):
     x, kernel = draw(2, *size, 3), draw(k, k, 3, 4, seed=1)
     expected = oracles.convolve(np.asarray(x), np.asarray(kernel), 1)
-    pretend_to_be_on_a_gpu(monkeypatch)
+    oracles.pretend_to_be_on_a_gpu(monkeypatch)
     assert_close(convolve(x, kernel)[..., :4], expected, 1e-6)
 
 

@@ -111,6 +111,7 @@ def test_convolutions_and_gradients_twice_are_xlas(case, monkeypatch):
     assert_near(with_gradients(conv_general_dilated, strides, padding)(*narrow), exact)
 
 
+# Not one of the cases above, for no call of oneDNN is in its forward pass any more.
 @needs_onednn
 def test_one_channel_convolved_to_few_reads_nothing_outside_of_the_picture():
     # As four columns at once the picture is one column of them, which oneDNN got wrong.
@@ -150,12 +151,13 @@ def calls(pick):
 @settings(max_examples=500, deadline=None)
 @given(call=calls())
 def test_any_call_gives_what_xla_gives(call):
+    """Also where XLA makes it: the guard may be wider than the fault, not narrower."""
     shape, kernel_shape, output, options = call
     x, kernel = draw(shape, 0, np.float32), draw(kernel_shape, 1, np.float32)
     ours = jax.jit(lambda *a: onednn._call(*a, output, **options))(x, kernel)
     expected = jax.jit(lambda *a: onednn._by_xla(*a, **options))(x, kernel)
     assert ours.shape == expected.shape
-    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 @needs_onednn

@@ -32,15 +32,14 @@ def decode_image(
         UserError: The file is missing, damaged, cut short, no image, or has fewer
             than 2 pixels on a side.
     """
-    image = _open(file, name)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return _decode(file, name, "RGB")
 
 
 def decode_grey(
     file: str | Path | bytes, name: str | None = None
 ) -> UInt8[np.ndarray, "h w"]:
     """As `decode_image`, in one channel (ITU-R 601 luma)."""
-    return np.asarray(_open(file, name).convert("L"))
+    return _decode(file, name, "L")
 
 
 def check_header(file: Path) -> bool:
@@ -53,15 +52,20 @@ def check_header(file: Path) -> bool:
         return False
 
 
-def _open(file: str | Path | bytes, name: str | None) -> Image.Image:
-    """Upright 8-bit image without transparency."""
+def _decode(
+    file: str | Path | bytes, name: str | None, mode: str
+) -> UInt8[np.ndarray, "h w ..."]:
+    """Upright, without transparency, in a mode of 8 bits."""
     if name is None:
         name = f"<{len(file)} bytes>" if isinstance(file, bytes) else str(file)
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            pixels = _eight_bits(image)
+            upright = _eight_bits(image)
+            # Even of the same mode `convert` would make a copy.
+            same = upright.mode == mode
+            pixels = np.asarray(upright if same else upright.convert(mode))
     except FileNotFoundError:
         raise UserError(f"image {name} does not exist: check its path") from None
     except UnidentifiedImageError:
@@ -74,8 +78,8 @@ def _open(file: str | Path | bytes, name: str | None) -> Image.Image:
         raise UserError(
             f"image {name} cannot be read ({error}): replace or remove the file"
         ) from error
-    if min(pixels.size) < MIN_SIDE:
-        width, height = pixels.size
+    height, width = pixels.shape[:2]
+    if min(width, height) < MIN_SIDE:
         raise UserError(
             f"image {name} has {width}x{height} pixels: at least 2x2 are needed"
         )

@@ -30,9 +30,9 @@ def block_means(
     They are what `area_means` gives, without sums over the rest of the image.
     """
     k, channels = len(pixels) // size, pixels.shape[2]
-    # Integers up to 255 k and 255 k^2: the first fit into 16 bits, float32 holds the
-    # second exactly. The sum along a row is a product: NumPy's reductions over a few
-    # neighbours take five times longer.
+    # Integers up to 255 k and 255 k^2: up to k = 256 the first fit into 16 bits, and
+    # float32 holds the second exactly. The sum along a row is a product: NumPy's
+    # reductions over a few neighbours take five times longer.
     integer, real = (np.uint16, np.float32) if k <= 256 else (np.uint32, np.float64)
     rows = pixels.reshape(size, k, -1).sum(axis=1, dtype=integer).astype(real)
     same_channel = np.tile(np.eye(channels, dtype=real), (k, 1))

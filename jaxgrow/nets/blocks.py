@@ -4,8 +4,6 @@ A block is the part of a network that works at one resolution. Its parameter cou
 width 27 is 32,805: 729 (1x1) + 3 * 8,505 (sub-blocks) + 6,561 (3x3, strided).
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -76,9 +74,18 @@ class DownBlock(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "b r r c"], *, update: bool
-    ) -> tuple[Float[Array, "b r r _"], Float[Array, "b s s _"]]:
+    ) -> tuple[Float[Array, "b r r w"], Float[Array, "b s s w"]]:
         x = _entry(self, x, update)
-        return x, _layer(self, 3, "down", stride=2)(x, update=update)
+        down = ConvLayer(
+            self.width,
+            3,
+            self.config,
+            2,
+            axis_name=self.axis_name,
+            in_features=self.width,
+            name="down",
+        )
+        return x, down(x, update=update)
 
 
 class UpBlock(nn.Module):
@@ -101,15 +108,31 @@ class UpBlock(nn.Module):
         self, x: Float[Array, "b s s c"], *, update: bool
     ) -> Float[Array, "b r r _"]:
         x = _entry(self, x, update)
-        return _layer(self, 3, "up", transposed=True)(x, update=update)
+        up = ConvLayer(
+            self.width,
+            3,
+            self.config,
+            transposed=True,
+            axis_name=self.axis_name,
+            in_features=self.width,
+            name="up",
+        )
+        return up(x, update=update)
 
 
 def _entry(
     block: DownBlock | UpBlock, x: Float[Array, "b r r _"], update: bool
 ) -> Float[Array, "b r r _"]:
     """What both kinds of block begin with; its layers belong to `block`."""
-    in_features = block.in_features or x.shape[-1]
-    x = _layer(block, 1, "in", in_features=in_features)(x, update=update)
+    entry = ConvLayer(
+        block.width,
+        1,
+        block.config,
+        axis_name=block.axis_name,
+        in_features=block.in_features,
+        name="in",
+    )
+    x = entry(x, update=update)
     for i in range(block.num_sub_blocks):
         sub_block = SubBlock(
             block.kernel_sizes,
@@ -120,10 +143,3 @@ def _entry(
         )
         x = sub_block(x, update=update)
     return x
-
-
-def _layer(
-    block: DownBlock | UpBlock, kernel_size: int, name: str, **options: Any
-) -> ConvLayer:
-    options = {"in_features": block.width, "axis_name": block.axis_name} | options
-    return ConvLayer(block.width, kernel_size, block.config, name=name, **options)

@@ -122,17 +122,18 @@ def convolve(
         if k == 1:
             return x @ kernel[0, 0]
         if features <= THIN:
-            return _convolve_to_few(x, kernel[..., :features])
+            return with_channels(_convolve_to_few(x, kernel[..., :features]), o)
         if max(i, o) <= _NARROW and w % 2 == 0:
             return _convolve_in_pairs(x, kernel)
-    pads = (((k - 1) // 2,) * 2,) * 2
+    pad = (k - 1) // 2
+    pads = ((pad, pad), (pad, pad))
     return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)
 
 
 def convolve_branches(
     x: Float[Array, "b h w i"], kernels: Sequence[Float[Array, "_ _ _ _"]]
 ) -> Float[Array, "b h w f"]:
-    """Convolutions of several sizes, their features side by side, then filled up.
+    """Convolutions of several sizes, their features side by side; see `convolve`.
 
     To XLA they are one, the smaller kernels with a margin of zeros: fewer kernels to
     start on a GPU. To oneDNN they are as many, which spares the zeros.
@@ -157,7 +158,8 @@ def _convolve_to_few(
     """
     h, w = x.shape[1:3]
     k, o = kernel.shape[0], kernel.shape[-1]
-    products = x @ rearrange(kernel, "k l i o -> i (k l o)")
+    columns = rearrange(kernel, "k l i o -> i (k l o)")
+    products = jnp.matmul(x, columns, preferred_element_type=jnp.float32)
     margin = (k // 2, k // 2)
     products = jnp.pad(products, ((0, 0), margin, margin, (0, 0)))
     terms = [
@@ -165,7 +167,7 @@ def _convolve_to_few(
         for r in range(k)
         for c in range(k)
     ]
-    return sum(terms[1:], terms[0])
+    return sum(terms[1:], terms[0]).astype(x.dtype)
 
 
 def _convolve_in_pairs(
@@ -214,7 +216,7 @@ def _convolve_densely(
 def convolve_transposed(
     x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 _ o"]
 ) -> Float[Array, "b p q f"]:
-    """Transposed 3x3 convolution of stride 2 that doubles the side exactly; filled up.
+    """Transposed 3x3 convolution of stride 2 that doubles the side; see `convolve`.
 
     Equal to PyTorch's ConvTranspose2d(3, stride=2, padding=1, output_padding=1) with
     the kernel flipped in both directions. It runs as a 2x2 convolution to the four
@@ -237,7 +239,7 @@ class ConvLayer(nn.Module):
     Shapes:
         x: (b, h, w, i).
         returns: (b, h, w, features), (b, h/2, w/2, features) for stride 2,
-            (b, 2h, 2w, features) when transposed; unless linear, filled up.
+            (b, 2h, 2w, features) when transposed; on a GPU, unless linear, filled up.
 
     Attributes:
         features: Output channels.

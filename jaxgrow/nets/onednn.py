@@ -291,8 +291,8 @@ def _call(
 ) -> Float[Array, "b p q o"]:
     """One call of oneDNN; `axes` are the kernel's, `shape` is that of the result.
 
-    XLA convolves one channel to columns further apart than one: of these oneDNN reads
-    outside of the picture where it makes a single column.
+    One channel with columns skipped is left to XLA: where the result is a single
+    column, oneDNN reads outside of the picture.
     """
     if x.shape[3] == 1 and strides[1] > 1:
         return _by_xla(x, kernel, axes=axes, strides=strides, pads=pads)
