@@ -53,6 +53,7 @@ def one_step():
     return jax.jit(classifier_training.make_classifier_step(CONFIG, SGD))
 
 
+@pytest.mark.slow
 def test_a_batch_may_bring_its_own_images_and_labels(one_step):
     images, labels = coloured_images()
     rows, keys = np.arange(5, 13, dtype=np.int32), keys_of(8)

@@ -100,6 +100,7 @@ def test_without_a_judge_there_is_no_coherence():
     assert set(rows[0].metrics) == {"psnr", "ssim"}
 
 
+@pytest.mark.slow
 def test_lpips_and_fid_are_measured_where_their_networks_are_given():
     """With features that are known: the pixels themselves, and two means of them."""
     views = small_views.objects(5)

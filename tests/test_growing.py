@@ -216,7 +216,7 @@ def differentiate(net, params, stats, x, fade=None):
 @pytest.mark.parametrize(
     ("module", "options", "tolerance"),
     [
-        (Generator, {"norm": "batch", "activation": "gelu"}, 1e-5),
+        (Discriminator, {"norm": "batch", "activation": "gelu"}, 1e-5),
         (Discriminator, {"norm": "instance", "width": 3}, 1e-5),
         (Generator, {"compute_dtype": "bfloat16", "num_sub_blocks": 0}, 2e-2),
     ],

@@ -140,6 +140,7 @@ def assert_like(found, found_series, one_by_one):
     assert_close(found_series, {n: np.stack([m[n] for m in series]) for n in series[0]})
 
 
+@pytest.mark.slow
 def test_calls_of_two_steps_take_the_term_in_its_turn(gan, data, one_by_one):
     """As a run does that stops between two terms: the state's step says what is due."""
     several = quick_jit(make_multi_step(make_step(gan, config()), config()))

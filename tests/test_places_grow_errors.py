@@ -234,6 +234,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(line, capsys
     assert_takes_other_settings(capsys, line)
 
 
+@pytest.mark.slow
 def test_a_loss_that_breaks_later_keeps_the_last_good_checkpoint(
     line, trained, tmp_path, capsys, monkeypatch
 ):

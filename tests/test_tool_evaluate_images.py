@@ -210,6 +210,7 @@ def test_sets_whose_names_mean_nothing_give_fid_alone(run, weights, folders):
     assert "4 generated, 3 real images" in said
 
 
+@pytest.mark.slow
 def test_a_trained_classifier_gives_a_distance_of_its_own_name(
     run, folders, monkeypatch
 ):

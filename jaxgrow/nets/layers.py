@@ -159,7 +159,8 @@ def _convolve_to_few(
     h, w = x.shape[1:3]
     k, o = kernel.shape[0], kernel.shape[-1]
     columns = rearrange(kernel, "k l i o -> i (k l o)")
-    products = jnp.matmul(x, columns, preferred_element_type=jnp.float32)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    products = jnp.matmul(x, columns, preferred_element_type=wide)
     margin = (k // 2, k // 2)
     products = jnp.pad(products, ((0, 0), margin, margin, (0, 0)))
     terms = [
@@ -265,7 +266,7 @@ class ConvLayer(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w i"], *, update: bool
-    ) -> Float[Array, "b p q o"]:
+    ) -> Float[Array, "b p q f"]:
         # bfloat16 would round the picture itself to half a grey level.
         dtype = jnp.dtype("float32" if self.linear else self.config.compute_dtype)
         k, in_features = self.kernel_size, self.in_features or x.shape[-1]
