@@ -19,7 +19,7 @@ from jaxgrow import backend
 from jaxgrow.nets import onednn
 from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.filling import fill_up, with_channels
-from jaxgrow.nets.taps import THIN
+from jaxgrow.nets.taps import THIN, shifts
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
 
@@ -156,17 +156,13 @@ def _convolve_to_few(
     So x is read once, by a matrix product; a library's convolution to 3 channels takes
     several times as long on an H100, its kernel's gradient most of all.
     """
-    h, w = x.shape[1:3]
     k, o = kernel.shape[0], kernel.shape[-1]
     columns = rearrange(kernel, "k l i o -> i (k l o)")
     wide = jnp.promote_types(x.dtype, jnp.float32)
     products = jnp.matmul(x, columns, preferred_element_type=wide)
-    margin = (k // 2, k // 2)
-    products = jnp.pad(products, ((0, 0), margin, margin, (0, 0)))
     terms = [
-        products[:, r : r + h, c : c + w, (r * k + c) * o : (r * k + c + 1) * o]
-        for r in range(k)
-        for c in range(k)
+        shifted[..., (r * k + c) * o : (r * k + c + 1) * o]
+        for (r, c), shifted in shifts(products, k, 1)
     ]
     return sum(terms[1:], terms[0]).astype(x.dtype)
 
