@@ -15,7 +15,6 @@ from jaxgrow.nets.autoencoder import (
     decode,
     encode,
     init_autoencoder,
-    pool,
 )
 from jaxgrow.nets.conv import double
 from tests.golden_fill import filled
@@ -23,7 +22,6 @@ from tests.oracles import (
     assert_close,
     assert_identical,
     by_path,
-    convolve,
     quick_jit,
 )
 
@@ -259,12 +257,6 @@ def test_the_seed_decides_and_no_two_parts_are_alike():
     other = by_path(init_autoencoder(TINY, 4))
     assert not np.array_equal(other["encoder", "block0", "conv0", "kernel"], kernel)
     assert not np.array_equal(params["decoder"]["block2"]["conv0"]["kernel"], kernel)
-
-
-def test_pooling_divides_by_nine_at_the_border_too():
-    x = np.random.default_rng(0).normal(size=(2, 8, 6, 3)).astype(np.float32)
-    ninth = np.broadcast_to(np.eye(3) / 9.0, (3, 3, 3, 3))
-    assert_close(pool(jnp.asarray(x)), convolve(x, ninth, stride=2))
 
 
 def test_doubling_repeats_every_pixel():

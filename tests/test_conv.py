@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxgrow import backend
-from jaxgrow.nets.conv import Conv, add_bias, convolve
+from jaxgrow.nets.conv import Conv, add_bias, convolve, convolve_doubled
 from jaxgrow.nets.depthwise import convolve_depthwise
 from tests import oracles
 from tests.oracles import assert_close, quick_jit
@@ -105,6 +105,24 @@ def reference_depthwise(x, kernel, stride):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(("h", "w", "o"), [(4, 6, 8), (3, 5, 1), (1, 2, 4)])
+def test_a_convolution_of_the_doubled_picture_and_its_gradients_are_xlas(h, w, o):
+    x, kernel = draw(2, h, w, 5), draw(3, 3, 5, o, seed=1)
+    g = draw(2, 2 * h, 2 * w, o, seed=2)
+    with jax.enable_x64(True):
+        expected = with_gradients(
+            lambda x, kernel: reference(x.repeat(2, 1).repeat(2, 2), kernel),
+            x,
+            kernel,
+            cotangent=g,
+        )
+    x, kernel, g = (a.astype(np.float32) for a in (x, kernel, g))
+    found = with_gradients(convolve_doubled, x, kernel, cotangent=g)
+    for ours, exact in zip(found, expected, strict=True):
+        assert_close(ours, exact)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -126,6 +126,7 @@ def test_one_channel_convolved_to_few_reads_nothing_outside_of_the_picture():
 def calls(pick):
     """Shapes, axes, strides, paddings and dilations of one call; often the least."""
     b, i, o = pick(st.tuples(*[st.sampled_from([1, 1, 2, 3, 4, 8, 27, 40])] * 3))
+    groups = pick(st.sampled_from([1, 1, i]))
     strides = pick(st.tuples(*[st.integers(1, 4)] * 2))
     is_dilated = strides == (1, 1) and pick(st.booleans())
     dilations = pick(st.tuples(*[st.integers(1, 3)] * 2)) if is_dilated else (1, 1)
@@ -139,10 +140,12 @@ def calls(pick):
         kernel_sides.append(k)
         pads.append(pad)
         outputs.append((side + sum(pad) - reach) // stride + 1)
-    axes = pick(st.sampled_from(["HWIO", "HWOI", "IHWO"]))
-    lengths = dict(zip("HWIO", (*kernel_sides, i, o), strict=True))
+    o = i if groups > 1 else o
+    axes = "HWIO" if groups > 1 else pick(st.sampled_from(["HWIO", "HWOI", "IHWO"]))
+    lengths = dict(zip("HWIO", (*kernel_sides, i // groups, o), strict=True))
     kernel_shape = tuple(lengths[axis] for axis in axes)
     options = dict(axes=axes, strides=strides, pads=tuple(pads), dilations=dilations)
+    options["groups"] = groups
     return (b, *sides, i), kernel_shape, (b, *outputs, o), options
 
 

@@ -22,6 +22,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.nets import autokl
 from jaxgrow.nets.conv import Conv, double
 from jaxgrow.nets.initial import uniform_fan_in
+from jaxgrow.nets.pooling import mean_pool
 from jaxgrow.typing import Params, UnitImage
 
 
@@ -88,24 +89,33 @@ class AutoencoderConfig:
 class ResidualBlock(nn.Module):
     """shortcut(x) + 0.1 * branch(x); the branch activates before each 3x3 convolution.
 
-    The shortcut is a 1x1 convolution without bias where the channels change.
+    The shortcut is a 1x1 convolution without bias where the channels change. Doubling
+    comes first; what sees one pixel at a time can as well come before it.
 
     Shapes:
         x: (b, h, w, i).
-        returns: (b, h, w, features).
+        returns: (b, h, w, features), (b, 2h, 2w, features) if it doubles.
+
+    Attributes:
+        features: Output channels.
+        config: Of the autoencoder.
+        doubles: Whether it is of x doubled.
     """
 
     features: int
     config: AutoencoderConfig
+    doubles: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         dtype = _dtype(self.config)
         hidden = min(x.shape[-1], self.features)
-        h = Conv(hidden, dtype=dtype, name="conv0")(_activate(x))
+        first = Conv(hidden, dtype=dtype, doubles=self.doubles, name="conv0")
+        h = first(_activate(x))
         h = Conv(self.features, dtype=dtype, name="conv1")(_activate(h))
         if x.shape[-1] != self.features:
             x = Conv(self.features, 1, use_bias=False, dtype=dtype, name="shortcut")(x)
+        x = double(x) if self.doubles else x
         return x + 0.1 * h
 
 
@@ -126,7 +136,7 @@ class Encoder(nn.Module):
         x = Conv(config.base_channels, dtype=dtype, name="conv_in")(x)
         block = nn.remat(ResidualBlock) if config.remat else ResidualBlock
         for i, channels in enumerate(_channels(config, _ENCODER_CAP)):
-            x = pool(x) if i > 0 else x
+            x = mean_pool(x) if i > 0 else x
             x = block(channels, config, name=f"block{i}")(x)
         x = _activate(x).reshape(len(x), -1)
         z = nn.Dense(config.latent_dim, dtype=dtype, name="linear")(x)
@@ -155,27 +165,12 @@ class Decoder(nn.Module):
         x = x.reshape(len(z), side, side, channels[-1])
         block = nn.remat(ResidualBlock) if config.remat else ResidualBlock
         for i, features in enumerate([*channels[-2::-1], channels[0]]):
-            x = double(x) if i > 0 else x
-            x = block(features, config, name=f"block{i}")(x)
+            x = block(features, config, doubles=i > 0, name=f"block{i}")(x)
         images = Conv(3, dtype=dtype, name="conv_out")(_activate(x))
         if config.linear_path:
             dense = nn.Dense(images[0].size, dtype=dtype, name="linear_path")
             images = images + dense(z).reshape(images.shape)
         return images
-
-
-def pool(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
-    """Mean of 3x3 pixels, stride 2, zeros around: the sum is always divided by 9.
-
-    Row i of the output sums rows 2i - 1, 2i and 2i + 1. Written as shifts, whose
-    gradient is cheaper on CPU than that of a windowed sum.
-    """
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // 2, 2, w, c)
-    above = jnp.pad(x[:, :-1, 1], ((0, 0), (1, 0), (0, 0), (0, 0)))
-    x = (above + x[:, :, 0] + x[:, :, 1]).reshape(b, h // 2, w // 2, 2, c)
-    left = jnp.pad(x[:, :, :-1, 1], ((0, 0), (0, 0), (1, 0), (0, 0)))
-    return (left + x[:, :, :, 0] + x[:, :, :, 1]) / 9.0
 
 
 def init_autoencoder(config: AutoencoderConfig, seed: int | Sequence[int]) -> Params:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.conv import Conv, double
+from jaxgrow.nets.conv import Conv
 from jaxgrow.nets.onednn import conv_general_dilated
 
 
@@ -163,7 +163,8 @@ class Decoder(nn.Module):
                 x = shape.block(shape.channels[level], dtype, name=name)(x)
             if level > 0:
                 name = f"level{level}_up"
-                x = Conv(shape.channels[level], dtype=dtype, name=name)(double(x))
+                channels = shape.channels[level]
+                x = Conv(channels, dtype=dtype, doubles=True, name=name)(x)
         x = nn.silu(_norm("norm_out", dtype)(x))
         return Conv(3, dtype=dtype, name="conv_out")(x)
 

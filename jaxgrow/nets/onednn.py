@@ -123,6 +123,34 @@ def conv_general_dilated(
     )
 
 
+def convolve_transposed(
+    g: Float[Array, "b p q o"],
+    kernel: Float[Array, "k m i o"],
+    strides: _Pair,
+    pads: tuple[_Pair, _Pair],
+    shape: tuple[int, ...],
+) -> Float[Array, "b h w i"]:
+    """The gradient of the input, of this shape, of a convolution; where `available`."""
+    return _input_gradient(g, kernel, _Window(strides, pads), shape)
+
+
+def convolve_depthwise(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k m 1 c"],
+    strides: _Pair,
+    pads: tuple[_Pair, _Pair],
+) -> Float[Array, "b p q c"]:
+    """Every channel on its own, where oneDNN is `available`; it has no gradients."""
+    sides = [
+        (side + sum(pad) - k) // stride + 1
+        for side, pad, k, stride in zip(
+            x.shape[1:3], pads, kernel.shape[:2], strides, strict=True
+        )
+    ]
+    shape, groups = (x.shape[0], *sides, x.shape[3]), x.shape[3]
+    return _call(x, kernel, shape, strides=strides, pads=pads, groups=groups)
+
+
 # Output, gradient of the input, gradient of the kernel: each is linear in its two
 # arrays, and the gradients of each are the other two, so that gradients of any order
 # are these three.
@@ -288,6 +316,7 @@ def _call(
     strides: _Pair = (1, 1),
     pads: tuple[_Pair, _Pair] = ((0, 0), (0, 0)),
     dilations: _Pair = (1, 1),
+    groups: int = 1,
 ) -> Float[Array, "b p q o"]:
     """One call of oneDNN; `axes` are the kernel's, `shape` is that of the result.
 
@@ -295,11 +324,11 @@ def _call(
     column, oneDNN reads outside of the picture.
     """
     if x.shape[3] == 1 and strides[1] > 1:
-        return _by_xla(x, kernel, axes=axes, strides=strides, pads=pads)
+        return _by_xla(x, kernel, axes=axes, strides=strides, pads=pads, groups=groups)
     picture = {"data": {"batch_dim": 0, "feature_dim": 3, "spatial_dims": [1, 2]}}
     settings = {
         "dims": 4,
-        "feature_groups": 1,
+        "feature_groups": groups,
         "input": picture,
         "kernel": {
             "filter": {
@@ -345,10 +374,12 @@ def _is_right() -> bool:
     strided = {"strides": (2, 1), "pads": ((1, 0), (1, 0))}
     dilated = {"axes": "IHWO", "pads": ((0, 1), (2, 0)), "dilations": (1, 2)}
     turned = {"axes": "HWOI", "pads": ((2, 1), (0, 1))}
+    depthwise = {"strides": (2, 1), "pads": ((1, 0), (0, 1)), "groups": 3}
     cases = [
         (kernel, (2, 3, 5, 4), strided),
         (kernel, (2, 6, 3, 4), dilated),
         (kernel.swapaxes(2, 3), (2, 7, 5, 4), turned),
+        (kernel[:, :, :1, :3], (2, 3, 5, 3), depthwise),
     ]
 
     def pairs(x, *kernels):
@@ -366,7 +397,9 @@ def _is_right() -> bool:
     return all(np.allclose(ours, xlas, atol=1e-4) for ours, xlas in found)
 
 
-def _by_xla(x, kernel, *, pads, axes="HWIO", strides=(1, 1), dilations=(1, 1)) -> Array:
+def _by_xla(
+    x, kernel, *, pads, axes="HWIO", strides=(1, 1), dilations=(1, 1), groups=1
+) -> Array:
     """What `_call` has to give."""
     return lax.conv_general_dilated(
         x,
@@ -375,6 +408,7 @@ def _by_xla(x, kernel, *, pads, axes="HWIO", strides=(1, 1), dilations=(1, 1)) -
         pads,
         rhs_dilation=dilations,
         dimension_numbers=("NHWC", axes, "NHWC"),
+        feature_group_count=groups,
     )
 
 
