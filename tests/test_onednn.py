@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxgrow import backend, parallel
-from jaxgrow.nets import onednn
-from jaxgrow.nets.onednn import conv_general_dilated
+from jaxgrow.nets import onednn, onednn_conv
+from jaxgrow.nets.onednn_conv import conv_general_dilated
 from tests.oracles import quick_jit
 
 
@@ -31,7 +31,7 @@ PROGRAM = """
 import jax
 from jaxgrow import runtime
 runtime.configure()
-from jaxgrow.nets.onednn import conv_general_dilated
+from jaxgrow.nets.onednn_conv import conv_general_dilated
 x, kernel = jax.numpy.ones((2, 8, 8, 4)), jax.numpy.ones((3, 3, 4, 4))
 jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))(x, kernel)
 """
@@ -96,8 +96,8 @@ def with_gradients(convolve, strides, padding):
 @pytest.mark.parametrize("case", CASES)
 def test_convolutions_and_gradients_twice_are_xlas(case, monkeypatch):
     if CASES[case][0][0] == 3:  # images: more than are taken at once
-        monkeypatch.setattr(onednn, "_CACHED_BYTES", 0)
-        monkeypatch.setattr(onednn, "_IMAGES_AT_ONCE", 2)
+        monkeypatch.setattr(onednn_conv, "_CACHED_BYTES", 0)
+        monkeypatch.setattr(onednn_conv, "_IMAGES_AT_ONCE", 2)
     shape, kernel_shape, strides, padding = CASES[case]
     x, kernel = draw(shape, 0), draw(kernel_shape, 1)
     with jax.enable_x64(True):
@@ -157,8 +157,8 @@ def test_any_call_gives_what_xla_gives(call):
     """Also where XLA makes it: the guard may be wider than the fault, not narrower."""
     shape, kernel_shape, output, options = call
     x, kernel = draw(shape, 0, np.float32), draw(kernel_shape, 1, np.float32)
-    ours = jax.jit(lambda *a: onednn._call(*a, output, **options))(x, kernel)
-    expected = jax.jit(lambda *a: onednn._by_xla(*a, **options))(x, kernel)
+    ours = jax.jit(lambda *a: onednn.call(*a, output, **options))(x, kernel)
+    expected = jax.jit(lambda *a: onednn.by_xla(*a, **options))(x, kernel)
     assert ours.shape == expected.shape
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
 
@@ -238,7 +238,7 @@ def test_it_is_left_to_xla_where_the_user_or_the_devices_say_so(monkeypatch):
 @needs_onednn
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("_TARGET", "__onednn$nothing"), ("_by_xla", lambda x, kernel, **_: 1.0)],
+    [("_TARGET", "__onednn$nothing"), ("by_xla", lambda x, kernel, **_: 1.0)],
 )
 def test_a_library_that_is_missing_or_wrong_is_not_used(
     name, value, monkeypatch, not_tried_yet

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.nets.conv import Conv
-from jaxgrow.nets.onednn import conv_general_dilated
+from jaxgrow.nets.onednn_conv import conv_general_dilated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

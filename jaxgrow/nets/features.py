@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.nets.filling import fill_up
-from jaxgrow.nets.onednn import conv_general_dilated
+from jaxgrow.nets.onednn_conv import conv_general_dilated
 from jaxgrow.nets.pooling import max_pool
 from jaxgrow.typing import FeaturesFn, Image, Params
 

@@ -19,6 +19,7 @@ from jaxgrow import backend
 from jaxgrow.nets import onednn
 from jaxgrow.nets.batch_norm import BatchNorm
 from jaxgrow.nets.filling import fill_up, with_channels
+from jaxgrow.nets.onednn_conv import conv_general_dilated
 from jaxgrow.nets.taps import THIN, shifts
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
@@ -127,7 +128,7 @@ def convolve(
             return _convolve_in_pairs(x, kernel)
     pad = (k - 1) // 2
     pads = ((pad, pad), (pad, pad))
-    return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)
+    return conv_general_dilated(x, kernel, (stride, stride), pads)
 
 
 def convolve_branches(
@@ -187,7 +188,7 @@ def _convolve_in_pairs(
     wide = rearrange(columns, "q k (t p) i o -> k t (p i) (q o)", p=2)
     before = (k // 2 + lead) // 2
     pads = ((k // 2, k // 2), (before, taps - 1 - before))
-    y = onednn.conv_general_dilated(x.reshape(b, h, w // 2, 2 * i), wide, (1, 1), pads)
+    y = conv_general_dilated(x.reshape(b, h, w // 2, 2 * i), wide, (1, 1), pads)
     return y.reshape(b, h, w, o)
 
 
@@ -226,7 +227,7 @@ def convolve_transposed(
     taps = np.array([[1, 3], [0, 2]])  # (phase, offset) -> tap; 3 is the padded zero
     k = k[taps[:, None, :, None], taps[None, :, None, :]]  # (p, q, dy, dx, i, o)
     k = rearrange(k, "p q dy dx i o -> dy dx i (p q o)")
-    y = onednn.conv_general_dilated(x, k, (1, 1), ((0, 1), (0, 1)))
+    y = conv_general_dilated(x, k, (1, 1), ((0, 1), (0, 1)))
     return rearrange(y, "b h w (p q o) -> b (h p) (w q) o", p=2, q=2)
 
 

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow.nets import onednn
+from jaxgrow.nets.onednn_conv import convolve_depthwise
 
 
 def max_pool(
@@ -60,7 +61,7 @@ def _mean_pool_by_onednn(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
     XLA would compute shifts again in every operation that reads the means.
     """
     ninth = jnp.full((3, 3, 1, x.shape[-1]), 1 / 9, x.dtype)
-    return onednn.convolve_depthwise(x, ninth, (2, 2), ((1, 0), (1, 0)))
+    return convolve_depthwise(x, ninth, (2, 2), ((1, 0), (1, 0)))
 
 
 def _mean_pool_forward(x):
