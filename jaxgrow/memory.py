@@ -13,12 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from jaxgrow import runtime
 from jaxgrow.errors import UserError
 
 
 _GIB = 1 << 30
-_MUCH = 0.3  # of a device's memory
 _CGROUP_LIMITS = (  # of version 2 and of version 1, where no limit is a huge number
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -127,10 +125,7 @@ class Programs:
         return compiled
 
     def add(self, key: Hashable, compiled: Any, too_large: TooLarge) -> None:
-        """Keeps a program, or raises `too_large` if it does not fit.
-
-        After one that takes much of it the process keeps no freed memory any more.
-        """
+        """Keeps a program, or raises `too_large` if it does not fit."""
         needed = of_program(compiled)
         if needed is not None:
             available = device_bytes()
@@ -139,17 +134,9 @@ class Programs:
                     f"{megabytes(needed.peak_bytes):,.0f} MB where the device has "
                     f"{megabytes(available):,.0f} MB"
                 )
-            if available is not None and needed.peak_bytes > _MUCH * available:
-                _spare_memory()
             if self.memory is None or needed.peak_bytes > self.memory.peak_bytes:
                 self.memory = needed
         self._compiled[key] = compiled
-
-
-def _spare_memory() -> None:
-    """Lets no more memory of the CPU's lie about than is in use."""
-    if jax.default_backend() == "cpu":
-        runtime.return_freed_memory()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Settings of the machine that must stand before JAX first touches a device."""
 
-import ctypes
 import importlib.metadata
 import os
 import platform
@@ -13,17 +12,6 @@ from typing import Any
 
 _INDIVIDUAL_DOT = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
 _COMPILED_AFTER_S = 0.5  # what compiles faster is not worth a file
-# Parameters of mallopt (glibc's malloc.h), what keeps memory, and what returns it: the
-# values that glibc arrives at by itself.
-_MALLOPT = (
-    (-8, 1, 0),  # M_ARENA_MAX: the arenas of other threads end at 64 MiB; 0 = no limit
-    (-4, 0, 1 << 16),  # M_MMAP_MAX: large blocks come from the arena too
-    (-1, -1, 64 << 20),  # M_TRIM_THRESHOLD: and stay there once they are free
-    (-3, 32 << 20, 32 << 20),  # M_MMAP_THRESHOLD: what counts as large
-)
-
-KEEPS_MEMORY = "JAXGROW_KEEP_MEMORY"
-"""Environment variable: `false` lets the process return memory that is free."""
 
 
 def configure() -> None:
@@ -32,12 +20,9 @@ def configure() -> None:
     A flag that the user has set in XLA_FLAGS is kept, and none is given to a version
     that does not know it, for that one would abort.
 
-    CPU: what is left to XLA of the convolutions (nets/onednn_conv.py) takes its fast
-    path. jaxlib 0.10 and 0.11 route them to a slow library by default; without oneDNN
-    a training step of the generator is 1.7 times faster. And memory that is free stays
-    with the process: XLA takes that of a step anew at every call, and the system would
-    hand it out page by page, and clear each. Settings of the user's for malloc
-    (MALLOC_*, GLIBC_TUNABLES) leave it as it is, and so does JAXGROW_KEEP_MEMORY=false.
+    CPU: what XLA keeps of the convolutions (nets/onednn_conv.py) takes its fast path.
+    jaxlib 0.10 and 0.11 route them to a slow library by default; without oneDNN a
+    training step of the generator is 1.7 times faster.
 
     GPU: no flags. Convolutions recorded into CUDA graphs would save a start each, but a
     process that finds its programs compiled meets cuDNN first while it records, which
@@ -46,40 +31,6 @@ def configure() -> None:
     jaxlib = _version_of("jaxlib")
     if jaxlib is not None and (0, 10) <= jaxlib < (0, 12):
         _set_flag("xla_cpu_experimental_ynn_fusion_type", _INDIVIDUAL_DOT)
-    if _computes_on_cpu():
-        _keep_freed_memory()
-
-
-def _computes_on_cpu() -> bool:
-    """Whether JAX will, as far as can be told before it has looked for devices."""
-    if platforms := os.environ.get("JAX_PLATFORMS"):
-        return platforms == "cpu"
-    plugins = importlib.metadata.entry_points(group="jax_plugins")
-    return not plugins and _version_of("libtpu") is None
-
-
-def _keep_freed_memory() -> None:
-    """Lets malloc keep what it is given back, if nobody has said what it is to do."""
-    theirs = [n for n in os.environ if n == "GLIBC_TUNABLES" or n.startswith("MALLOC_")]
-    if not theirs and os.environ.get(KEEPS_MEMORY, "true").lower() != "false":
-        for parameter, keeping, _ in _MALLOPT:
-            _mallopt(parameter, keeping)
-
-
-def return_freed_memory() -> None:
-    """Undoes what `configure` has set, for steps that need much of what there is.
-
-    Of blocks of a GB between which small ones lie, malloc keeps about twice what is
-    used at once.
-    """
-    for parameter, _, returning in _MALLOPT:
-        _mallopt(parameter, returning)
-
-
-def _mallopt(parameter: int, value: int) -> None:
-    """Sets a parameter of glibc's malloc; does nothing where there is another."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgrow import memory, parallel, runtime
+from jaxgrow import memory, parallel
 from jaxgrow.errors import UserError
 from jaxgrow.memory import Programs, StepMemory
 from jaxgrow.parallel import Placement
@@ -104,17 +104,6 @@ def test_a_program_larger_than_the_device_is_refused_and_not_kept(monkeypatch):
             tell=ignore,
         )
     assert programs.get(0) is None
-
-
-@pytest.mark.parametrize(("share", "is_much"), [(0.5, True), (0.2, False)])
-def test_a_program_that_takes_much_keeps_no_freed_memory(share, is_much, monkeypatch):
-    needed, returned, programs = StepMemory(10, 80, 100), [], Programs()
-    monkeypatch.setattr(memory, "of_program", lambda program: needed)
-    monkeypatch.setattr(memory, "device_bytes", lambda: int(100 / share))
-    monkeypatch.setattr(runtime, "return_freed_memory", lambda: returned.append(1))
-    programs.add("step", "a program", too_large)
-    assert programs.get("step") == "a program"
-    assert bool(returned) == is_much
 
 
 def test_a_device_that_runs_out_is_one_sentence_and_other_errors_pass():

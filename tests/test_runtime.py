@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -28,27 +27,6 @@ jax.monitoring.register_event_listener(
 x = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
 y = jax.jit(lambda x: jax.numpy.linalg.norm(jax.numpy.tanh(x @ x) @ x.T))(x)
 print(len(hits), float(y).hex())
-"""
-
-
-# Blocks of 64 MB in another thread, as XLA takes them: page faults after the first.
-BLOCKS = """
-import resource, sys, threading
-from jaxgrow import runtime
-runtime.configure()
-if len(sys.argv) > 1:
-    runtime.return_freed_memory()
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def work(size=1 << 26):
-    bytes([1]) * size
-    before = faults()
-    for _ in range(4):
-        bytes([1]) * size
-    print(faults() - before)
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
 """
 
 
@@ -83,34 +61,6 @@ def test_a_version_gets_only_flags_that_it_knows(jaxlib, expected, monkeypatch):
 def test_the_users_own_flags_are_kept(monkeypatch):
     mine = ["--xla_gpu_enable_command_buffer=", f"{CPU_FLAG.partition('=')[0]}="]
     assert configured(monkeypatch, " ".join(mine), jaxlib="0.10.2") == mine
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
-@pytest.mark.parametrize(
-    ("env", "arguments", "is_kept"),
-    [
-        ({"JAX_PLATFORMS": "cpu"}, [], True),
-        ({"JAX_PLATFORMS": "cpu"}, ["return"], False),
-        ({"JAX_PLATFORMS": "cuda"}, [], False),
-        ({"JAX_PLATFORMS": "cpu", runtime.KEEPS_MEMORY: "False"}, [], False),
-        ({"JAX_PLATFORMS": "cpu", "MALLOC_TRIM_THRESHOLD_": "131072"}, [], False),
-    ],
-)
-def test_freed_memory_stays_with_a_process_that_computes_on_cpu(
-    env, arguments, is_kept
-):
-    theirs = ("MALLOC_", "GLIBC_TUNABLES")
-    clean = {n: v for n, v in os.environ.items() if not n.startswith(theirs)}
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKS, *arguments],
-        env=clean | env,
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # A new block has 32 pages at least, if the system has pages of 2 MB for it.
-    assert (int(done.stdout) < 32) == is_kept
 
 
 def run(folder: Path, **env: str) -> tuple[list[str], str]:
