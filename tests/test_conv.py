@@ -123,6 +123,8 @@ def test_a_convolution_of_the_doubled_picture_and_its_gradients_are_xlas(h, w, o
     found = with_gradients(convolve_doubled, x, kernel, cotangent=g)
     for ours, exact in zip(found, expected, strict=True):
         assert_close(ours, exact)
+    none = convolve_doubled(jnp.asarray(x[:0]), jnp.asarray(kernel))
+    assert none.shape == (0, *g.shape[1:])
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -68,3 +68,7 @@ def test_means_divide_by_nine_at_the_border_too(shape):
 def test_means_are_computed_once_by_onednn():
     x = jnp.ones((2, 4, 4, 3))
     assert "onednn" in jax.jit(mean_pool).lower(x).as_text()
+
+
+def test_no_pictures_have_no_means():
+    assert mean_pool(jnp.ones((0, 4, 6, 3))).shape == (0, 2, 3, 3)

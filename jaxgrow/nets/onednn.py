@@ -41,13 +41,13 @@ _STORED_FROM_S = "jax_persistent_cache_min_compile_time_secs"
 def available(*operands: Array) -> bool:
     """Whether such arrays are convolved by oneDNN in this process now.
 
-    If so, no program is stored from now on.
+    Empty arrays never are. Where others are, no program is stored from now on.
     """
     found = (
         os.environ.get(SWITCH, "true").lower() != "false"
         and backend.on_cpu()
         and not backend.is_split()
-        and all(x.dtype == jnp.float32 for x in operands)
+        and all(x.dtype == jnp.float32 and x.size > 0 for x in operands)
         and _works()
     )
     if found:

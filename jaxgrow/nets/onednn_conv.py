@@ -60,7 +60,6 @@ def conv_general_dilated(
         and feature_group_count == 1
         and lhs.shape[3] == rhs.shape[2]
         and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-        and 0 not in (*lhs.shape, *rhs.shape)
     ):
         pads, (k, m) = padding, rhs.shape[:2]
         if isinstance(pads, str):
