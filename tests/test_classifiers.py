@@ -111,6 +111,7 @@ def test_a_twin_at_full_width_has_as_many_weights():
     assert number == 11_689_512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [ClassifierConfig(), SMALL_MOBILE])
 def test_fresh_weights_follow_torchvisions_laws(config):
     params, stats = init_classifier(config, 100, 0)

@@ -54,6 +54,7 @@ def fresh_noise_fn(prediction):
     return jax.jit(view_completer.noise_fn(fresh_model(prediction)))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(t=st.floats(1e-3, 1.0), prediction=st.sampled_from(["velocity", "noise"]))
 def test_a_fresh_network_sees_the_noise_of_gaussian_latents_for_every_set(
@@ -96,6 +97,7 @@ def test_the_fresh_regressor_is_linear_regression():
     np.testing.assert_array_equal(z_hat, expected)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_fresh_network_on_gaussian_latents_is_the_best_there_is():
     """E|v - v_hat|^2 = sum of Lambda / (alpha^2 Lambda + sigma^2), times V / |M|."""
     config = dataclasses.replace(SCORE, prediction="velocity")

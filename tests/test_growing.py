@@ -213,6 +213,7 @@ def differentiate(net, params, stats, x, fade=None):
     return y, grads, after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "options", "tolerance"),
     [

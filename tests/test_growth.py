@@ -318,6 +318,7 @@ def test_a_frozen_step_is_compiled_to_fewer_operations():
     assert frozen.flops < 0.95 * free.flops
 
 
+@pytest.mark.slow
 def test_without_freezing_everything_moves():
     for player in PLAYERS:
         assert grow_free().moved(player) == names_from(grow_free(), player, 4)

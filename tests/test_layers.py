@@ -118,6 +118,7 @@ def test_a_kernel_of_other_channels_is_refused_on_a_gpu_too(monkeypatch):
             convolve(jnp.zeros((1, 8, 8, channels)), kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_library")
 def test_branches_are_their_convolutions_side_by_side_in_value_and_gradients():
     x = draw(2, 8, 8, 6)

@@ -45,6 +45,7 @@ def test_it_starts_as_the_best_linear_reconstruction():
     assert_close(found, oracle.inverse_transform(oracle.transform(flat)), 1e-4)
 
 
+@pytest.mark.slow
 def test_its_latents_are_the_components_turned_and_of_variance_one_on_the_whole():
     images = correlated_images(60)
     z = np.asarray(encode(CONFIG, started(images), jnp.asarray(images)), np.float64)

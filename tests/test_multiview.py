@@ -181,6 +181,7 @@ def test_the_loss_of_an_untrained_velocity_network_is_that_of_the_velocity():
 # Steps.
 
 
+@pytest.mark.slow
 def test_a_fresh_score_network_has_the_loss_of_the_noise():
     """The untrained network gives 0, so the joint loss is E|eps|^2 = V d."""
     data, config = latents(256, d=8), SMALL

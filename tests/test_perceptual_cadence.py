@@ -93,6 +93,7 @@ def test_a_step_with_the_term_has_it_k_times_over(gan, data):
     assert small_gan.changed(state.generator.params, without.generator.params)
 
 
+@pytest.mark.slow
 def test_k_of_1_is_the_term_at_every_step_bit_for_bit(gan, data):
     found = one_step(gan, data, config(1), Due())
     expected = one_step(gan, data, LossConfig(perceptual="rms"), Due())

@@ -174,6 +174,7 @@ def mobilenet(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_files_weights_and_a_fresh_head(mobilenet):
     config = ClassifierConfig(arch="mobilenet_v3_small", small_stem=True)
     whole = pretrained.load_classifier(mobilenet, config)
