@@ -87,6 +87,7 @@ def test_given_views_have_no_velocity_and_those_of_others_are_not_read():
         np.testing.assert_allclose(found.reshape(-1)[entries(m)], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_fresh_regressor_is_linear_regression():
     missing = jnp.tile(jnp.asarray(PATTERNS[5])[None], (3, 1))
     z, params = latents(3), init_score(SCORE, V, D, 0)

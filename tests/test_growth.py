@@ -324,6 +324,7 @@ def test_without_freezing_everything_moves():
         assert grow_free().moved(player) == names_from(grow_free(), player, 4)
 
 
+@pytest.mark.slow
 def test_freezing_the_generator_leaves_the_discriminator_free():
     grown = grow("generator")
     assert grown.moved("generator") == names_from(grown, "generator", 8)

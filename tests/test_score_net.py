@@ -245,6 +245,7 @@ def test_log_snr_features_tell_small_times_apart():
     assert moved(with_features) > 10.0 * moved(TINY)
 
 
+@pytest.mark.slow
 def test_the_mask_is_read_where_asked():
     config = dataclasses.replace(TINY, mask_input=True)
     params, (x, tau, missing) = random_params(config), inputs()

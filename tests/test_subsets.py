@@ -63,6 +63,7 @@ def test_only_one_view_can_be_given_always():
     assert (missing.sum(axis=1) == 3).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(num_views=st.integers(2, 5), p_joint=st.sampled_from([0.0, 1.0]))
 def test_the_coin_decides_at_its_ends(num_views, p_joint):
