@@ -145,8 +145,7 @@ def calls(pick):
     lengths = dict(zip("HWIO", (*kernel_sides, i // groups, o), strict=True))
     kernel_shape = tuple(lengths[axis] for axis in axes)
     options = dict(axes=axes, strides=strides, pads=tuple(pads), dilations=dilations)
-    options["groups"] = groups
-    return (b, *sides, i), kernel_shape, (b, *outputs, o), options
+    return (b, *sides, i), kernel_shape, (b, *outputs, o), options | {"groups": groups}
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ class Conv(nn.Module):
         use_bias: Whether a bias is added.
         dtype: Type of the operands; None follows the input and the kernel.
         stride: Of the window, both ways.
-        doubles: Whether it is of x doubled, which the output is twice the side of.
+        doubles: Whether x is doubled first; with kernels of 3x3 at stride 1.
     """
 
     features: int

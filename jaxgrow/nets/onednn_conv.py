@@ -101,14 +101,19 @@ def convolve_depthwise(
     pads: tuple[Pair, Pair],
 ) -> Float[Array, "b p q c"]:
     """Every channel on its own, where oneDNN is available; it has no gradients."""
-    sides = [
-        (side + sum(pad) - k) // stride + 1
-        for side, pad, k, stride in zip(
-            x.shape[1:3], pads, kernel.shape[:2], strides, strict=True
-        )
-    ]
-    shape, groups = (x.shape[0], *sides, x.shape[3]), x.shape[3]
+    shape, groups = _shape(x, kernel, _Window(strides, pads)), x.shape[3]
     return onednn.call(x, kernel, shape, strides=strides, pads=pads, groups=groups)
+
+
+def _shape(x: Array, kernel: Array, window: _Window) -> tuple[int, ...]:
+    """Of the output."""
+    p, q = (
+        (side + sum(pads) - k) // stride + 1
+        for side, k, stride, pads in zip(
+            x.shape[1:3], kernel.shape[:2], window.strides, window.pads, strict=True
+        )
+    )
+    return x.shape[0], p, q, kernel.shape[-1]
 
 
 # Output, gradient of the input, gradient of the kernel: each is linear in its two
@@ -120,13 +125,7 @@ def convolve_depthwise(
 def _convolve(
     x: Float[Array, "b h w i"], kernel: Float[Array, "k m i o"], window: _Window
 ) -> Float[Array, "b p q o"]:
-    p, q = (
-        (side + sum(pads) - k) // stride + 1
-        for side, k, stride, pads in zip(
-            x.shape[1:3], kernel.shape[:2], window.strides, window.pads, strict=True
-        )
-    )
-    shape = (x.shape[0], p, q, kernel.shape[-1])
+    shape = _shape(x, kernel, window)
     if window.strides == (1, 1):
         return _convolve_unstrided(x, kernel, shape, window.pads)
     return onednn.call(x, kernel, shape, strides=window.strides, pads=window.pads)
