@@ -21,7 +21,8 @@ from jaxgrow.growth import (
 )
 from jaxgrow.inpainting import LossConfig, make_gan_step
 from jaxgrow.nets import growing
-from jaxgrow.nets.growing import double, halve, stage_of
+from jaxgrow.nets.conv import double
+from jaxgrow.nets.growing import halve, stage_of
 from jaxgrow.partition import count_params
 from tests import small_gan
 from tests.oracles import assert_close, assert_identical

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxgrow.nets import weight_norm
 from jaxgrow.nets.blocks import DownBlock, UpBlock
+from jaxgrow.nets.conv import double
 from jaxgrow.nets.filling import with_channels
 from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
 from jaxgrow.typing import HoleMask, Image
@@ -63,11 +64,6 @@ def resolutions_up_to(resolution: int) -> list[int]:
 def halve(x: Float[Array, "b r r c"]) -> Float[Array, "b s s c"]:
     """Mean of every 2x2 square."""
     return nn.avg_pool(x, (2, 2), (2, 2))
-
-
-def double(x: Float[Array, "b s s c"]) -> Float[Array, "b r r c"]:
-    """Nearest-neighbour up-sampling by 2."""
-    return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
 class _Growing(nn.Module):
