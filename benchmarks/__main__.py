@@ -22,7 +22,7 @@ import tyro
 from benchmarks import measure, roofline, table, targets
 from benchmarks.roofline import Peak
 from benchmarks.sizes import CPU, GPU, TINY, Sizes
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 
 

@@ -12,14 +12,19 @@ from benchmarks import measure
 from benchmarks.measure import Call, Sides
 from benchmarks.sizes import Sizes
 from benchmarks.views_twins import torch
-from jaxgrow import classifier_training
-from jaxgrow.bridge import convert
-from jaxgrow.multiview import Batch, ImageData
+from jaxgrow.multiview import classifier_step
+from jaxgrow.multiview.steps import Batch, ImageData
 from jaxgrow.nets.classifiers import ClassifierConfig
-from jaxgrow.nets.features import IMAGENET_MEAN, IMAGENET_STD
-from jaxgrow.pretrained import ARCHITECTURES, Network, Provenance, input_law
-from jaxgrow.train_state import TrainState
-from tests import torch_twins_features, torch_twins_views
+from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
+from jaxgrow.pretrained.networks import (
+    ARCHITECTURES,
+    Network,
+    Provenance,
+    input_law,
+)
+from jaxgrow.training.train_state import TrainState
+from tests.support import torch_twins_features, torch_twins_views
+from tools.bridge import convert
 
 
 _CLASSES = 1000  # that PyTorch's networks are made with
@@ -105,7 +110,7 @@ def classifier_sides(case: Case, sizes: Sizes) -> Sides:
     )
     tx = optax.adam(1e-4)
     state = TrainState.create(start["params"], start["batch_stats"], tx, keep_ema=False)
-    step = classifier_training.make_classifier_step(config, tx, mirror=False)
+    step = classifier_step.make_classifier_step(config, tx, mirror=False)
     data = ImageData(jnp.asarray(images), jnp.asarray(labels))
     keys = jax.random.key_data(jax.random.split(jax.random.key(0), len(images)))
     batch = Batch(np.arange(len(images), dtype=np.int32), np.asarray(keys))

@@ -15,11 +15,11 @@ from benchmarks import measure
 from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
 from benchmarks.views_twins import torch
-from jaxgrow import examples
 from jaxgrow.data.batches import plan_batch, plan_rows
 from jaxgrow.data.file_sources import ImageFolder
 from jaxgrow.data.files import map_in_threads
 from jaxgrow.data.pyramid import cut_levels
+from jaxgrow.inpainting.batch import Data, StepBatch, gather
 
 
 _SIDE, _FILE_SIDE, _BATCH = 64, 256, 128
@@ -140,11 +140,11 @@ def device_sides(sizes: Sizes) -> Sides:
     """Batches of 128 gathered, mirrored, scaled on the device, with their masks."""
     images = _rows(sizes)
     masks = np.random.default_rng(1).integers(0, 2, (256, _SIDE, _SIDE, 1), np.uint8)
-    data = examples.Data(jnp.asarray(images), jnp.asarray(masks))
+    data = Data(jnp.asarray(images), jnp.asarray(masks))
     plan = plan_batch(0, 0, _BATCH, len(images), len(masks))
     plan = plan._replace(mask_symmetry=np.zeros_like(plan.mask_symmetry))
-    batch = jax.device_put(examples.StepBatch(*plan))
-    program = jax.jit(examples.gather).lower(data, batch).compile()
+    batch = jax.device_put(StepBatch(*plan))
+    program = jax.jit(gather).lower(data, batch).compile()
     torch.set_num_threads(measure.num_cpus())
     rows, flip, mask_rows = (
         torch.tensor(np.asarray(x)) for x in (plan[0], plan[1], plan[2])

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 
 
 runtime.configure()
@@ -28,13 +28,13 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from benchmarks import roofline  # noqa: E402
-from jaxgrow import growth, inpainting  # noqa: E402
-from jaxgrow.examples import Data, StepBatch  # noqa: E402
-from jaxgrow.growth import GrowthConfig, OptimizerConfig, Stage  # noqa: E402
-from jaxgrow.inpainting import InpaintState  # noqa: E402
-from jaxgrow.losses import Due, LossConfig  # noqa: E402
+from jaxgrow.devices.parallel import Placement  # noqa: E402
+from jaxgrow.inpainting import gan_step, stages  # noqa: E402
+from jaxgrow.inpainting.batch import Data, StepBatch  # noqa: E402
+from jaxgrow.inpainting.gan_step import InpaintState  # noqa: E402
+from jaxgrow.inpainting.losses import Due, LossConfig  # noqa: E402
+from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, Stage  # noqa: E402
 from jaxgrow.nets.growing import NetConfig  # noqa: E402
-from jaxgrow.parallel import Placement  # noqa: E402
 from jaxgrow.typing import FeaturesFn  # noqa: E402
 
 
@@ -66,15 +66,13 @@ def build(
 ):
     """(state, compiled step) of a stage; what is not given is the preset `paper`'s."""
     growth_config = GrowthConfig(freeze=freeze)
-    nets = growth.make_networks(
+    nets = stages.make_networks(
         stage, net, growth_config, OptimizerConfig(), d_sees_mask=False, axis_name=None
     )
-    state = growth.enter_stage(
+    state = stages.enter_stage(
         nets, stage, 0, d_channels=3, keep_ema=False, before=None
     )
-    step = inpainting.make_gan_step(
-        nets, losses, ema_decay=0.0, features_fn=features_fn
-    )
+    step = gan_step.make_gan_step(nets, losses, ema_decay=0.0, features_fn=features_fn)
     return state, Placement().compile_step(lambda *args: step(*args, *due))
 
 
@@ -106,7 +104,7 @@ class TorchTwin:
         adversarial_weight: float,
         perceptual: Callable[[Any, Any], Any] | None = None,
     ):
-        from tests import torch_twins
+        from tests.support import torch_twins
 
         self.torch = torch = torch_twins.torch
         torch.manual_seed(0)

@@ -10,9 +10,9 @@ from benchmarks import gan_step, measure
 from benchmarks.measure import Sides
 from benchmarks.perceptual_step import TorchPerceptual
 from benchmarks.sizes import Sizes
-from jaxgrow.growth import Stage
-from jaxgrow.losses import LossConfig
-from jaxgrow.nets.features import VGG19Features, make_features_fn
+from jaxgrow.inpainting.losses import LossConfig
+from jaxgrow.inpainting.stages import Stage
+from jaxgrow.nets.vgg19 import VGG19Features, make_features_fn
 
 
 def gan_sides(resolution: int, sizes: Sizes, *, perceptual: bool) -> Sides:

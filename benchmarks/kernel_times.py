@@ -24,7 +24,7 @@ import tyro
 
 from benchmarks import hlo_kernels, sizes
 from benchmarks.sizes import Sizes
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 
 

@@ -16,7 +16,7 @@ import jax
 
 from benchmarks import roofline
 from benchmarks.roofline import Peak
-from jaxgrow import memory, runtime
+from jaxgrow.devices import memory, runtime
 
 
 Call: TypeAlias = Callable[[], Any]

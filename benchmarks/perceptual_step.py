@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 
 
 runtime.configure()
@@ -24,9 +24,9 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from benchmarks import gan_step, roofline  # noqa: E402
-from jaxgrow.growth import Stage  # noqa: E402
-from jaxgrow.losses import Due, LossConfig  # noqa: E402
-from jaxgrow.nets.features import (  # noqa: E402
+from jaxgrow.inpainting.losses import Due, LossConfig  # noqa: E402
+from jaxgrow.inpainting.stages import Stage  # noqa: E402
+from jaxgrow.nets.vgg19 import (  # noqa: E402
     IMAGENET_MEAN,
     IMAGENET_STD,
     VGG19Features,
@@ -57,7 +57,7 @@ class TorchPerceptual:
     """Eq. 1 of Speck et al. (2023) in PyTorch, with the weights of `params`."""
 
     def __init__(self, params: Params):
-        from tests.torch_twins import torch
+        from tests.support.torch_twins import torch
 
         self.torch = torch
         self.mean, self.std = (

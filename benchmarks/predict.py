@@ -21,7 +21,7 @@ from benchmarks import gpu_program, hlo_kernels, measure, programs, table
 from benchmarks.hlo_kernels import Kernel
 from benchmarks.programs import Program
 from benchmarks.targets import OBJECTS, SCHEDULE
-from jaxgrow import backend
+from jaxgrow.devices import backend
 from jaxgrow.errors import UserError
 from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig

@@ -9,19 +9,24 @@ import numpy as np
 import optax
 
 from benchmarks import gan_step
-from jaxgrow import classifier_training, multiview
-from jaxgrow.examples import StepBatch
-from jaxgrow.growth import Stage
-from jaxgrow.losses import LossConfig
-from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData
+from jaxgrow.inpainting.batch import StepBatch
+from jaxgrow.inpainting.losses import LossConfig
+from jaxgrow.inpainting.stages import Stage
+from jaxgrow.multiview import classifier_step, steps
+from jaxgrow.multiview.sde import VPSDE
+from jaxgrow.multiview.steps import (
+    Batch,
+    Diffusion,
+    ImageData,
+    LatentData,
+)
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
-from jaxgrow.nets.features import VGG19Features, make_features_fn
 from jaxgrow.nets.growing import NetConfig
 from jaxgrow.nets.score import ScoreConfig
-from jaxgrow.sde import VPSDE
-from jaxgrow.train_state import TrainState
+from jaxgrow.nets.vgg19 import VGG19Features, make_features_fn
+from jaxgrow.training.train_state import TrainState
 
 
 _ROWS = 1024  # of the data; a step gathers its batch from them
@@ -72,7 +77,7 @@ def score_step(batch_size: int, dtype: Any = "float32") -> Program:
         )
     )
     diffusion = Diffusion(VPSDE(), "uniform", 0.2)
-    step = multiview.make_score_step(config, diffusion, tx, ema_decay=0.999)
+    step = steps.make_score_step(config, diffusion, tx, ema_decay=0.999)
     data = LatentData(
         jax.ShapeDtypeStruct((_ROWS, _VIEWS, _LATENTS), jnp.float32),  # pyright: ignore
         jax.ShapeDtypeStruct((_ROWS, _VIEWS), jnp.bool_),  # pyright: ignore
@@ -88,7 +93,7 @@ def autoencoder_step(batch_size: int, dtype: Any = "float32") -> Program:
             autoencoder.init_autoencoder(config, 0), {}, tx, keep_ema=False
         )
     )
-    step = multiview.make_autoencoder_step(config, tx, augment=False, fill=1.0)
+    step = steps.make_autoencoder_step(config, tx, augment=False, fill=1.0)
     return Program(step, state, _images(), _batch(batch_size))
 
 
@@ -100,7 +105,7 @@ def resnet18_step(batch_size: int, dtype: Any = "float32") -> Program:
         params, stats = classifiers.init_classifier(config, 1000, 0)
         return TrainState.create(params, stats, tx, keep_ema=False)
 
-    step = classifier_training.make_classifier_step(config, tx)
+    step = classifier_step.make_classifier_step(config, tx)
     return Program(step, jax.eval_shape(create), _images(), _batch(batch_size))
 
 

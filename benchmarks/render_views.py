@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxgrow import runtime
 from jaxgrow.data import procedural
 from jaxgrow.data.files import available_cores
-from jaxgrow.evaluation.provenance import git_revision
+from jaxgrow.devices import runtime
+from jaxgrow.storage.provenance import git_revision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

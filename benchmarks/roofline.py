@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import hlo_kernels
-from jaxgrow import backend
+from jaxgrow.devices import backend
 
 
 _MATRIX_SIDE = {"cpu": 2048}

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 
 
 runtime.configure()
@@ -23,7 +23,7 @@ runtime.configure()
 import jax  # noqa: E402
 
 from benchmarks import measure, programs, table  # noqa: E402
-from jaxgrow.parallel import Placement  # noqa: E402
+from jaxgrow.devices.parallel import Placement  # noqa: E402
 
 
 DEVICES = (1, 2, 4, 8)

@@ -11,20 +11,20 @@ import numpy as np
 from benchmarks import measure, views_step, views_twins
 from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
-from jaxgrow import sampling
-from jaxgrow.latents import LatentStats
-from jaxgrow.nets.autoencoder import AutoencoderConfig
-from jaxgrow.nets.score import ScoreConfig
-from jaxgrow.sampling import SamplerConfig
-from jaxgrow.sde import VPSDE
-from jaxgrow.view_completer import (
+from jaxgrow.multiview import sampling
+from jaxgrow.multiview.generator import (
     ViewCompleter,
     decode_views,
     encode_views,
     noise_fn,
     object_keys,
 )
-from jaxgrow.view_weights import SavedAutoencoder, SavedLatentModel
+from jaxgrow.multiview.latents import LatentStats
+from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
+from jaxgrow.multiview.sde import VPSDE
+from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.nets.score import ScoreConfig
 
 
 _VIEWS, _LATENTS, _EVALUATIONS = 4, 64, 12

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import tyro
 
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 
 
 runtime.configure()
@@ -33,14 +33,19 @@ import optax  # noqa: E402
 
 from benchmarks import measure, views_twins  # noqa: E402
 from benchmarks.measure import OURS, Sides  # noqa: E402
-from jaxgrow import multiview, sampling  # noqa: E402
-from jaxgrow.multiview import Batch, Diffusion, ImageData, LatentData  # noqa: E402
+from jaxgrow.multiview import sampling, steps  # noqa: E402
+from jaxgrow.multiview.sampling import SamplerConfig  # noqa: E402
+from jaxgrow.multiview.sde import VPSDE  # noqa: E402
+from jaxgrow.multiview.steps import (  # noqa: E402
+    Batch,
+    Diffusion,
+    ImageData,
+    LatentData,
+)
 from jaxgrow.nets import score  # noqa: E402
 from jaxgrow.nets.autoencoder import AutoencoderConfig  # noqa: E402
 from jaxgrow.nets.score import ScoreConfig  # noqa: E402
-from jaxgrow.sampling import SamplerConfig  # noqa: E402
-from jaxgrow.sde import VPSDE  # noqa: E402
-from jaxgrow.train_state import TrainState  # noqa: E402
+from jaxgrow.training.train_state import TrainState  # noqa: E402
 
 
 Part: TypeAlias = Literal["score", "sampling", "autoencoder"]
@@ -93,9 +98,9 @@ def score_sides(options: Options) -> Sides:
     z = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     data = LatentData(jnp.asarray(z), jnp.ones(shape[:2], bool))
     batch = _whole_batch(options.batch_size)
-    step = multiview.make_score_step(config, diffusion, tx, ema_decay=_EMA_DECAY)
+    step = steps.make_score_step(config, diffusion, tx, ema_decay=_EMA_DECAY)
 
-    drawn = jax.jit(functools.partial(multiview.diffuse, diffusion))(
+    drawn = jax.jit(functools.partial(steps.diffuse, diffusion))(
         batch.keys(), data.z, data.observed
     )
     run, program = measure.stepper(step, state, data, batch, options.steps_per_call)
@@ -188,7 +193,7 @@ def autoencoder_sides(options: Options) -> Sides:
     tx = optax.adam(1e-3)
     params = _on_device(twins["PyTorch, contiguous"].params)
     state = TrainState.create(params, {}, tx, keep_ema=False)
-    step = multiview.make_autoencoder_step(config, tx, augment=False, fill=1.0)
+    step = steps.make_autoencoder_step(config, tx, augment=False, fill=1.0)
     data, batch = ImageData(jnp.asarray(images)), _whole_batch(len(images))
     run, program = measure.stepper(step, state, data, batch, options.steps_per_call)
     loss, sides = measure.first_step(run(), "loss"), {}

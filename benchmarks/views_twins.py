@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.measure import num_cpus
-from jaxgrow.multiview import LAPLACE_SCALE
-from jaxgrow.sde import VPSDE
-from tests import torch_twins_views as twins
+from jaxgrow.multiview.sde import VPSDE
+from jaxgrow.multiview.steps import LAPLACE_SCALE
+from tests.support import torch_twins_views as twins
 
 
 torch: Any = twins.torch

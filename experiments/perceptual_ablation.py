@@ -25,10 +25,13 @@ from experiments.places_grow.config import PRESETS, VGG_WEIGHTS, Config
 from experiments.places_grow.prepare import load_pictures, validation_set
 from experiments.places_grow.train import train
 from experiments.shared import cli
-from jaxgrow import evaluation, files, inpainting, pretrained, weights
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation.compare import HARDER
+from jaxgrow.inpainting import evaluation, gan_step, saved_models
+from jaxgrow.inpainting.evaluation.compare import HARDER
 from jaxgrow.nets.growing import Generator
+from jaxgrow.pretrained import networks
+from jaxgrow.storage import files
+from jaxgrow.storage.provenance import record_provenance
 
 
 _PROGRAM = "python -m experiments.perceptual_ablation"
@@ -87,10 +90,10 @@ def measure(config: Config) -> dict[int, dict[str, float]]:
     pictures = load_pictures(config, lambda message: None)
     found = {}
     for resolution in _EVALUATED:
-        path = config.run_dir / "weights" / weights.file_name(resolution)
-        saved = weights.load_generator(path)
+        path = config.run_dir / "weights" / saved_models.file_name(resolution)
+        saved = saved_models.load_generator(path)
         net = Generator(saved.config, saved.resolution)
-        paint = functools.partial(inpainting.paint, net)
+        paint = functools.partial(gan_step.paint, net)
         fill = evaluation.as_fill(paint, (saved.params, saved.stats))
         test = validation_set(config, pictures, resolution)
         result = evaluation.evaluate(
@@ -142,7 +145,7 @@ def compare(options: Options, console: Console) -> None:
         UserError: The weights are missing or damaged, or a run cannot go on.
     """
     begun = time.monotonic()
-    network = pretrained.load_perceptual(options.vgg_weights).provenance
+    network = networks.load_perceptual(options.vgg_weights).provenance
     console.print(f"perceptual network: {network.label}", markup=False)
     measured: dict[bool, list[dict[int, dict[str, float]]]] = {False: [], True: []}
     for seed in options.seeds:
@@ -156,7 +159,7 @@ def compare(options: Options, console: Console) -> None:
     }
     console.print(to_markdown(summary), markup=False, highlight=False)
     if options.out is not None:
-        provenance = evaluation.provenance(
+        provenance = record_provenance(
             [*_PROGRAM.split(), *sys.argv[1:]],
             seeds={f"run {i}": seed for i, seed in enumerate(options.seeds)},
             wall_s=time.monotonic() - begun,

@@ -9,7 +9,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxgrow import files
+from jaxgrow.storage import files
 
 
 HOLE_COLOUR = (236, 64, 122)  # pink: rare in photographs, plain on dark and light

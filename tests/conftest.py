@@ -6,7 +6,7 @@ import jax
 import jaxlib.version
 import pytest
 
-from jaxgrow import runtime
+from jaxgrow.devices import runtime
 
 
 def _choose_quick_emitters():
@@ -35,7 +35,7 @@ def key():
 @pytest.fixture(params=["onednn", "xla"])
 def either_library(request, monkeypatch):
     """Convolutions on CPU by oneDNN, where it is there, and by XLA."""
-    from jaxgrow.nets import onednn
+    from jaxgrow.ops import onednn
 
     if request.param == "xla":
         monkeypatch.setenv(onednn.SWITCH, "false")

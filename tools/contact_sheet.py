@@ -19,10 +19,11 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
-from jaxgrow import files, viz
+from jaxgrow import viz
 from jaxgrow.data import procedural
 from jaxgrow.errors import UserError
-from jaxgrow.logs import progress_bar
+from jaxgrow.storage import files
+from jaxgrow.training.logs import progress_bar
 
 
 _SIDES = {"front": 0.0, "back": 180.0, "right": 90.0, "left": 270.0}

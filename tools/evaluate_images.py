@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxgrow import files, pretrained, runtime, view_weights
+from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation import folders, pairs, provenance
+from jaxgrow.evaluation import classifiers as saved_classifiers
+from jaxgrow.evaluation import folders, pairs
 from jaxgrow.evaluation.figures import (
     NEEDS_WEIGHTS,
     Figure,
@@ -30,9 +31,12 @@ from jaxgrow.evaluation.figures import (
     paired_figures,
 )
 from jaxgrow.evaluation.folders import Measured
-from jaxgrow.logs import progress_bar
 from jaxgrow.metrics.frechet import FrechetDistance
 from jaxgrow.metrics.inception_distance import RESIZING
+from jaxgrow.pretrained import networks
+from jaxgrow.storage import files
+from jaxgrow.storage.provenance import record_provenance
+from jaxgrow.training.logs import progress_bar
 
 
 FEWEST = 2
@@ -78,7 +82,7 @@ class Evaluation:
     notes: list[str]
     real_sha256: str | None
     fake_sha256: str | None
-    weights: dict[str, pretrained.Provenance]
+    weights: dict[str, networks.Provenance]
     per_image: dict[str, dict[str, float]]
 
 
@@ -94,7 +98,7 @@ def main(config: Config) -> int:
         if config.out is not None:
             command = ["python", "-m", "tools.evaluate_images", *sys.argv[1:]]
             wall_s = time.perf_counter() - start
-            origin = provenance(command, seeds={}, wall_s=wall_s)
+            origin = record_provenance(command, seeds={}, wall_s=wall_s)
             content = {"provenance": origin, "config": config, **vars(found)}
             content["resizing"] = RESIZING
             files.write_json(config.out, content)
@@ -118,11 +122,11 @@ def evaluate(config: Config, console: Console) -> Evaluation:
 
     nets, lpips, inception, distance = {}, None, None, None
     if config.weights_inception is not None:
-        inception = pretrained.load_inception(config.weights_inception)
+        inception = networks.load_inception(config.weights_inception)
         nets["inception"] = inception.provenance
     if config.weights_lpips is not None:
-        lpips = pretrained.load_lpips(config.weights_lpips)
-        loaded = pretrained.load_features(config.weights_lpips, "squeezenet_lpips")
+        lpips = networks.load_lpips(config.weights_lpips)
+        loaded = networks.load_features(config.weights_lpips, "squeezenet_lpips")
         nets["lpips"] = loaded.provenance
     features_fn = None if inception is None else inception.features_fn
     with progress_bar(console) as bar:
@@ -177,7 +181,7 @@ def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> M
 def _classifier_distance(config: Config, bar: Progress) -> FrechetDistance:
     """Of all images of both folders, which must have one size."""
     assert config.classifier is not None
-    judge = view_weights.load_classifier(config.classifier)
+    judge = saved_classifiers.load_classifier(config.classifier)
     sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
     task = bar.add_task("classifier", total=sum(map(len, sets)), unit="images")
     return folders.classifier_distance(judge, *sets, lambda: bar.advance(task))

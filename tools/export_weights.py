@@ -15,12 +15,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxgrow import partition, pretrained, runtime
-from jaxgrow.bridge import convert, sources
-from jaxgrow.bridge.sources import Source
+from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
-from jaxgrow.nets.features import VGG19_BLOCKS
-from jaxgrow.pretrained import Network, Pretrained, Provenance
+from jaxgrow.nets.vgg19 import VGG19_BLOCKS
+from jaxgrow.pretrained import networks
+from jaxgrow.pretrained.networks import Network, Pretrained, Provenance
+from jaxgrow.training import train_state
+from tools.bridge import convert, sources
+from tools.bridge.sources import Source
 
 
 _IMAGENET_CLASSES = 1000
@@ -52,11 +54,11 @@ def main(config: Config) -> int:
     start = time.perf_counter()
     try:
         exported = export(config)
-        pretrained.save(config.out, exported)
+        networks.save(config.out, exported)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    values = partition.count_params(exported.variables)
+    values = train_state.count_params(exported.variables)
     size = config.out.stat().st_size
     print(
         f"Wrote {exported.provenance.label} to {config.out}: {values:,} values, "
@@ -108,9 +110,9 @@ def _source(config: Config) -> Source:
 def _provenance(
     config: Config, source: Source, num_classes: int | None, norm: str | None
 ) -> Provenance:
-    net, is_classifier = config.net, config.net in pretrained.ARCHITECTURES
+    net, is_classifier = config.net, config.net in networks.ARCHITECTURES
     num_blocks = None
-    if net in pretrained.PERCEPTUAL:
+    if net in networks.PERCEPTUAL:
         whole = net == "vgg19" and config.prefix == "all"
         num_blocks = len(VGG19_BLOCKS) if whole else 2
     return Provenance(
@@ -119,7 +121,7 @@ def _provenance(
         licence=source.licence,
         source_sha256=source.sha256 or None,
         is_random=config.random is not None,
-        input=pretrained.input_law(net),
+        input=networks.input_law(net),
         num_blocks=num_blocks,
         num_classes=(num_classes or _IMAGENET_CLASSES) if is_classifier else None,
         norm=(norm or "torchvision") if is_classifier else None,
@@ -129,7 +131,7 @@ def _provenance(
 def _check(config: Config) -> None:
     if config.checkpoint is not None and config.random is not None:
         raise UserError("--checkpoint and --random exclude each other: leave one out.")
-    if config.prefix != "all" and config.net not in pretrained.PERCEPTUAL:
+    if config.prefix != "all" and config.net not in networks.PERCEPTUAL:
         raise UserError(f"{config.net} has no prefix: leave --prefix out.")
     if config.heads is not None and config.net != "squeezenet_lpips":
         raise UserError(f"{config.net} has no heads of LPIPS: leave --heads out.")

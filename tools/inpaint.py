@@ -20,13 +20,14 @@ from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 
-from jaxgrow import files, runtime
 from jaxgrow.data.files import list_images
 from jaxgrow.data.images import decode_image
 from jaxgrow.data.masks import load_mask
+from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
-from jaxgrow.inpainter import Inpainter
-from jaxgrow.logs import progress_bar
+from jaxgrow.inpainting.inpainter import Inpainter
+from jaxgrow.storage import files
+from jaxgrow.training.logs import progress_bar
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import sys
 import jax
 from rich.console import Console
 
+from experiments import report
 from experiments.nmr_dimvida import evaluate as evaluation
 from experiments.nmr_dimvida import phases
 from experiments.nmr_dimvida.classify import classify
@@ -28,7 +29,7 @@ from experiments.nmr_dimvida.training import train
 from experiments.nmr_dimvida.training_step import preflight
 from experiments.shared import cli
 from experiments.shared import run_dir as runs
-from jaxgrow import hosts, report
+from jaxgrow.devices import hosts
 
 
 def parse(arguments: list[str]) -> Config:

@@ -17,16 +17,21 @@ from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.run import Run
 from experiments.shared import run_dir as runs
-from jaxgrow import evaluation, files, hosts, logs, pretrained, view_weights
+from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation import classification as stats
-from jaxgrow.evaluation.classification import MODES, CellKey
-from jaxgrow.evaluation.views import logits_of
+from jaxgrow.evaluation import classifiers as saved_classifiers
+from jaxgrow.evaluation.classifiers import logits_of
+from jaxgrow.multiview.evaluation import classification as stats
+from jaxgrow.multiview.evaluation.classification import MODES, CellKey
+from jaxgrow.pretrained import networks
+from jaxgrow.storage import files
+from jaxgrow.storage.provenance import record_provenance
+from jaxgrow.training import logs
 
 
 _FOLDER = "classify"
-_EXPORTED: dict[str, pretrained.Network] = {
-    arch: network for network, arch in pretrained.ARCHITECTURES.items()
+_EXPORTED: dict[str, networks.Network] = {
+    arch: network for network, arch in networks.ARCHITECTURES.items()
 }
 
 
@@ -62,7 +67,7 @@ def classify(run: Run, objects: Objects) -> None:
         "num_classes": len(objects.c.views.class_names),
         "seeds": list(range(config.classify.seeds)),
         "settings": _settings(config),
-        "provenance": evaluation.provenance(
+        "provenance": record_provenance(
             runs.command(EXPERIMENT),
             seeds={"run": config.seed},
             wall_s=time.monotonic() - begun,
@@ -235,7 +240,7 @@ def _logits(
     rows = images.reshape(n * m, *pixels)
     found = []
     for seed in range(config.classify.seeds):
-        saved = view_weights.load_classifier(cell.weights_path(config, seed))
+        saved = saved_classifiers.load_classifier(cell.weights_path(config, seed))
         found.append(logits_of(saved, rows).reshape(n, m, -1))
     return np.stack(found)
 
@@ -299,7 +304,7 @@ def _missing_weights(run: Run) -> dict[str, str]:
             )
             missing[network] = f"needs weights: {command}"
             run.note(f"fine-tuning {network} {missing[network]}")
-        elif pretrained.load_features(path, _EXPORTED[network]).provenance.is_random:
+        elif networks.load_features(path, _EXPORTED[network]).provenance.is_random:
             run.note(f"fine-tuning {network} starts from RANDOM weights, {path}")
     return missing
 

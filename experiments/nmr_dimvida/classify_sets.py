@@ -11,10 +11,10 @@ from experiments.nmr_dimvida.evaluate import load_methods
 from experiments.nmr_dimvida.generate import generated_folder
 from experiments.nmr_dimvida.objects import Objects
 from jaxgrow.data.views import Partition
-from jaxgrow.data.views.partition import known_slots
-from jaxgrow.evaluation import one_view
-from jaxgrow.generated_views import GeneratedSet, open_generated
-from jaxgrow.view_baselines import RECONSTRUCTION, CompleteFn
+from jaxgrow.data.views.split import known_slots
+from jaxgrow.multiview.baselines import RECONSTRUCTION, CompleteFn
+from jaxgrow.multiview.evaluation import one_view
+from jaxgrow.multiview.generated_set import GeneratedSet, open_generated
 
 
 class Labelled(NamedTuple):

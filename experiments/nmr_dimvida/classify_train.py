@@ -22,16 +22,19 @@ from experiments.nmr_dimvida.objects import draw_keys, stream_of
 from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.training import train
 from experiments.nmr_dimvida.training_step import Training
-from jaxgrow import classifier_training, hosts, pretrained, view_weights
-from jaxgrow.classifier_training import several_models
 from jaxgrow.data.batches import plan_rows
-from jaxgrow.memory import Programs
-from jaxgrow.multiview import Batch, ImageData
+from jaxgrow.devices import hosts
+from jaxgrow.devices.memory import Programs
+from jaxgrow.evaluation import classifiers as saved_classifiers
+from jaxgrow.evaluation.classifiers import SavedClassifier
+from jaxgrow.multiview import classifier_step
+from jaxgrow.multiview.classifier_step import several_models
+from jaxgrow.multiview.steps import Batch, ImageData
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
-from jaxgrow.train_state import TrainState
+from jaxgrow.pretrained import networks
+from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import Params
-from jaxgrow.view_weights import SavedClassifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Trainer:
         dropout, axis_name = net.arch != "resnet18", self.run.placement.axis_name
 
         def make_step(tx):
-            step = classifier_training.make_classifier_step(
+            step = classifier_step.make_classifier_step(
                 net,
                 tx,
                 mirror=config.mirror,
@@ -163,7 +166,7 @@ class Trainer:
                 )
                 saved = SavedClassifier(net, params, stats, self._class_names)
                 path = cell.weights_path(self.config, seed)
-                view_weights.save_classifier(path, saved, info | {"seed": seed})
+                saved_classifiers.save_classifier(path, saved, info | {"seed": seed})
 
         feed = _Feed(self.run, data, seeds)
         training = _of_steps(config.training, steps)
@@ -197,7 +200,7 @@ class Trainer:
         if cell.start == "scratch":
             return net, *classifiers.init_classifier(net, num_classes, stream)
         path = config.weights(cell.network)
-        found = pretrained.load_classifier(path, net, num_classes, stream)
+        found = networks.load_classifier(path, net, num_classes, stream)
         return found.config, found.params, found.stats
 
 

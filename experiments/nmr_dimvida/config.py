@@ -5,17 +5,17 @@ import math
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from jaxgrow import files
 from jaxgrow.data.views import ViewDataConfig
+from jaxgrow.devices.hosts import HostsConfig
+from jaxgrow.devices.parallel import Kind
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation.classification import Mode
-from jaxgrow.hosts import HostsConfig
+from jaxgrow.multiview.evaluation.classification import Mode
+from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.multiview.sde import VPSDE, TimeSampling
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
-from jaxgrow.parallel import Kind
-from jaxgrow.sampling import SamplerConfig
-from jaxgrow.sde import VPSDE, TimeSampling
+from jaxgrow.storage import files
 
 
 EXPERIMENT = "nmr_dimvida"

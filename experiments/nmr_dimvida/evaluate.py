@@ -14,23 +14,21 @@ from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.phases import finished
 from experiments.nmr_dimvida.run import Run
 from experiments.shared import run_dir as runs
-from jaxgrow import (
-    evaluation,
-    files,
-    logs,
-    pretrained,
-    view_baselines,
-    view_weights,
-    viz,
-)
+from jaxgrow import viz
 from jaxgrow.data.views import ViewSet
-from jaxgrow.evaluation import views as table
-from jaxgrow.evaluation.views import Judges
+from jaxgrow.evaluation import classifiers as saved_classifiers
+from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.metrics.inception_distance import pixel_features
-from jaxgrow.sampling import SamplerConfig
-from jaxgrow.view_baselines import CompleteFn
-from jaxgrow.view_completer import ViewCompleter
-from jaxgrow.view_weights import SavedClassifier
+from jaxgrow.multiview import baselines, saved_models
+from jaxgrow.multiview.baselines import CompleteFn
+from jaxgrow.multiview.evaluation import views as table
+from jaxgrow.multiview.evaluation.views import Judges
+from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.pretrained import networks
+from jaxgrow.storage import files
+from jaxgrow.storage.provenance import record_provenance
+from jaxgrow.training import logs
 
 
 DIFFUSION = "diffusion"
@@ -48,7 +46,7 @@ def evaluate(run: Run, objects: Objects) -> None:
     """
     config, begun = run.config, time.monotonic()
     completer = ViewCompleter.load(config.run_dir)
-    judge = view_weights.load_classifier(finished(config, "judge"))
+    judge = saved_classifiers.load_classifier(finished(config, "judge"))
     judges = load_judges(run, judge)
     test = objects.e.views
     if config.table_objects is not None:
@@ -66,8 +64,8 @@ def evaluate(run: Run, objects: Objects) -> None:
         points = _curve(run, judge, objects, bar)
     flat = test.images.reshape(-1, *test.images.shape[2:])[test.observed.ravel()]
     labels = np.repeat(test.labels, test.num_views)[test.observed.ravel()]
-    ceiling = table.accuracy(judge, flat, labels)
-    provenance = evaluation.provenance(
+    ceiling = saved_classifiers.accuracy(judge, flat, labels)
+    provenance = record_provenance(
         runs.command(EXPERIMENT),
         seeds={"run": config.seed},
         wall_s=time.monotonic() - begun,
@@ -94,10 +92,10 @@ def load_judges(run: Run, judge: SavedClassifier) -> Judges:
     config = run.config
     lpips, inception = None, None
     if config.lpips_weights.exists():
-        lpips = pretrained.load_lpips(config.lpips_weights)
+        lpips = networks.load_lpips(config.lpips_weights)
         run.note(f"{lpips.label} from {config.lpips_weights}")
     if config.inception_weights.exists():
-        net = pretrained.load_inception(config.inception_weights)
+        net = networks.load_inception(config.inception_weights)
         inception = pixel_features(net.features_fn)
         random = ", RANDOM weights" if net.provenance.is_random else ""
         run.note(f"FID from {config.inception_weights}{random}")
@@ -141,21 +139,19 @@ def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
     Raises:
         UserError: The autoencoder or the regressor is missing or damaged.
     """
-    saved = view_weights.load_autoencoder(finished(config, "autoencoder"))
-    regressor = view_weights.load_latent_model(
+    saved = saved_models.load_autoencoder(finished(config, "autoencoder"))
+    regressor = saved_models.load_latent_model(
         finished(config, "regressor"), "regressor"
     )
     azimuths = library.azimuths or np.linspace(
         0, 360, library.num_views, endpoint=False
     )
     return {
-        "mean regressor": view_baselines.make_regression(saved, regressor),
-        "nearest neighbour": view_baselines.make_nearest_neighbour(library.images),
-        "mirror": view_baselines.make_mirror(tuple(azimuths)),
-        "copy": view_baselines.make_copy(tuple(azimuths)),
-        view_baselines.RECONSTRUCTION: view_baselines.make_reconstruction(
-            saved, regressor
-        ),
+        "mean regressor": baselines.make_regression(saved, regressor),
+        "nearest neighbour": baselines.make_nearest_neighbour(library.images),
+        "mirror": baselines.make_mirror(tuple(azimuths)),
+        "copy": baselines.make_copy(tuple(azimuths)),
+        baselines.RECONSTRUCTION: baselines.make_reconstruction(saved, regressor),
     }
 
 

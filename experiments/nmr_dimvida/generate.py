@@ -21,11 +21,13 @@ from experiments.nmr_dimvida.objects import Objects, stream_of
 from experiments.nmr_dimvida.phases import finished
 from experiments.nmr_dimvida.run import Run
 from experiments.shared.run_dir import Stopped
-from jaxgrow import generated_views, hosts, logs
 from jaxgrow.data.views import Partition
-from jaxgrow.data.views.partition import draw
-from jaxgrow.sampling import SamplerConfig
-from jaxgrow.view_completer import ViewCompleter
+from jaxgrow.data.views.split import draw
+from jaxgrow.devices import hosts
+from jaxgrow.multiview import generated_set
+from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.training import logs
 
 
 _FOLDER = "views"
@@ -40,7 +42,7 @@ def file_names(config: Config) -> tuple[str, ...]:
 
 
 def generated_folder(config: Config, name: str) -> Path:
-    """Folder of one of `file_names`, for `jaxgrow.generated_views.open_generated`.
+    """Return the folder of one of `file_names`, which `open_generated` reads.
 
     A number of evaluations that the sampler of ea takes anyway is in the folder of ea.
     """
@@ -82,7 +84,7 @@ def generate_views(run: Run, objects: Objects) -> None:
     """
     config = run.config
     weights = [finished(config, phase) for phase in ("autoencoder", "score")]
-    model = generated_views.model_digest(weights)
+    model = generated_set.model_digest(weights)
     completer = ViewCompleter.load(config.run_dir)
     # Several hosts do not meet here to agree on a stop: a signal ends one at once, and
     # so all of them, which loses no more than a kill does.
@@ -92,7 +94,7 @@ def generate_views(run: Run, objects: Objects) -> None:
     with logs.progress_bar(run.console) as bar, listening():
         for name in file_names(config):
             part = objects.c if name == "ca" else objects.e
-            generated_views.generate(
+            generated_set.generate(
                 generated_folder(config, name),
                 completer,
                 part,

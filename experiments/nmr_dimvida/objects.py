@@ -8,11 +8,14 @@ from jaxtyping import UInt8
 
 from experiments.nmr_dimvida.config import PHASES, Config, Phase
 from experiments.nmr_dimvida.run import Run
-from jaxgrow import files, gaussian, hosts, logs
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.data.views import Partition, ViewSet, open_partitions
+from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
-from jaxgrow.multiview import Batch, ImageData
+from jaxgrow.multiview import gaussian
+from jaxgrow.multiview.steps import Batch, ImageData
+from jaxgrow.storage import files
+from jaxgrow.training import logs
 
 
 _KEYS = 0x4E15  # a stream of draws that meets no other

@@ -4,9 +4,10 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from experiments.nmr_dimvida.run import Run
-from jaxgrow import hosts, viz
+from jaxgrow import viz
 from jaxgrow.data.views import ViewSet
-from jaxgrow.view_completer import ViewCompleter
+from jaxgrow.devices import hosts
+from jaxgrow.multiview.generator import ViewCompleter
 
 
 FRAME = (38, 132, 222)  # blue: this view was given

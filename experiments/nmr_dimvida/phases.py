@@ -20,25 +20,28 @@ from experiments.nmr_dimvida.objects import (
 )
 from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.training_step import Training
-from jaxgrow import (
-    classifier_training,
-    gaussian,
-    multiview,
-    subsets,
-    view_completer,
-    view_weights,
-)
 from jaxgrow.data.views import ViewSet
+from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
-from jaxgrow.latents import LatentStats, latent_stats
+from jaxgrow.evaluation import classifiers as saved_classifiers
+from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.metrics import image
-from jaxgrow.multiview import Diffusion, LatentData, to_unit
+from jaxgrow.multiview import (
+    classifier_step,
+    conditioning,
+    gaussian,
+    generator,
+    saved_models,
+    steps,
+)
+from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.latents import LatentStats, latent_stats
+from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
+from jaxgrow.multiview.steps import Diffusion, LatentData
 from jaxgrow.nets import autoencoder, classifiers, score
-from jaxgrow.parallel import RowsFn
-from jaxgrow.train_state import TrainState
+from jaxgrow.pixels import to_unit
+from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import Latents, Missing, Params
-from jaxgrow.view_completer import ViewCompleter
-from jaxgrow.view_weights import SavedAutoencoder, SavedClassifier, SavedLatentModel
 
 
 _VALIDATION_BATCH = 64
@@ -94,12 +97,12 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
 
     @jax.jit
     def decode(params, images):
-        x_hat = multiview.reconstruct(config.autoencoder, params, to_unit(images))
+        x_hat = steps.reconstruct(config.autoencoder, params, to_unit(images))
         return jnp.rint(jnp.clip(x_hat, 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
     def judge(params, images):
         x = to_unit(images)
-        x_hat = jnp.clip(multiview.reconstruct(config.autoencoder, params, x), 0, 1)
+        x_hat = jnp.clip(steps.reconstruct(config.autoencoder, params, x), 0, 1)
         return image.psnr(x_hat, x), image.l1(x_hat, x)
 
     judge_rows = RowsFn(judge)
@@ -117,7 +120,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
     def finish(state: TrainState, info: dict[str, Any]) -> None:
         saved = SavedAutoencoder(config.autoencoder, state.eval_params)
         path = weights_path(config, "autoencoder")
-        view_weights.save_autoencoder(path, saved, info)
+        saved_models.save_autoencoder(path, saved, info)
 
     return Training(
         phase="autoencoder",
@@ -126,7 +129,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         first_step=first_step,
         params=functools.partial(_fresh_autoencoder, config, feed),
         stats=dict,
-        make_step=lambda tx: multiview.make_autoencoder_step(
+        make_step=lambda tx: steps.make_autoencoder_step(
             config.autoencoder,
             tx,
             augment=config.augment,
@@ -166,16 +169,16 @@ def latent_training(
         config.sde,
         config.times,
         config.p_joint,
-        subsets.subset_probabilities(num_views, config.size_weights),
+        conditioning.subset_probabilities(num_views, config.size_weights),
     )
     names = view_names(config, objects.train)
     is_score = phase == "score"
-    make_step = multiview.make_score_step if is_score else multiview.make_regressor_step
+    make_step = steps.make_score_step if is_score else steps.make_regressor_step
 
     @functools.cache
     def autoencoder_and_latents():
         path = finished(config, "autoencoder")
-        saved = view_weights.load_autoencoder(path)
+        saved = saved_models.load_autoencoder(path)
         if saved.config.latent_dim != dim:
             raise UserError(
                 f"the autoencoder in {path} has {saved.config.latent_dim} latents: "
@@ -210,7 +213,7 @@ def latent_training(
     def finish(state: TrainState, info: dict[str, Any]) -> None:
         kind = "score" if is_score else "regressor"
         path = weights_path(config, phase)
-        view_weights.save_latent_model(path, kind, as_saved(state, info))
+        saved_models.save_latent_model(path, kind, as_saved(state, info))
 
     return Training(
         phase=phase,
@@ -253,7 +256,7 @@ def standardised_latents(
     run: Run, saved: SavedAutoencoder, objects: Objects
 ) -> tuple[LatentData, LatentData, LatentStats]:
     """Latents of the training and validation objects, and their statistics."""
-    encode = functools.partial(view_completer.encode_all, saved.config, saved.params)
+    encode = functools.partial(generator.encode_all, saved.config, saved.params)
     raw = encode(objects.train.images)
     stats = latent_stats(raw, objects.train.observed)
     held = encode(objects.validation.images)
@@ -276,17 +279,17 @@ def _latent_validation(
     repeats = max(1, -(-4 * _VALIDATION_BATCH // len(held.z)))
     z = np.tile(held.z, (repeats, 1, 1))
     observed = np.tile(held.observed, (repeats, 1))
-    keys = view_completer.object_keys(_VALIDATION_SEED, np.arange(len(z)))
+    keys = generator.object_keys(_VALIDATION_SEED, np.arange(len(z)))
 
     def loss_of(params, path, z: Latents, observed: Missing, key_data: Array):
         keys = jax.random.wrap_key_data(key_data)
         if is_score:
-            return multiview.score_losses(
+            return steps.score_losses(
                 config.score, diffusion, params, keys, z, observed, path
             )
-        *_, missing = multiview.diffuse(diffusion, keys, z, observed)
-        z_hat = multiview.regress(config.score, params, z, missing, path)
-        return multiview.masked_score_loss(z_hat, z, missing, observed)
+        *_, missing = steps.diffuse(diffusion, keys, z, observed)
+        z_hat = steps.regress(config.score, params, z, missing, path)
+        return steps.masked_score_loss(z_hat, z, missing, observed)
 
     jitted = jax.jit(loss_of)
     key_data = np.asarray(jax.random.key_data(keys))
@@ -329,7 +332,7 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         saved = SavedClassifier(
             config.judge, state.eval_params, state.stats, class_names
         )
-        view_weights.save_classifier(weights_path(config, "judge"), saved, info)
+        saved_classifiers.save_classifier(weights_path(config, "judge"), saved, info)
 
     return Training(
         phase="judge",
@@ -338,7 +341,7 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         first_step=first_step,
         params=lambda: fresh()[0],
         stats=lambda: fresh()[1],
-        make_step=lambda tx: classifier_training.make_classifier_step(
+        make_step=lambda tx: classifier_step.make_classifier_step(
             config.judge,
             tx,
             ema_decay=training.ema_decay,

@@ -11,10 +11,10 @@ from experiments.nmr_dimvida.config import (
     ViewsConfig,
 )
 from jaxgrow.data.views import ViewDataConfig
+from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
-from jaxgrow.sampling import SamplerConfig
 
 
 _PAPER = Config(

@@ -4,7 +4,8 @@ from rich.console import Console
 
 from experiments.nmr_dimvida.config import Config
 from experiments.shared.run_dir import RunLog
-from jaxgrow import loop, parallel
+from jaxgrow.devices import parallel
+from jaxgrow.training import loop
 
 
 class Run(RunLog):

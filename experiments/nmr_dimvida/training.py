@@ -10,11 +10,13 @@ from jaxtyping import PyTree
 from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.training_step import Training, TrainingStep
 from experiments.shared.run_dir import Stopped
-from jaxgrow import files, hosts, logs, loop, memory, parallel, partition
-from jaxgrow.checkpoint import Checkpointer, check_same
+from jaxgrow.devices import hosts, memory, parallel
 from jaxgrow.errors import UserError
-from jaxgrow.logs import MetricWriter
-from jaxgrow.train_state import TrainState
+from jaxgrow.storage import files
+from jaxgrow.training import logs, loop, train_state
+from jaxgrow.training.checkpoint import Checkpointer, check_same
+from jaxgrow.training.logs import MetricWriter
+from jaxgrow.training.train_state import TrainState
 
 
 def train(run: Run, training: Training) -> None:
@@ -90,7 +92,7 @@ class _Progress:
             raise Stopped(run.interrupt.signal, where)
         self.checkpointer.wait()
         entry = {
-            "parameters": partition.count_params(state.params) // training.num_models,
+            "parameters": train_state.count_params(state.params) // training.num_models,
             "steps": step,
             "wall_s": round(self.wall_s, 1),
             "validation": self.validation,

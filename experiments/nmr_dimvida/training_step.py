@@ -12,11 +12,13 @@ from jaxtyping import PyTree
 
 from experiments.nmr_dimvida.config import Phase, TrainingConfig
 from experiments.nmr_dimvida.run import Run
-from jaxgrow import hosts, loop, memory, multiview
+from jaxgrow.devices import hosts, memory
+from jaxgrow.devices.memory import Programs, StepMemory
 from jaxgrow.errors import UserError
-from jaxgrow.memory import Programs, StepMemory
-from jaxgrow.multiview import Batch, Step
-from jaxgrow.train_state import TrainState
+from jaxgrow.multiview import steps
+from jaxgrow.multiview.steps import Batch, Step
+from jaxgrow.training import loop
+from jaxgrow.training.train_state import TrainState
 
 
 _STEPS_PER_CALL = 25  # off the CPU, where a step is mostly launches
@@ -168,7 +170,7 @@ class TrainingStep:
 
     def _compile(self, k: int, state: PyTree, data: PyTree, batch: Batch) -> Any:
         self.has_compiled = True
-        body = self._step if k == 1 else multiview.several_steps(self._step)
+        body = self._step if k == 1 else steps.several_steps(self._step)
         return self._training.programs.compile(
             k,
             self._run.placement.compile_step(body),

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments import report
 from experiments.places_grow import evaluate as evaluation
 from experiments.places_grow.config import PRESETS, Config
 from experiments.places_grow.train import train
 from experiments.shared import cli
-from jaxgrow import hosts, report
+from jaxgrow.devices import hosts
 
 
 _PROGRAM = "python -m experiments.places_grow"

@@ -4,15 +4,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxgrow import files
 from jaxgrow.data.masks import MaskConfig
 from jaxgrow.data.sources import DataConfig
+from jaxgrow.devices.hosts import HostsConfig
+from jaxgrow.devices.parallel import Kind
 from jaxgrow.errors import UserError
-from jaxgrow.growth import GrowthConfig, OptimizerConfig, check_rates
-from jaxgrow.hosts import HostsConfig
-from jaxgrow.inpainting import LossConfig
+from jaxgrow.inpainting.gan_step import LossConfig
+from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, check_rates
 from jaxgrow.nets.growing import NetConfig
-from jaxgrow.parallel import Kind
+from jaxgrow.storage import files
 
 
 EXPERIMENT = "places_grow"

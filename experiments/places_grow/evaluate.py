@@ -16,13 +16,17 @@ from experiments.places_grow.prepare import (
     validation_set,
 )
 from experiments.shared import run_dir as runs
-from jaxgrow import evaluation, inpainting, logs, pretrained, weights
-from jaxgrow.baselines import BASELINES
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation import EvalResult, FeatureNets
 from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
-from jaxgrow.growth import Stage, learning_rate, plan_stages
+from jaxgrow.inpainting import evaluation, gan_step, saved_models
+from jaxgrow.inpainting.baselines import BASELINES
+from jaxgrow.inpainting.evaluation import EvalResult
+from jaxgrow.inpainting.stages import Stage, learning_rate, plan_stages
 from jaxgrow.nets.growing import Generator
+from jaxgrow.pretrained import networks
+from jaxgrow.pretrained.feature_metrics import FeatureNets
+from jaxgrow.storage.provenance import record_provenance
+from jaxgrow.training import logs
 
 
 _SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
@@ -51,8 +55,8 @@ def load_nets(config: Config) -> FeatureNets:
     """
     lpips, inception = config.lpips_weights, config.inception_weights
     return FeatureNets(
-        pretrained.load_lpips(lpips) if lpips.exists() else None,
-        pretrained.load_inception(inception) if inception.exists() else None,
+        networks.load_lpips(lpips) if lpips.exists() else None,
+        networks.load_inception(inception) if inception.exists() else None,
         {
             "lpips": NEEDS_WEIGHTS.format("squeezenet_lpips", lpips),
             "fid": NEEDS_WEIGHTS.format("inception_fid", inception),
@@ -97,7 +101,7 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
         )
         for stage in stages
     ]
-    provenance = evaluation.provenance(
+    provenance = record_provenance(
         runs.command(EXPERIMENT),
         seeds={"run": config.seed, "bootstrap": 0},
         wall_s=time.monotonic() - begun,
@@ -115,11 +119,11 @@ def _evaluate_stage(
     unet_steps: int,
     console: Console,
 ) -> EvalResult:
-    saved = weights.load_generator(
-        run_dir / "weights" / weights.file_name(stage.resolution)
+    saved = saved_models.load_generator(
+        run_dir / "weights" / saved_models.file_name(stage.resolution)
     )
     generator = Generator(saved.config, saved.resolution)
-    paint = functools.partial(inpainting.paint, generator)
+    paint = functools.partial(gan_step.paint, generator)
     fill = evaluation.as_fill(paint, (saved.params, saved.stats))
     methods = {"generator": fill, **BASELINES}
     with logs.progress_bar(console) as bar:

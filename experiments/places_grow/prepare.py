@@ -16,9 +16,9 @@ from jaxgrow.data.batches import plan_batch
 from jaxgrow.data.files import list_images, map_in_threads
 from jaxgrow.data.mask_files import load_mask
 from jaxgrow.data.sources import Source
-from jaxgrow.examples import Data, StepBatch
-from jaxgrow.growth import Stage
-from jaxgrow.parallel import Placement
+from jaxgrow.devices.parallel import Placement
+from jaxgrow.inpainting.batch import Data, StepBatch
+from jaxgrow.inpainting.stages import Stage
 
 
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always

@@ -10,20 +10,18 @@ from rich.progress import Progress, TaskID
 from experiments.places_grow.prepare import Pictures, validation_set
 from experiments.places_grow.run import Run
 from experiments.places_grow.stage_step import StageStep
-from jaxgrow import (
-    files,
-    growth,
-    hosts,
-    inpainting,
-    loop,
-    memory,
-    parallel,
-    partition,
-    viz,
-    weights,
+from jaxgrow import viz
+from jaxgrow.devices import hosts, memory, parallel
+from jaxgrow.inpainting import (
+    freezing,
+    gan_step,
+    saved_models,
+    stages,
 )
-from jaxgrow.growth import Plateau, Stage
-from jaxgrow.inpainting import InpaintState
+from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.inpainting.stages import Plateau, Stage
+from jaxgrow.storage import files
+from jaxgrow.training import loop, train_state
 
 
 _PANEL_ROWS = 8
@@ -46,7 +44,7 @@ class Reporter:
         self.validation = validation_set(run.config, pictures, stage.resolution)
         self.masks = self.validation.mixed_masks()
         self.images = jnp.asarray(self.validation.images)
-        self.evaluate = inpainting.make_eval_step(step.nets, jnp.asarray(self.masks))
+        self.evaluate = gan_step.make_eval_step(step.nets, jnp.asarray(self.masks))
         self.plateau = Plateau(**run.at.plateau)
         self.start = run.at.global_step - run.at.stage_step
         run.lap()
@@ -115,12 +113,12 @@ class Reporter:
         run, at, stage = self.run, self.run.at, self.stage
         g = parallel.first_copy(state.generator)
         at.stage_done = True
-        params, stats = growth.without_old_heads(g, self.step.nets.generator)
-        trainable, _ = partition.split(g.params, self.step.nets.g_labels)
+        params, stats = stages.without_old_heads(g, self.step.nets.generator)
+        trainable, _ = freezing.split(g.params, self.step.nets.g_labels)
         entry = {
             "resolution": stage.resolution,
-            "parameters": partition.count_params(params),
-            "trainable": partition.count_params(trainable),
+            "parameters": train_state.count_params(params),
+            "trainable": train_state.count_params(trainable),
             "steps": step,
             "images_seen": step * run.config.batch_size,
             "wall_s": round(at.stage_wall_s, 1),
@@ -131,8 +129,8 @@ class Reporter:
         at.stages = [*at.stages, entry]
         if not hosts.is_first():
             return
-        weights.save_generator(
-            run.config.run_dir / "weights" / weights.file_name(stage.resolution),
+        saved_models.save_generator(
+            run.config.run_dir / "weights" / saved_models.file_name(stage.resolution),
             params,
             stats,
             run.config.net,

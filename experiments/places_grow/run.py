@@ -9,10 +9,10 @@ from rich.console import Console
 
 from experiments.places_grow.config import Config
 from experiments.shared.run_dir import RunLog
-from jaxgrow import loop
-from jaxgrow.checkpoint import Checkpointer
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import InpaintState
+from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.training import loop
+from jaxgrow.training.checkpoint import Checkpointer
 
 
 @dataclasses.dataclass

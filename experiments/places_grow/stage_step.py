@@ -10,14 +10,16 @@ from jaxtyping import PyTree
 
 from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import Feed
-from jaxgrow import growth, hosts, inpainting, loop, memory, parallel
+from jaxgrow.devices import hosts, memory, parallel
+from jaxgrow.devices.memory import Programs, StepMemory, TooLarge
+from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
-from jaxgrow.examples import StepBatch
-from jaxgrow.growth import Stage
-from jaxgrow.inpainting import InpaintState
-from jaxgrow.losses import Due, due_terms
-from jaxgrow.memory import Programs, StepMemory, TooLarge
-from jaxgrow.parallel import Placement
+from jaxgrow.inpainting import gan_step, stages
+from jaxgrow.inpainting.batch import StepBatch
+from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.inpainting.losses import Due, due_terms
+from jaxgrow.inpainting.stages import Stage
+from jaxgrow.training import loop
 from jaxgrow.typing import FeaturesFn, Metrics
 
 
@@ -53,8 +55,8 @@ class StageStep:
             stage.resolution, config.log_every
         )
         self.nets = make_networks(config, stage, placement.axis_name)
-        self._schedule = growth.learning_rate(config.optimizer, "generator", stage)
-        self._step = inpainting.make_gan_step(
+        self._schedule = stages.learning_rate(config.optimizer, "generator", stage)
+        self._step = gan_step.make_gan_step(
             self.nets,
             config.losses,
             ema_decay=config.optimizer.ema_decay,
@@ -72,7 +74,7 @@ class StageStep:
             weight = config.losses.perceptual_weight
             if weight is None:
                 first = jax.tree.map(jnp.asarray, self.feed.plan(0))
-                weight = inpainting.automatic_perceptual_weight(
+                weight = gan_step.automatic_perceptual_weight(
                     self.nets,
                     config.losses,
                     self._features_fn,
@@ -116,7 +118,7 @@ class StageStep:
         def single(state, data, batch):
             return self._step(state, data, batch, *due)
 
-        several = inpainting.make_multi_step(
+        several = gan_step.make_multi_step(
             self._step,
             self._config.losses,
             has_perceptual=self._features_fn is not None,
@@ -162,7 +164,7 @@ def too_large(config: Config, stage: Stage) -> TooLarge:
 
 def make_networks(config: Config, stage: Stage, axis_name: str | None = None):
     """The stage's networks and optimisers."""
-    return growth.make_networks(
+    return stages.make_networks(
         stage,
         config.net,
         config.growth,
@@ -174,12 +176,12 @@ def make_networks(config: Config, stage: Stage, axis_name: str | None = None):
 
 def enter_stage(
     config: Config,
-    nets: inpainting.Networks,
+    nets: gan_step.Networks,
     stage: Stage,
     before: InpaintState | None,
 ) -> InpaintState:
     """State at the start of the stage."""
-    return growth.enter_stage(
+    return stages.enter_stage(
         nets,
         stage,
         config.seed,

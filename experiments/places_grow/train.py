@@ -13,12 +13,14 @@ from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
 from experiments.shared import run_dir as runs
 from experiments.shared.run_dir import Stopped
-from jaxgrow import hosts, logs, loop, memory, parallel, pretrained
-from jaxgrow.checkpoint import Checkpointer, check_same
+from jaxgrow.devices import hosts, memory, parallel
+from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
-from jaxgrow.growth import Stage, plan_stages
-from jaxgrow.inpainting import InpaintState
-from jaxgrow.parallel import Placement
+from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.inpainting.stages import Stage, plan_stages
+from jaxgrow.pretrained import networks
+from jaxgrow.training import logs, loop
+from jaxgrow.training.checkpoint import Checkpointer, check_same
 from jaxgrow.typing import FeaturesFn
 
 
@@ -46,7 +48,7 @@ def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
             "perceptual term off: it needs weights: python -m tools.export_weights "
             f"vgg19 --prefix blocks12 --out {config.vgg_weights}"
         )
-    net = pretrained.load_perceptual(
+    net = networks.load_perceptual(
         config.vgg_weights, compute_dtype=config.losses.perceptual_dtype
     )
     note = f"perceptual term on: {net.provenance.label} from {config.vgg_weights}"

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from experiments.shared.run_dir import Stopped
-from jaxgrow import hosts, runtime
+from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 
 

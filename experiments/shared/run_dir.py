@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import jax
 from rich.console import Console
 
-from jaxgrow import configs, files, hosts, logs, runtime
+from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
+from jaxgrow.storage import configs, files
+from jaxgrow.training import logs
 
 
 Config = TypeVar("Config")

@@ -17,8 +17,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxgrow import runtime
 from jaxgrow.data.files import map_in_threads, refuse_if_mostly_broken
+from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 
 

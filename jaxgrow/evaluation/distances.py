@@ -6,13 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxgrow.evaluation.views import classify
+from jaxgrow.evaluation.classifiers import SavedClassifier, classify
 from jaxgrow.metrics import frechet
 from jaxgrow.metrics.frechet import FrechetDistance
 from jaxgrow.metrics.inception_distance import FeaturesOfPixels, pixel_features
-from jaxgrow.multiview import to_unit
-from jaxgrow.pretrained import FeatureNet
-from jaxgrow.view_weights import SavedClassifier
+from jaxgrow.pixels import to_unit
+from jaxgrow.pretrained.networks import FeatureNet
 
 
 def inception_distance(

@@ -11,7 +11,9 @@ from jaxtyping import Float, UInt8
 
 from jaxgrow.data.files import map_in_threads
 from jaxgrow.data.images import decode_image
+from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
+from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.evaluation.distances import classifier_features
 from jaxgrow.evaluation.pairs import KnownPixels, Loaded, Note, Pair, load_pair
 from jaxgrow.metrics import frechet, image
@@ -22,8 +24,6 @@ from jaxgrow.metrics.inception_distance import (
     resize_one,
 )
 from jaxgrow.metrics.lpips import Lpips
-from jaxgrow.parallel import RowsFn
-from jaxgrow.view_weights import SavedClassifier
 
 
 _FILES_AT_ONCE = 16

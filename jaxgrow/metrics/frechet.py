@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
-from jaxgrow import backend
+from jaxgrow.devices import backend
+from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.metrics.checks import check_pixels
-from jaxgrow.parallel import RowsFn
 
 
 FID = "FID"

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
-from jaxgrow.parallel import RowsFn
 from jaxgrow.typing import FeaturesFn, Image
 
 

@@ -20,9 +20,9 @@ from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets import autokl
-from jaxgrow.nets.conv import Conv, double
 from jaxgrow.nets.initial import uniform_fan_in
-from jaxgrow.nets.pooling import mean_pool
+from jaxgrow.ops.conv import Conv, double
+from jaxgrow.ops.pooling import mean_pool
 from jaxgrow.typing import Params, UnitImage
 
 

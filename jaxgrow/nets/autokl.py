@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.conv import Conv
-from jaxgrow.nets.onednn_conv import conv_general_dilated
+from jaxgrow.ops.conv import Conv
+from jaxgrow.ops.onednn_conv import conv_general_dilated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

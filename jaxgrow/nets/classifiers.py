@@ -17,11 +17,11 @@ from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets import mobilenet
-from jaxgrow.nets.batch_norm import BatchNorm
-from jaxgrow.nets.conv import Conv
-from jaxgrow.nets.features import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.nets.initial import rng_of, shapes_of
-from jaxgrow.nets.pooling import max_pool
+from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
+from jaxgrow.ops.batch_norm import BatchNorm
+from jaxgrow.ops.conv import Conv
+from jaxgrow.ops.pooling import max_pool
 from jaxgrow.typing import Params, UnitImage
 
 

@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxgrow.nets import weight_norm
 from jaxgrow.nets.blocks import DownBlock, UpBlock
-from jaxgrow.nets.conv import double
-from jaxgrow.nets.filling import with_channels
 from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
+from jaxgrow.ops.conv import double
+from jaxgrow.ops.filling import with_channels
 from jaxgrow.typing import HoleMask, Image
 
 

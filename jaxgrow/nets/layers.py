@@ -15,13 +15,13 @@ from einops import rearrange
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow import backend
-from jaxgrow.nets import onednn
-from jaxgrow.nets.batch_norm import BatchNorm
-from jaxgrow.nets.filling import fill_up, with_channels
-from jaxgrow.nets.onednn_conv import conv_general_dilated
-from jaxgrow.nets.taps import THIN, shifts
+from jaxgrow.devices import backend
 from jaxgrow.nets.weight_norm import Norm
+from jaxgrow.ops import onednn
+from jaxgrow.ops.batch_norm import BatchNorm
+from jaxgrow.ops.filling import fill_up, with_channels
+from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.ops.taps import THIN, shifts
 from jaxgrow.typing import Activation
 
 

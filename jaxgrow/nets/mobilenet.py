@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.batch_norm import BatchNorm
-from jaxgrow.nets.conv import Conv
-from jaxgrow.nets.depthwise import DepthwiseConv
+from jaxgrow.ops.batch_norm import BatchNorm
+from jaxgrow.ops.conv import Conv
+from jaxgrow.ops.depthwise import DepthwiseConv
 
 
 class Row(NamedTuple):

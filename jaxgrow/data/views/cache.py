@@ -8,10 +8,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from jaxgrow import runtime
 from jaxgrow.data import cache
 from jaxgrow.data.views.listing import PARTS, Entry, Listing, Part
 from jaxgrow.data.views.view_set import ViewSet
+from jaxgrow.devices import runtime
 
 
 # Views of each partition, and notes.

@@ -18,8 +18,8 @@ from jaxgrow.data.files import list_images, map_in_threads
 from jaxgrow.data.images import decode_image
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Listing
-from jaxgrow.data.views.partition import Candidate, divide
 from jaxgrow.data.views.pixels import fit
+from jaxgrow.data.views.split import Candidate, divide
 from jaxgrow.errors import UserError
 
 

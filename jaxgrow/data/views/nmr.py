@@ -27,8 +27,8 @@ from jaxgrow.data.views.archives import (
 from jaxgrow.data.views.cameras import azimuths_of, find_views, read_eyes
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Entry, Listing
-from jaxgrow.data.views.partition import Candidate, divide
 from jaxgrow.data.views.pixels import fit
+from jaxgrow.data.views.split import Candidate, divide
 from jaxgrow.data.views.synsets import choose_classes
 from jaxgrow.errors import UserError
 

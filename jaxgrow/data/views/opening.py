@@ -10,8 +10,8 @@ from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.folder import ObjectFolders
 from jaxgrow.data.views.listing import Source
 from jaxgrow.data.views.nmr import Nmr
-from jaxgrow.data.views.partition import known_slots
 from jaxgrow.data.views.softras import SoftRas
+from jaxgrow.data.views.split import known_slots
 from jaxgrow.data.views.synthetic import Synthetic
 from jaxgrow.data.views.view_set import Partition, Partitions, ViewSet
 from jaxgrow.errors import UserError

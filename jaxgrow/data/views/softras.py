@@ -21,8 +21,8 @@ from jaxtyping import UInt8
 from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.views.config import NUM_RENDERED, ViewDataConfig
 from jaxgrow.data.views.listing import Entry, Listing
-from jaxgrow.data.views.partition import Candidate, divide
 from jaxgrow.data.views.pixels import fit
+from jaxgrow.data.views.split import Candidate, divide
 from jaxgrow.data.views.synsets import choose_classes
 from jaxgrow.errors import UserError
 

@@ -1,0 +1,90 @@
+"""Classifiers of single views: as files, and what they say of images."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from jaxgrow.devices.parallel import RowsFn
+from jaxgrow.nets import classifiers
+from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.pixels import to_unit
+from jaxgrow.storage import network_file
+from jaxgrow.typing import Params, UnitImage
+
+
+_BATCH = 256
+
+
+class SavedClassifier(NamedTuple):
+    """A classifier of single views in [0, 1]."""
+
+    config: ClassifierConfig
+    params: Params
+    stats: PyTree
+    class_names: tuple[str, ...]
+
+
+def save_classifier(path: Path, saved: SavedClassifier, info: dict[str, Any]) -> None:
+    """Writes a classifier in one move; raises `UserError` if the disk refuses."""
+    header = {"config": saved.config, "class_names": saved.class_names, "info": info}
+    tree = {"params": saved.params, "stats": saved.stats}
+    network_file.write(path, "classifier", header, tree)
+
+
+def load_classifier(path: Path) -> SavedClassifier:
+    """The classifier in a file of `save_classifier`, bit for bit.
+
+    Raises:
+        UserError: The file is missing, damaged, of another kind, or does not fit.
+    """
+    header, tree = network_file.read(path, "classifier")
+    config = network_file.config_of(path, ClassifierConfig, header)
+    names = tuple(header["class_names"])
+    network_file.check(path, tree, _classifier_shapes(config, len(names)))
+    return SavedClassifier(config, tree["params"], tree["stats"], names)
+
+
+@functools.lru_cache(maxsize=16)
+def _classifier_shapes(config: ClassifierConfig, num_classes: int) -> dict[str, PyTree]:
+    params, stats = jax.eval_shape(
+        lambda: classifiers.init_classifier(config, num_classes, 0)
+    )
+    return {"params": params, "stats": stats}
+
+
+def classify(judge: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
+    """Logits, with the running statistics of training."""
+    logits, _ = classifiers.apply_classifier(
+        judge.config, judge.params, judge.stats, images, train=False
+    )
+    return logits
+
+
+def logits_of(
+    judge: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
+) -> Float[np.ndarray, "n k"]:
+    """Logits of any number of images, which the devices of this machine share."""
+    nets = judge.params, judge.stats
+    return _logits(judge.config).in_batches(_BATCH, nets, images)
+
+
+@functools.lru_cache(maxsize=16)
+def _logits(config: ClassifierConfig) -> RowsFn:
+    def logits(nets, images):
+        params, stats = nets
+        return classifiers.apply_classifier(config, params, stats, to_unit(images))[0]
+
+    return RowsFn(logits)
+
+
+def accuracy(
+    judge: SavedClassifier,
+    images: UInt8[np.ndarray, "n h w 3"],
+    labels: Int[np.ndarray, " n"],
+) -> float:
+    """Percent of images whose class the judge names."""
+    return 100.0 * float((logits_of(judge, images).argmax(axis=1) == labels).mean())

@@ -1,0 +1,72 @@
+"""Training examples on the device: rows of a data set become pictures and holes."""
+
+import itertools
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, UInt8
+
+from jaxgrow.pixels import to_signed
+from jaxgrow.typing import HoleMask, Image
+
+
+_Rows: TypeAlias = Array | np.ndarray  # on the device, or on its way there
+_CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
+
+
+class Data(NamedTuple):
+    """What stays on the device for a whole stage.
+
+    `images` is None where they do not fit; then each batch brings its own.
+    """
+
+    images: UInt8[_Rows, "n r r 3"] | None
+    masks: UInt8[_Rows, "m r r 1"]
+
+
+class StepBatch(NamedTuple):
+    """One batch: rows of `Data`, or the images themselves.
+
+    The fields are those of `data.batches.Batch`; without `augmentation` pictures are
+    only flipped.
+    """
+
+    image_index: Int[_Rows, " b"]
+    flip: Bool[_Rows, " b"]
+    mask_index: Int[_Rows, " b"]
+    mask_symmetry: Int[_Rows, " b"]
+    augmentation: Int[_Rows, " b"] | None = None
+    images: UInt8[_Rows, "b r r 3"] | None = None
+
+
+def gather(data: Data, batch: StepBatch) -> tuple[Image, HoleMask]:
+    """Pictures in [-1, 1] and their masks, flipped and turned as the batch says."""
+    if batch.images is not None:
+        images = batch.images
+    else:
+        if data.images is None:
+            raise ValueError("neither the data nor the batch has images")
+        images = data.images[batch.image_index]
+    images = jnp.where(batch.flip[:, None, None, None], images[:, :, ::-1], images)
+    if batch.augmentation is not None:
+        images = jax.vmap(_augment)(images, jnp.asarray(batch.augmentation))
+    masks = jnp.asarray(data.masks)[batch.mask_index]
+    masks = jax.vmap(_turn)(masks, jnp.asarray(batch.mask_symmetry))
+    return to_signed(images), masks.astype(jnp.float32)
+
+
+def _turn(x: UInt8[Array, "r r c"], symmetry: Int[Array, ""]) -> UInt8[Array, "r r c"]:
+    """One of the square's eight symmetries: transpose, flip rows, flip columns."""
+    x = jnp.where(symmetry & 4, x.transpose(1, 0, 2), x)
+    x = jnp.where(symmetry & 2, x[::-1], x)
+    return jnp.where(symmetry & 1, x[:, ::-1], x)
+
+
+def _augment(
+    image: UInt8[Array, "r r 3"], augmentation: Int[Array, ""]
+) -> UInt8[Array, "r r 3"]:
+    """A symmetry of the square and an order of the channels, 6 * symmetry + order."""
+    order = jnp.array(_CHANNEL_ORDERS)[augmentation % 6]
+    return _turn(image, augmentation // 6)[..., order]

@@ -1,0 +1,242 @@
+"""The comparison as JSON, as a Markdown table and as a picture."""
+
+import io
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxgrow.inpainting.evaluation.compare import HARDER, OVERALL, EvalResult
+from jaxgrow.storage import files
+from jaxgrow.storage.provenance import Provenance
+
+
+class _Column(NamedTuple):
+    metric: str
+    title: str
+    digits: int
+    cost: Callable[[float], float]  # the lowest is best
+
+
+def _minus(value: float) -> float:
+    return -value
+
+
+_COLUMNS = (
+    _Column("psnr_hole", "PSNR hole, dB", 2, _minus),
+    _Column("psnr_hole_pooled", "PSNR hole, pooled", 2, _minus),
+    _Column("ssim_hole", "SSIM hole", 3, _minus),
+    _Column("l1_hole", "L1 hole", 4, float),
+    _Column("psnr", "PSNR", 2, _minus),
+    _Column("ssim", "SSIM", 3, _minus),
+    _Column("l1", "L1", 4, float),
+    _Column("hf_error", "HF error, dB", 1, float),
+    _Column("hf_bias", "HF bias, dB", 1, abs),
+    _Column("mosaic", "mosaic", 3, abs),
+)
+_PSNR_HOLE = _COLUMNS[0]
+_FEATURE_DIGITS = {"lpips": 3, "fid": 1}
+_FEATURE_NAMES = {"lpips": "LPIPS", "fid": "FID"}
+_LEGEND = """\
+Values in [0, 1]; bold is best. PSNR hole: mean over images of each image's own PSNR in
+its hole, at most 58.9 dB; pooled: of the mean squared error over all images. HF error:
+mean size of the difference in power above half the Nyquist frequency, hole against
+photograph; HF bias: its mean, negative is blur. Mosaic: share of the hole's detail that
+repeats with the up-sampling, minus the photograph's; 0 is like the photograph."""
+
+_HOLE_COLOUR = np.array([236, 64, 122], np.uint8)
+_CELL, _GAP, _FONT_SIZE = 128, 4, 13
+
+
+def write_results(
+    directory: Path, results: Sequence[EvalResult], provenance: Provenance
+) -> None:
+    """Writes results.json, results.md and, per resolution, panel_<r>px.png.
+
+    panel.png shows the largest resolution.
+
+    Raises:
+        UserError: The disk is full, read-only or forbidden.
+    """
+    ordered = sorted(results, key=lambda result: result.resolution)
+    files.write_json(directory / "results.json", to_json(ordered, provenance))
+    text = to_markdown(ordered, provenance)
+    files.write_bytes(directory / "results.md", text.encode())
+    for result in ordered:
+        png = io.BytesIO()
+        draw_panel(result).save(png, format="PNG")
+        name = f"panel_{result.resolution}px.png"
+        files.write_bytes(directory / name, png.getvalue())
+        if result is ordered[-1]:
+            files.write_bytes(directory / "panel.png", png.getvalue())
+
+
+def to_json(results: Sequence[EvalResult], provenance: Provenance) -> dict:
+    """Everything but the pictures, ready for `json`; NaN becomes null."""
+    found = []
+    for result in results:
+        plain = {k: v for k, v in vars(result).items() if k != "examples"}
+        found.append(plain)
+    return files.plain({"provenance": provenance, "results": found})
+
+
+def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
+    """Tables per resolution: all metrics, PSNR per bin, gains with intervals."""
+    parts = []
+    for result in results:
+        images = next(r.num_images for r in result.rows if r.bin == OVERALL)
+        parts += [
+            f"## {result.resolution} px",
+            f"{images} pairs of image and hole, {result.num_photos} photographs.",
+        ]
+        bins = _bins(result)
+        for bin in (b for b in (HARDER, OVERALL) if b in bins):
+            holes = "all holes" if bin == OVERALL else f"holes of {bin} %"
+            parts += [f"### All metrics, {holes}", _metrics_table(result, bin)]
+        parts += _remarks(result)
+        parts += [
+            "### Hole PSNR in dB, by percent of the area",
+            _psnr_table(result, bins),
+            f"### Gain of {result.reference} in hole PSNR, dB",
+            "Mean and 95 % interval (bootstrap over photographs).",
+            _gain_table(result, bins, "psnr_hole"),
+            f"### Gain of {result.reference} in pooled hole PSNR, dB",
+            _gain_table(result, bins, "psnr_hole_pooled"),
+        ]
+    parts += [_LEGEND, _origin(results, provenance)]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_panel(result: EvalResult) -> Image.Image:
+    """Rows of examples per bin; masked input, every method, the original.
+
+    Pixels are enlarged without smoothing to cells of about 128 px.
+    """
+    methods = [m for m in _methods(result) if m not in result.missing]
+    titles = ["masked", *methods, "original"]
+    font = ImageFont.load_default(size=_FONT_SIZE)
+    scale = max(1, _CELL // result.resolution)
+    cell = scale * result.resolution
+    left = _GAP + round(max(font.getlength(_row_title(e.bin)) for e in result.examples))
+    top = 2 * _GAP + _FONT_SIZE
+    width = left + len(titles) * (cell + _GAP) + _GAP
+    height = top + len(result.examples) * (cell + _GAP)
+    panel = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(panel)
+    for column, title in enumerate(titles):
+        centre = left + _GAP + column * (cell + _GAP) + cell // 2
+        draw.text((centre, top // 2), title, fill="black", font=font, anchor="mm")
+    for row, example in enumerate(result.examples):
+        y = top + row * (cell + _GAP)
+        text = _row_title(example.bin)
+        draw.text((_GAP, y + cell // 2), text, fill="black", font=font, anchor="lm")
+        masked = np.where(example.hole[..., None], _HOLE_COLOUR, example.original)
+        pictures = [masked, *(example.fills[m] for m in methods), example.original]
+        for column, picture in enumerate(pictures):
+            large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+            x = left + _GAP + column * (cell + _GAP)
+            panel.paste(Image.fromarray(large), (x, y))
+    return panel
+
+
+def _row_title(bin: str) -> str:
+    return f"{bin} %"
+
+
+def _bins(result: EvalResult) -> list[str]:
+    return list(dict.fromkeys(row.bin for row in result.rows))
+
+
+def _methods(result: EvalResult) -> list[str]:
+    measured = dict.fromkeys(row.method for row in result.rows)
+    return [*measured, *result.missing]
+
+
+def _metrics_table(result: EvalResult, bin: str) -> str:
+    shown = [*_COLUMNS]
+    for metric, title in result.labels.items():
+        shown.append(_Column(metric, title, _FEATURE_DIGITS[metric], float))
+    columns = [_cells(result, bin, column) for column in shown]
+    return _table(result, [column.title for column in shown], columns)
+
+
+def _remarks(result: EvalResult) -> list[str]:
+    """What LPIPS and FID need, and what their readers must know; one list or none."""
+    needs = [f"{_FEATURE_NAMES[m]} {needs}" for m, needs in result.needs.items()]
+    lines = [f"- {sentence}." for sentence in (*needs, *result.notes)]
+    return ["\n".join(lines)] if lines else []
+
+
+def _psnr_table(result: EvalResult, bins: list[str]) -> str:
+    return _table(result, bins, [_cells(result, bin, _PSNR_HOLE) for bin in bins])
+
+
+def _cells(result: EvalResult, bin: str, column: _Column) -> list[str]:
+    """The figure of every method, the best ones bold; "-" where there is none."""
+    values = [
+        math.nan
+        if method in result.missing
+        else result.metric(method, bin, column.metric)
+        for method in _methods(result)
+    ]
+    lowest = min((column.cost(v) for v in values if not math.isnan(v)), default=0.0)
+    cells = []
+    for value in values:
+        text = "-" if math.isnan(value) else f"{value:.{column.digits}f}"
+        is_best = not math.isnan(value) and column.cost(value) == lowest
+        cells.append(f"**{text}**" if is_best else text)
+    return cells
+
+
+def _gain_table(result: EvalResult, bins: list[str], metric: str) -> str:
+    of_metric = [d for d in result.differences if d.metric == metric]
+    gains = {(d.baseline, d.bin): d for d in of_metric}
+    baselines = dict.fromkeys(d.baseline for d in of_metric)
+    lines = [["against", *bins]]
+    for baseline in baselines:
+        found = [gains[baseline, bin] for bin in bins]
+        cells = [f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}]" for d in found]
+        lines.append([baseline, *cells])
+    return _render(lines)
+
+
+def _table(result: EvalResult, titles: list[str], columns: list[list[str]]) -> str:
+    lines = [["method", *titles]]
+    for method, *cells in zip(_methods(result), *columns, strict=True):
+        if method in result.missing:
+            cells = [result.missing[method], *[""] * (len(cells) - 1)]
+        lines.append([method, *cells])
+    return _render(lines)
+
+
+def _render(lines: list[list[str]]) -> str:
+    """A Markdown table with padded columns: first to the left, others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    rendered = []
+    for cells in [lines[0], rule, *lines[1:]]:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
+        rendered.append(f"| {' | '.join(padded)} |")
+    return "\n".join(rendered)
+
+
+def _origin(results: Sequence[EvalResult], provenance: Provenance) -> str:
+    seeds = ", ".join(f"{name} {seed}" for name, seed in provenance.seeds.items())
+    versions = ", ".join(f"{k} {v}" for k, v in provenance.versions.items())
+    hashes = ", ".join(
+        f"{result.resolution} px `{result.protocol_sha256[:16]}`" for result in results
+    )
+    lines = [
+        f"- command: `{shlex.join(provenance.command)}`",
+        f"- seeds: {seeds}",
+        f"- protocol (masks, image names, bins): {hashes}",
+        f"- device: {provenance.device}; {provenance.wall_s:.0f} s",
+        f"- revision: {provenance.git_revision or 'unknown'}",
+        f"- versions: {versions}",
+    ]
+    return "\n".join(lines)

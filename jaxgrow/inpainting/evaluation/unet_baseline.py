@@ -1,0 +1,205 @@
+"""Nets as fill functions, and the U-Net that the generator is compared with."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Bool, PyTree, UInt8
+
+from jaxgrow.data.batches import plan_batch
+from jaxgrow.devices.parallel import RowsFn
+from jaxgrow.errors import UserError
+from jaxgrow.inpainting.baselines import FillFn
+from jaxgrow.inpainting.batch import Data, StepBatch, gather
+from jaxgrow.inpainting.gan_step import composite
+from jaxgrow.nets.growing import Generator, NetConfig, generator_input
+from jaxgrow.nets.unet import UNet, widest_unet
+from jaxgrow.pixels import to_signed
+from jaxgrow.typing import HoleMask, Image, Params
+
+
+_STEPS_BETWEEN_CHECKS = 100
+
+
+def as_fill(
+    paint: Callable[[PyTree, Image, HoleMask], Image],
+    weights: PyTree,
+    batch_size: int = 64,
+) -> FillFn:
+    """Makes a fill function on uint8 pixels of a net that paints on [-1, 1].
+
+    The devices of this machine share every batch.
+
+    Args:
+        paint: (weights, images, mask) -> painted pictures; what it makes of one must
+            not depend on the others.
+        weights: Arrays that `paint` needs. What it closes over instead becomes
+            constants of the compiled program, and of every file that keeps one.
+        batch_size: Pictures of a call.
+    """
+
+    def fill_rows(weights, images, holes):
+        holes = holes[..., None]
+        mask = holes.astype(jnp.float32)
+        painted = paint(weights, to_signed(images), mask).astype(jnp.float32)
+        pixels = jnp.clip(jnp.rint((painted + 1.0) * 127.5), 0, 255)
+        return jnp.where(holes, pixels.astype(jnp.uint8), images)
+
+    compiled = RowsFn(fill_rows)
+
+    def fill(
+        images: UInt8[np.ndarray, "n r r 3"], masks: Bool[np.ndarray, "n r r"]
+    ) -> UInt8[np.ndarray, "n r r 3"]:
+        return compiled.in_batches(batch_size, weights, images, masks)
+
+    return fill
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedUNet:
+    """A fill function that knows its size."""
+
+    net: UNet
+    params: Params
+    fill: FillFn
+
+    @property
+    def num_params(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    def __call__(
+        self, images: UInt8[np.ndarray, "n r r 3"], masks: Bool[np.ndarray, "n r r"]
+    ) -> UInt8[np.ndarray, "n r r 3"]:
+        return self.fill(images, masks)
+
+
+def train_unet(
+    images: UInt8[np.ndarray, "n r r 3"],
+    mask_bank: UInt8[np.ndarray, "m r r 1"],
+    *,
+    resolution: int,
+    num_steps: int,
+    batch_size: int,
+    learning_rate: optax.ScalarOrSchedule,
+    hole_weight: float,
+    seed: int,
+    max_params: int | None = None,
+    augment: bool = False,
+    is_paired: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> TrainedUNet:
+    """Trains a U-Net of the generator's size with Adam and L1.
+
+    Its batches are `plan_batch(seed, 0), plan_batch(seed, 1), ...`: the very images,
+    flips and masks that the generator saw in a stage of that seed. The loss is on the
+    raw output over the whole image, with weight `hole_weight` on pixels of the hole,
+    as in the generator's reconstruction loss.
+
+    Args:
+        images: Training images, in memory or memory-mapped.
+        mask_bank: Training masks, 1 = hole.
+        resolution: Side of both in pixels.
+        num_steps: Optimisation steps.
+        batch_size: Images per step.
+        learning_rate: Adam's step size, or a schedule of it.
+        hole_weight: Weight of a hole pixel; a known pixel has 1.
+        seed: Of the batches and of the first weights.
+        max_params: Most parameters that it may have; None: as many as the paper's
+            generator at this resolution (the net takes the widest that fits).
+        augment: As the generator's run, see `plan_batch`.
+        is_paired: Whether mask i belongs to image i alone.
+        on_progress: Called with (done, all) every 100 steps and at the end.
+
+    Raises:
+        UserError: The loss is no longer finite.
+    """
+    if images.shape[1] != resolution or mask_bank.shape[1] != resolution:
+        raise ValueError(
+            f"images of {images.shape[1]} px and masks of {mask_bank.shape[1]} px "
+            f"for a net of {resolution} px"
+        )
+    if max_params is None:
+        max_params = count_generator_params(resolution)
+    net, tx = widest_unet(resolution, max_params), optax.adam(learning_rate)
+    x = jnp.zeros((1, resolution, resolution, 4))
+    params = jax.jit(net.init)(jax.random.key(seed), x)
+    state = (params, tx.init(params))
+    step = jax.jit(_make_step(net, tx, hole_weight), donate_argnums=0)
+    masks = jnp.asarray(mask_bank)
+    for number in range(num_steps):
+        batch = _batch(
+            images,
+            mask_bank,
+            seed,
+            number,
+            batch_size,
+            augment=augment,
+            is_paired=is_paired,
+        )
+        state, loss = step(state, Data(images=None, masks=masks), batch)
+        done = number + 1
+        if done % _STEPS_BETWEEN_CHECKS == 0 or done == num_steps:
+            if not np.isfinite(float(loss)):
+                raise UserError(
+                    f"the U-Net's loss is {float(loss)} after {done} steps at "
+                    f"{resolution} px: lower its learning rate."
+                )
+            if on_progress is not None:
+                on_progress(done, num_steps)
+    params = state[0]
+
+    def paint(params: Params, images: Image, mask: HoleMask) -> Image:
+        output = jnp.asarray(net.apply(params, generator_input(images, mask)))
+        return composite(images, jnp.clip(output, -1.0, 1.0), mask)
+
+    return TrainedUNet(net, params, as_fill(paint, params))
+
+
+def _batch(
+    images: UInt8[np.ndarray, "n r r 3"],
+    mask_bank: UInt8[np.ndarray, "m r r 1"],
+    seed: int,
+    step: int,
+    batch_size: int,
+    *,
+    augment: bool = False,
+    is_paired: bool = False,
+) -> StepBatch:
+    plan = plan_batch(
+        seed,
+        step,
+        batch_size,
+        len(images),
+        len(mask_bank),
+        augment=augment,
+        is_paired=is_paired,
+    )
+    pixels = jnp.asarray(images[plan.image_index])
+    return StepBatch(*jax.tree.map(jnp.asarray, plan), images=pixels)
+
+
+def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
+    """Parameters of the generator at a resolution, by default the paper's."""
+    net = Generator(config or NetConfig(), resolution)
+    x = jnp.zeros((1, resolution, resolution, 4))
+    shapes = jax.eval_shape(net.init, jax.random.key(0), x)["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def _make_step(net: UNet, tx: optax.GradientTransformation, hole_weight: float):
+    def loss_fn(params, real, mask):
+        output = jnp.asarray(net.apply(params, generator_input(real, mask)))
+        weight = 1.0 + (hole_weight - 1.0) * mask
+        return jnp.mean(weight * jnp.abs(output - real))
+
+    def step(state, data: Data, batch: StepBatch):
+        params, opt_state = state
+        real, mask = gather(data, batch)
+        loss, grads = jax.value_and_grad(loss_fn)(params, real, mask)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    return step

@@ -1,0 +1,167 @@
+"""Missing views without generation: what the diffusion model has to beat.
+
+Each method is `complete(images, missing) -> images` on uint8 views. Given views come
+back bit-identical, and the values of missing views are never read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree, UInt8
+
+from jaxgrow.devices.parallel import RowsFn
+from jaxgrow.multiview.generator import decode_views, encode_views
+from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
+from jaxgrow.multiview.steps import regress
+from jaxgrow.pixels import to_unit
+
+
+ViewPixels: TypeAlias = UInt8[np.ndarray, "n v h w 3"]
+ViewMask: TypeAlias = Bool[np.ndarray, "n v"]
+CompleteFn: TypeAlias = Callable[[ViewPixels, ViewMask], ViewPixels]
+
+RECONSTRUCTION = "reconstruction (ceiling)"
+"""What `make_reconstruction` is called in tables."""
+
+
+def angle_between(a: float, b: float) -> float:
+    """Degrees between two azimuths, 0 to 180."""
+    return abs((a - b + 180.0) % 360.0 - 180.0)
+
+
+def make_copy(azimuths: Sequence[float]) -> CompleteFn:
+    """Every missing view is the given one nearest in azimuth."""
+    turns = _turns(azimuths, lambda given, wanted: angle_between(given, wanted))
+
+    def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
+        return _fill(images, missing, images, _nearest_given(turns, missing))
+
+    return complete
+
+
+def make_mirror(azimuths: Sequence[float]) -> CompleteFn:
+    """Every missing view is the mirror image of a given one.
+
+    Of an object that is symmetric about the plane through its front and back, the
+    mirror image of the view at azimuth a is the view at -a; if it is symmetric about
+    the plane through its sides, at 180 - a. The given view is taken for which one of
+    the two comes nearest.
+    """
+
+    def turn(given: float, wanted: float) -> float:
+        reflections = (-given, 180.0 - given)
+        return min(angle_between(r, wanted) for r in reflections)
+
+    turns = _turns(azimuths, turn)
+
+    def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
+        source = _nearest_given(turns, missing)
+        return _fill(images, missing, images[..., ::-1, :], source)
+
+    return complete
+
+
+def make_nearest_neighbour(library: ViewPixels, batch_size: int = 64) -> CompleteFn:
+    """Missing views are those of the object in `library` that is nearest in the others.
+
+    Nearest is least in squared pixel difference, summed over the given views.
+    """
+
+    @jax.jit
+    def squared_distances(queries, entries):
+        x, y = (to_unit(a).reshape(len(a), -1) for a in (queries, entries))
+        cross = x @ y.T
+        return (x**2).sum(1)[:, None] - 2.0 * cross + (y**2).sum(1)[None, :]
+
+    def nearest(images: ViewPixels, missing: ViewMask) -> Int[np.ndarray, " n"]:
+        total = np.zeros((len(images), len(library)), np.float32)
+        for view in range(images.shape[1]):
+            rows = np.flatnonzero(~missing[:, view])
+            for start in range(0, len(library), 1024):
+                part = library[start : start + 1024, view]
+                if len(rows):
+                    found = squared_distances(images[rows, view], part)
+                    total[rows, start : start + 1024] += np.asarray(found)
+        return total.argmin(axis=1)
+
+    def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
+        found = [
+            nearest(images[i : i + batch_size], missing[i : i + batch_size])
+            for i in range(0, len(images), batch_size)
+        ]
+        retrieved = library[np.concatenate(found)]
+        return np.where(missing[..., None, None, None], retrieved, images)
+
+    return complete
+
+
+def make_regression(
+    saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
+) -> CompleteFn:
+    """Missing views are the decoded means of their latents, `multiview.regress`."""
+
+    def run(weights, images, missing):
+        coder_params, params, stats, gaussian = weights
+        coder = SavedAutoencoder(saved.config, coder_params)
+        z = encode_views(coder, stats, images, missing)
+        z = regress(model.config, params, z, missing, gaussian)
+        return decode_views(coder, stats, z)
+
+    weights = (saved.params, model.params, model.stats, model.gaussian)
+    return _in_batches(run, weights, batch_size)
+
+
+def make_reconstruction(
+    saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
+) -> CompleteFn:
+    """Missing views are the real ones through the autoencoder, the ceiling of models.
+
+    It alone reads missing views.
+    """
+
+    def run(weights, images, missing):
+        params, stats = weights
+        coder = SavedAutoencoder(saved.config, params)
+        z = encode_views(coder, stats, images, jnp.zeros_like(missing))
+        return decode_views(coder, stats, z)
+
+    return _in_batches(run, (saved.params, model.stats), batch_size)
+
+
+def _in_batches(run: Callable, weights: PyTree, batch_size: int) -> CompleteFn:
+    """`run(weights, ...)` on all devices of this machine; given views put back."""
+    compiled = RowsFn(run)
+    weights = compiled.share(weights)
+
+    def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
+        done = compiled.in_batches(batch_size, weights, images, missing)
+        return np.where(missing[..., None, None, None], done, images)
+
+    return complete
+
+
+def _turns(
+    azimuths: Sequence[float], turn: Callable[[float, float], float]
+) -> Float[np.ndarray, "v v"]:
+    """Cost of each given view (columns) as a stand-in for each wanted one (rows)."""
+    return np.array([[turn(g, wanted) for g in azimuths] for wanted in azimuths])
+
+
+def _nearest_given(
+    turns: Float[np.ndarray, "v v"], missing: ViewMask
+) -> Int[np.ndarray, "n v"]:
+    costs = np.where(missing[:, None, :], np.inf, turns[None])
+    return costs.argmin(axis=2)
+
+
+def _fill(
+    images: ViewPixels,
+    missing: ViewMask,
+    stand_ins: ViewPixels,
+    source: Int[np.ndarray, "n v"],
+) -> ViewPixels:
+    taken = np.take_along_axis(stand_ins, source[..., None, None, None], axis=1)
+    return np.where(missing[..., None, None, None], taken, images)

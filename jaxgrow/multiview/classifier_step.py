@@ -1,0 +1,93 @@
+"""The training step of a classifier, and of several classifiers at once."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from jaxgrow.devices import parallel
+from jaxgrow.multiview.steps import (
+    Batch,
+    ImageData,
+    Step,
+    gather_images,
+)
+from jaxgrow.nets import classifiers
+from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.training.train_state import TrainState
+
+
+def gather_labels(data: ImageData, batch: Batch) -> Int[Array, " b"]:
+    """The batch's classes."""
+    if batch.labels is not None:
+        return jnp.asarray(batch.labels)
+    if data.labels is None:
+        raise ValueError("neither the data nor the batch has labels")
+    return jnp.asarray(data.labels)[batch.rows]
+
+
+def make_classifier_step(
+    config: ClassifierConfig,
+    tx: optax.GradientTransformation,
+    *,
+    mirror: bool = True,
+    dropout: bool = False,
+    ema_decay: float = 0.0,
+    axis_name: str | None = None,
+) -> Step:
+    """One step of a classifier on labelled `ImageData`.
+
+    Batch statistics are those of the whole batch, over all devices.
+
+    Args:
+        config: Of the network.
+        tx: Its optimiser.
+        mirror: Mirror half of the images.
+        dropout: Drop what the network drops in training, if it does.
+        ema_decay: Of the average, if the state keeps one.
+        axis_name: Of the devices.
+    """
+
+    def step(state: TrainState, data: ImageData, batch: Batch):
+        x, labels = gather_images(data, batch), gather_labels(data, batch)
+        if mirror:
+            flip = jax.vmap(jax.random.bernoulli)(batch.keys())
+            x = jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
+
+        def loss_fn(params):
+            logits, stats = classifiers.apply_classifier(
+                config,
+                params,
+                state.stats,
+                x,
+                train=True,
+                dropout_key=batch.keys()[0] if dropout else None,
+                axis_name=axis_name,
+            )
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            right = (logits.argmax(axis=1) == labels).mean()
+            return losses.mean(), (right, stats)
+
+        found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        (loss, (right, stats)), grads = parallel.pmean(found, axis_name)
+        state = state.apply_gradients(grads, stats, tx, ema_decay)
+        metrics = {"loss": loss, "accuracy": right}
+        return state, metrics | {"grad_norm": optax.tree.norm(grads)}
+
+    return step
+
+
+def several_models(step: Step) -> Step:
+    """`step` for networks whose states and batches are stacked in front; mean metrics.
+
+    The networks share the data and nothing else.
+    """
+
+    def steps(states: TrainState, data: Any, batches: Batch):
+        found = jax.vmap(step, in_axes=(0, None, 0))(states, data, batches)
+        states, metrics = found
+        return states, jax.tree.map(lambda values: values.mean(axis=0), metrics)
+
+    return steps

@@ -1,0 +1,291 @@
+"""From some views of an object to all of them: encode, sample, decode."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from jaxgrow.devices.parallel import RowsFn
+from jaxgrow.errors import UserError
+from jaxgrow.multiview import sampling, saved_models
+from jaxgrow.multiview.latents import LatentStats
+from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
+from jaxgrow.multiview.sde import VPSDE
+from jaxgrow.multiview.steps import network_output, noise_of
+from jaxgrow.nets import autoencoder
+from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.nets.score import ScoreConfig
+from jaxgrow.pixels import to_unit
+from jaxgrow.typing import Keys, Latents, Missing, NoiseFn, Params
+
+
+DEFAULT_SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
+
+
+def noise_fn(saved: SavedLatentModel) -> NoiseFn:
+    """The network's estimate of the noise in x.
+
+    A view whose time is 0 is given; the network's mask, where it has one, follows.
+    """
+
+    def eps_fn(x, tau):
+        output = network_output(
+            saved.config, saved.sde, saved.params, saved.gaussian, x, tau, tau > 0
+        )
+        return noise_of(saved.config, saved.sde, output, x, tau)
+
+    return eps_fn
+
+
+class ViewCompleter:
+    """Generates missing views, of any subset, in batches of one compiled size.
+
+    A batch is shared out over `num_devices` devices of this machine, None = all of
+    them; what comes out is the same up to rounding.
+
+    Attributes:
+        view_names: What the slots are called.
+    """
+
+    def __init__(
+        self,
+        saved: SavedAutoencoder,
+        model: SavedLatentModel,
+        batch_size: int = 64,
+        num_devices: int | None = None,
+    ):
+        if saved.config.latent_dim != model.stats.mean.shape[1]:
+            raise UserError(
+                f"the autoencoder makes {saved.config.latent_dim} latents and the "
+                f"score network knows {model.stats.mean.shape[1]}: take both from one "
+                "run."
+            )
+        self._autoencoder, self._model = saved, model
+        self._weights = (saved.params, model.params, model.stats, model.gaussian)
+        self._batch_size, self._num_devices = batch_size, num_devices
+        self.view_names = model.view_names
+
+    @classmethod
+    def load(
+        cls,
+        run_dir: Path | str,
+        batch_size: int = 64,
+        num_devices: int | None = None,
+    ) -> "ViewCompleter":
+        """From the weights in a run directory of nmr_dimvida.
+
+        Raises:
+            UserError: They are missing, damaged or of another version.
+        """
+        folder = Path(run_dir) / "weights"
+        return cls(
+            saved_models.load_autoencoder(folder / "autoencoder.safetensors"),
+            saved_models.load_latent_model(folder / "score.safetensors", "score"),
+            batch_size,
+            num_devices,
+        )
+
+    def gaussian_alone(self) -> "ViewCompleter":
+        """What it would be with a network that gives 0: samples of the Gaussian path.
+
+        Raises:
+            ValueError: The model has no such path.
+        """
+        if self._model.gaussian is None:
+            raise ValueError("this model has no Gaussian path")
+        zeros = jax.tree.map(np.zeros_like, self._model.params)
+        model = self._model._replace(params=zeros)
+        return ViewCompleter(
+            self._autoencoder, model, self._batch_size, self._num_devices
+        )
+
+    def complete_views(
+        self,
+        images: UInt8[np.ndarray, "n v h w 3"],
+        missing: Bool[np.ndarray, "n v"],
+        *,
+        sampler: SamplerConfig = DEFAULT_SAMPLER,
+        num_samples: int = 1,
+        seed: int = 0,
+        ids: Int[np.ndarray, " n"] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> UInt8[np.ndarray, "n k v h w 3"]:
+        """All views of every object, `num_samples` times.
+
+        Pixels of missing views are never read; given ones come out as they came in.
+
+        Args:
+            images: Views; anything where missing.
+            missing: True where a view is to be generated, for every object on its own.
+            sampler: How, and in how many network evaluations.
+            num_samples: Samples k of every object.
+            seed: Of all draws.
+            ids: Number of each object, from which and `seed` its draws come, so that
+                a result does not depend on its batch; None = 0, 1, 2, ...
+            on_progress: Gets the objects done and their number.
+
+        Raises:
+            UserError: The wrong number or size of views, or an object whose views are
+                all missing or all there.
+        """
+        self._check(images, missing)
+        ids = np.arange(len(images)) if ids is None else ids
+        done = []
+        for start in range(0, len(images), self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            samples = [
+                self._run(
+                    sampler,
+                    images[rows],
+                    missing[rows],
+                    object_keys(seed, ids[rows], k),
+                )
+                for k in range(num_samples)
+            ]
+            done.append(np.stack(samples, axis=1))
+            if on_progress is not None:
+                on_progress(min(rows.stop, len(images)), len(images))
+        if not done:
+            return np.zeros((0, num_samples, *images.shape[1:]), np.uint8)
+        return np.concatenate(done)
+
+    def _run(
+        self,
+        sampler: SamplerConfig,
+        images: UInt8[np.ndarray, "b v h w 3"],
+        missing: Bool[np.ndarray, "b v"],
+        keys: Keys,
+    ) -> UInt8[np.ndarray, "b v h w 3"]:
+        """At most `batch_size` objects; fewer are filled up, for the same program."""
+        model = self._model
+        complete = _completing(
+            self._autoencoder.config,
+            model.config,
+            model.sde,
+            sampler,
+            self._num_devices,
+        )
+        self._weights = complete.share(self._weights)
+        n = len(images)
+        repeat = np.arange(complete.whole_shares(self._batch_size)) % n
+        key_data = np.asarray(jax.random.key_data(keys))
+        arrays = (np.asarray(images), missing, key_data)
+        found = complete(self._weights, *(x[repeat] for x in arrays))
+        return np.asarray(found)[:n]
+
+    def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
+        num_views, side = len(self.view_names), self._autoencoder.config.image_size
+        wanted = (num_views, side, side, 3)
+        if images.shape[1:] != wanted:
+            raise UserError(
+                f"this model knows {num_views} views of {side}x{side} pixels "
+                f"({', '.join(self.view_names)}), and the images are of shape "
+                f"{images.shape[1:]}: bring them to {wanted}."
+            )
+        if missing.shape != images.shape[:2]:
+            raise UserError(
+                f"the mask is of shape {missing.shape}: it must say of every view of "
+                f"every object whether it is missing, {images.shape[:2]}."
+            )
+        count = missing.sum(axis=1)
+        for wrong, what, mend in (
+            (num_views, "all", "give at least one"),
+            (0, "none", "there is nothing to generate, leave it out"),
+        ):
+            if (count == wrong).any():
+                raise UserError(
+                    f"{what} of the views of object {int((count == wrong).argmax())} "
+                    f"are missing: {mend}."
+                )
+
+
+@functools.lru_cache(maxsize=64)
+def _completing(
+    coder: AutoencoderConfig,
+    net: ScoreConfig,
+    sde: VPSDE,
+    sampler: SamplerConfig,
+    num_devices: int | None,
+) -> RowsFn:
+    """(weights, images, missing, key_data) -> completed views, all on their devices.
+
+    The weights are arguments: networks of one shape share a program, and none is
+    written into the cache of compiled programs with it.
+    """
+
+    def complete(weights, images, missing, key_data):
+        coder_params, net_params, stats, gaussian = weights
+        saved = SavedAutoencoder(coder, coder_params)
+        model = SavedLatentModel(net, net_params, stats, (), sde, {}, gaussian)
+        z = encode_views(saved, stats, images, missing)
+        keys = jax.random.wrap_key_data(key_data)
+        z = sampling.sample_missing(noise_fn(model), sde, sampler, keys, z, missing)
+        found = decode_views(saved, stats, z)
+        return jnp.where(missing[..., None, None, None], found, images)
+
+    return RowsFn(complete, num_devices)
+
+
+def object_keys(seed: int, ids: Int[np.ndarray, " n"], sample: int = 0) -> Keys:
+    """One key per object, from the seed, its number and the sample's alone."""
+    root = jax.random.fold_in(jax.random.key(seed), sample)
+    return jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.asarray(ids, jnp.uint32))
+
+
+def encode_views(
+    saved: SavedAutoencoder,
+    stats: LatentStats,
+    images: UInt8[Array, "b v h w 3"],
+    missing: Missing,
+) -> Latents:
+    """Standardised latents; 0, the mean, where a view is missing."""
+    b, v = missing.shape
+    blank = jnp.where(missing[..., None, None, None], 0, images)
+    x = to_unit(blank).reshape(b * v, *images.shape[2:])
+    z = autoencoder.encode(saved.config, saved.params, x).reshape(b, v, -1)
+    return jnp.where(missing[..., None], 0.0, stats.standardise(z))
+
+
+def decode_views(
+    saved: SavedAutoencoder, stats: LatentStats, z: Latents
+) -> UInt8[Array, "b v h w 3"]:
+    """Images of standardised latents, clipped and rounded to 8 bits."""
+    b, v, _ = z.shape
+    flat = stats.restore(z).reshape(b * v, -1)
+    x = autoencoder.decode(saved.config, saved.params, flat)
+    rounded = jnp.rint(jnp.clip(x, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+    return rounded.reshape(b, v, *x.shape[1:])
+
+
+def encode_all(
+    config: autoencoder.AutoencoderConfig,
+    params: Params,
+    images: UInt8[np.ndarray, "n v h w 3"],
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "n v d"]:
+    """Latents as they come, of every view of a set that may be mapped from disk.
+
+    The devices of this machine share every call's views.
+    """
+    n, v = images.shape[:2]
+
+    def encode_rows(params, rows):
+        x = to_unit(rows).reshape(-1, *rows.shape[2:])
+        return autoencoder.encode(config, params, x).reshape(len(rows), v, -1)
+
+    encode = RowsFn(encode_rows)
+    per_call = encode.whole_shares(max(1, batch_size // v))
+    found = np.empty((n, v, config.latent_dim), np.float32)
+    for start in range(0, n, per_call):
+        rows = np.arange(start, start + per_call) % n  # the last batch wraps around
+        stop = min(n, start + per_call)
+        found[start:stop] = np.asarray(encode(params, images[rows]))[: stop - start]
+        if on_progress is not None:
+            on_progress(stop, n)
+    return found

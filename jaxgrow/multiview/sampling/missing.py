@@ -1,0 +1,134 @@
+"""Draws the missing views of every example from the others."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxgrow.multiview.sampling.config import SamplerConfig
+from jaxgrow.multiview.sampling.schedule import (
+    Leg,
+    heun_legs,
+    log_snr_grid,
+    repaint_legs,
+    single_legs,
+    time_grid,
+)
+from jaxgrow.multiview.sampling.solvers import SOLVERS
+from jaxgrow.multiview.sde import VPSDE, multi_time
+from jaxgrow.typing import Keys, Latents, Missing, NoiseFn
+
+
+Time: TypeAlias = Float[Array, ""]
+
+
+def sample_missing(
+    eps_fn: NoiseFn,
+    sde: VPSDE,
+    config: SamplerConfig,
+    keys: Keys,
+    z: Latents,
+    missing: Missing,
+) -> Latents:
+    """Draws the missing views from their law given the conditioning ones.
+
+    Eq. 5 of Di Giacomo et al. (2024). Conditioning views enter every evaluation clean,
+    at time 0, and come back bit for bit; `replace` alone shows them to the network
+    noised, at the common time. Values of missing views are never read. With nothing
+    missing the result is `z`, with all views missing a draw from the joint law (Eq. 3).
+
+    The random numbers of example i come from `keys[i]` alone, so that a result does not
+    depend on the rest of its batch. The function is pure: jit it with `eps_fn`, `sde`
+    and `config` closed over. One evaluation of `eps_fn` stands in a single scan, two
+    with guidance.
+
+    Args:
+        eps_fn: (x, tau) -> the noise in x. tau is 0 where a view conditions.
+        sde: The noise process of the training.
+        config: Sampler, steps and guidance. Guidance (Ho & Salimans 2022) steers away
+            from the joint branch, in which all views are at time t, the conditioning
+            ones with a noise that stays the same for the whole run.
+        keys: One per example.
+        z: Clean latents; anything, NaN included, where missing.
+        missing: True where a view is to be drawn.
+
+    Returns:
+        `z` with the missing views filled in.
+    """
+    drawn = missing[..., None]
+    z = jnp.where(drawn, 0.0, z)
+    solver = SOLVERS[config.name]
+    initial_key, guide_key = _split(keys, jnp.zeros((), int), 2)
+    guide_noise = _normal(guide_key, z)
+
+    def body(carry, leg: Leg):
+        x, memory = carry
+        step_key, jump_key, replace_key = _split(keys, leg.index, 3)
+        if config.name == "replace":
+            noise_of_known = jnp.where(leg.stop > 0.0, _normal(replace_key, z), 0.0)
+            eps_hat = joint_noise(x, leg.t, noise_of_known)
+        else:
+            eps_hat = conditional_noise(x, leg.t)
+            if config.guidance != 1.0:
+                joint = joint_noise(x, leg.t, guide_noise)
+                eps_hat = joint + config.guidance * (eps_hat - joint)
+        noise = _normal(step_key, z)
+        x, memory = solver.step(sde, config, leg, x, eps_hat, noise, memory)
+        if leg.jump is not None:
+            a, s = leg.jump
+            x = a * x + s * _normal(jump_key, z)
+        return (jnp.where(drawn, x, z), memory), None
+
+    conditional_noise, joint_noise = _branches(eps_fn, sde, z, missing)
+    x = jnp.where(drawn, _normal(initial_key, z), z)
+    (x, _), _ = lax.scan(body, (x, solver.start(x)), _legs(sde, config))
+    return x
+
+
+def _legs(sde: VPSDE, config: SamplerConfig) -> Leg:
+    """All evaluations of a run, in order."""
+    num_steps = config.num_steps
+    if config.name in ("repaint", "replace"):
+        return repaint_legs(sde, num_steps, config.jump_length, config.resamples)
+    if config.grid == "time":
+        times = time_grid(num_steps, config.start_of_last_step)
+    else:
+        times = log_snr_grid(sde, num_steps, config.start_of_last_step)
+    return heun_legs(times) if config.name == "heun" else single_legs(times)
+
+
+def _branches(
+    eps_fn: NoiseFn, sde: VPSDE, z: Latents, missing: Missing
+) -> tuple[
+    Callable[[Latents, Time], Latents], Callable[[Latents, Time, Latents], Latents]
+]:
+    """The network as a conditional and as a joint model of all views at a time t."""
+    num_examples, num_views = missing.shape
+
+    def conditional(x: Latents, t: Time) -> Latents:
+        return eps_fn(x, multi_time(jnp.full(num_examples, t), missing))
+
+    def joint(x: Latents, t: Time, noise_of_known: Latents) -> Latents:
+        alpha, sigma = sde.marginal(t)
+        x = jnp.where(missing[..., None], x, alpha * z + sigma * noise_of_known)
+        return eps_fn(x, jnp.full((num_examples, num_views), t))
+
+    return conditional, joint
+
+
+def _split(keys: Keys, index: Int[Array, ""], num: int) -> list[Keys]:
+    """`num` keys of its own for every example and evaluation."""
+    of_example = jax.vmap(
+        lambda key: jax.random.split(jax.random.fold_in(key, index), num)
+    )
+    return [keys_of_use for keys_of_use in of_example(keys).T]
+
+
+def _normal(keys: Keys, like: Latents) -> Latents:
+    """Standard normal numbers, those of example i from `keys[i]`."""
+    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(
+        keys
+    )

@@ -1,0 +1,104 @@
+"""Trained networks of System 2 as single files that hold all it takes to run them."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jax
+
+from jaxgrow.multiview import gaussian
+from jaxgrow.multiview.gaussian import GaussianPath
+from jaxgrow.multiview.latents import LatentStats
+from jaxgrow.multiview.sde import VPSDE
+from jaxgrow.nets import autoencoder, score
+from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.nets.score import ScoreConfig
+from jaxgrow.storage import configs, network_file
+from jaxgrow.typing import Params
+
+
+LatentModel: TypeAlias = Literal["score", "regressor"]
+
+
+class SavedAutoencoder(NamedTuple):
+    """The autoencoder, from images in [0, 1] to latents as they come."""
+
+    config: AutoencoderConfig
+    params: Params
+
+
+class SavedLatentModel(NamedTuple):
+    """The score network or the mean regressor, with what its latents were scaled by.
+
+    Attributes:
+        config: Shape of the network.
+        params: Its weights, the averaged ones.
+        stats: Of the training latents, one row per view slot.
+        view_names: What the slots are called.
+        sde: The noise it was trained against; the regressor knows none.
+        info: Whatever its maker noted.
+        gaussian: What it adds to, with `config.gaussian_path`.
+    """
+
+    config: ScoreConfig
+    params: Params
+    stats: LatentStats
+    view_names: tuple[str, ...]
+    sde: VPSDE
+    info: dict[str, Any]
+    gaussian: GaussianPath | None = None
+
+
+def save_autoencoder(path: Path, saved: SavedAutoencoder, info: dict[str, Any]) -> None:
+    """Writes the autoencoder in one move; raises `UserError` if the disk refuses."""
+    header = {"config": saved.config, "info": info}
+    network_file.write(path, "autoencoder", header, saved.params)
+
+
+def load_autoencoder(path: Path) -> SavedAutoencoder:
+    """The autoencoder in a file of `save_autoencoder`, bit for bit.
+
+    Raises:
+        UserError: The file is missing, damaged, of another kind, or does not fit.
+    """
+    header, params = network_file.read(path, "autoencoder")
+    config = network_file.config_of(path, AutoencoderConfig, header)
+    shapes = jax.eval_shape(lambda: autoencoder.init_autoencoder(config, 0))
+    network_file.check(path, params, shapes)
+    return SavedAutoencoder(config, params)
+
+
+def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) -> None:
+    """Writes a score network or regressor; raises `UserError` if the disk refuses."""
+    header = {
+        "config": saved.config,
+        "view_names": saved.view_names,
+        "sde": saved.sde,
+        "info": saved.info,
+    }
+    tree = {"params": saved.params, "stats": saved.stats._asdict()}
+    if saved.gaussian is not None:
+        tree["covariance"] = gaussian.covariance_of(saved.gaussian)
+    network_file.write(path, kind, header, tree)
+
+
+def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
+    """The network in a file of `save_latent_model`, bit for bit.
+
+    But for the Gaussian path, which is fitted again to its float32 covariance.
+
+    Raises:
+        UserError: The file is missing, damaged, of another kind, or does not fit.
+    """
+    header, tree = network_file.read(path, kind)
+    config = network_file.config_of(path, ScoreConfig, header)
+    sde = configs.from_plain(VPSDE, header["sde"])
+    stats = LatentStats(**tree["stats"])
+    num_views, dim = stats.mean.shape
+    shapes = jax.eval_shape(lambda: score.init_score(config, num_views, dim, 0))
+    network_file.check(path, tree["params"], shapes)
+    names, path_of = tuple(header["view_names"]), None
+    if config.gaussian_path:
+        path_of = gaussian.fit(tree["covariance"], num_views)
+    return SavedLatentModel(
+        config, tree["params"], stats, names, sde, header["info"], path_of
+    )

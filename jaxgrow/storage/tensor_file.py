@@ -1,0 +1,112 @@
+"""Trees of arrays in one .safetensors file, with a header and a digest over both."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+from jaxtyping import PyTree
+
+from jaxgrow.errors import UserError
+from jaxgrow.storage import files
+
+
+_HEADER = "jaxgrow"
+
+
+class Unreadable(Exception):
+    """The file is whole, but its header or arrays are not what the reader expects."""
+
+
+def write(path: Path, kind: str, header: dict[str, Any], tree: PyTree) -> None:
+    """Writes `tree`, nested dicts of arrays, in one move.
+
+    Args:
+        path: Replaced if it exists.
+        kind: Name and version of the format.
+        header: Whatever `files.plain` takes.
+        tree: Arrays.
+
+    Raises:
+        UserError: The disk is full, read-only or forbidden.
+    """
+    tensors = {
+        name: np.ascontiguousarray(jax.device_get(leaf))
+        for name, leaf in flatten(tree).items()
+    }
+    full = files.plain({"format": kind, **header})
+    full["digest"] = _digest(full, tensors)
+    metadata = {_HEADER: json.dumps(full, allow_nan=False)}
+    files.write_bytes(path, safetensors.numpy.save(tensors, metadata))
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
+    """Header and arrays of a file of `write`, bit for bit.
+
+    Raises:
+        Unreadable: It is of another kind.
+        UserError: It is missing, or damaged.
+    """
+    tensors, metadata = _open(path)
+    try:
+        header = json.loads(metadata[_HEADER])
+        if header["format"] != kind:
+            raise Unreadable(f"it is of the format {header['format']!r}")
+        digest = header.pop("digest")
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise Unreadable(str(error).strip("'\"") or type(error).__name__) from error
+    if digest != _digest(header, tensors):
+        raise UserError(f"{path} is damaged: its content has changed; copy it again.")
+    tree = {name: jnp.asarray(tensor) for name, tensor in tensors.items()}
+    return header, traverse_util.unflatten_dict(tree, sep="/")
+
+
+def difference(tree: PyTree, shapes: PyTree) -> str | None:
+    """What tells arrays from the wanted shapes; None if nothing does."""
+    wanted = {n: _describe(leaf) for n, leaf in flatten(shapes).items()}
+    found = {n: _describe(leaf) for n, leaf in flatten(tree).items()}
+    for name in [*wanted, *found]:
+        if found.get(name) != wanted.get(name):
+            there, here = found.get(name, "absent"), wanted.get(name, "unknown")
+            return f"{name} is {there} in the file and {here} in the network"
+    return None
+
+
+def flatten(tree: PyTree) -> dict[str, Any]:
+    return traverse_util.flatten_dict(tree, sep="/")
+
+
+def _describe(leaf: Any) -> str:
+    return f"{leaf.dtype}{leaf.shape}"
+
+
+def _open(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except FileNotFoundError:
+        raise UserError(f"no weights at {path}: no such file.") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path} ({error}): name a .safetensors file that you may read."
+        ) from error
+    except safetensors.SafetensorError as error:
+        raise UserError(
+            f"{path} is damaged or no .safetensors file ({error}): copy it again."
+        ) from error
+
+
+def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
+    """sha256 over the header and the name, type, shape and bytes of every tensor."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype}{tensor.shape}".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()

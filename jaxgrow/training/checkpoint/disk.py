@@ -1,0 +1,60 @@
+"""Whether a checkpoint fits on the disk, and whether its files can be read."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import tensorstore as ts
+
+from jaxgrow.errors import UserError
+from jaxgrow.storage import files
+
+
+def check_space(directory: Path, num_bytes: int) -> None:
+    """Refuses early what would fail halfway, in several threads at once."""
+    needed = num_bytes * 5 // 4 + 2**20
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise UserError(
+            f"cannot write {directory}: a checkpoint needs {needed / 2**20:.1f} MiB "
+            f"and {free / 2**20:.1f} are left; free some space or choose another "
+            "directory."
+        )
+
+
+def read_through(directory: Path, num_arrays: int) -> None:
+    """Reads every array and description once, one by one; raises where Orbax would.
+
+    Orbax reads all of them at the same time, and when one fails leaves the others
+    behind, whose traces then turn up on stderr.
+    """
+    descriptions = [directory / "_METADATA", directory / "_sharding"]
+    for path in [*descriptions, *directory.glob("array_metadatas/*")]:
+        json.loads(path.read_bytes())
+    store = {"driver": "ocdbt", "base": f"file://{directory}/"}
+    keys = [key.decode() for key in ts.KvStore.open(store).result().list().result()]
+    names = [key.removesuffix(".zarray") for key in keys if key.endswith("/.zarray")]
+    if len(names) != num_arrays:
+        raise ValueError(f"{len(names)} arrays instead of {num_arrays}")
+    for name in names:
+        array = {
+            "driver": "zarr",
+            "kvstore": {**store, "path": name},
+            "fill_missing_data_reads": False,
+        }
+        ts.open(array).result().read().result()
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether the files are to blame, rather than memory, permissions or a device."""
+    while error is not None:
+        if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
+            return False
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            return error.errno == errno.EIO
+        if files.disk_errno(error) is not None:
+            return False
+        error = error.__cause__
+    return True

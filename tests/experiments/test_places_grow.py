@@ -1,0 +1,239 @@
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import os
+import re
+import shutil
+import textwrap
+import typing
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.places_grow import evaluate
+from experiments.places_grow.__main__ import Evaluate, main, parse
+from experiments.places_grow.config import PRESETS, Config
+from experiments.places_grow.stage_step import default_steps_per_call
+from jaxgrow.devices import memory
+from jaxgrow.inpainting.inpainter import Inpainter
+from jaxgrow.inpainting.saved_models import load_generator
+from jaxgrow.storage import configs, files
+from jaxgrow.training.logs import read_metrics
+from tests.support import places
+from tests.support.random_weights import write_random
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_a_trip_through_json(name):
+    _, config = PRESETS[name]
+    text = json.dumps(files.plain(config), allow_nan=False)
+    assert configs.from_plain(Config, json.loads(text)) == config
+    assert parse([name]) == config
+
+
+def test_without_a_name_the_demo_runs():
+    _, demo = PRESETS["demo"]
+    assert parse([]) == demo
+    assert parse(["--seed", "3"]) == dataclasses.replace(demo, seed=3)
+
+
+def test_a_field_given_on_the_command_line_changes_that_field_alone():
+    _, better = PRESETS["better"]
+    changed = dataclasses.replace(
+        better,
+        growth=dataclasses.replace(better.growth, resolutions=(4, 8), steps=(3, 5)),
+        evaluate=False,
+    )
+    fields = ["--growth.resolutions", "4", "8", "--growth.steps", "3", "5"]
+    assert parse(["better", *fields, "--no-evaluate"]) == changed
+
+
+def test_evaluate_is_a_command_of_its_own(tmp_path):
+    command = parse(["evaluate", "--run", str(tmp_path), "--unet-steps", "7"])
+    assert command == Evaluate(run=tmp_path, unet_steps=7)
+
+
+def texts_of(kind):
+    """{field: docstring} of a dataclass and its parents, from their source."""
+    texts = {}
+    for owner in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(owner):
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+            for node, after in itertools.pairwise(tree.body):
+                if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    texts[node.target.id] = ast.literal_eval(after.value)
+    return texts
+
+
+def flags_and_texts(kind, prefix=""):
+    """Flag and docstring of every field of a config, nested ones included."""
+    texts, kinds = texts_of(kind), typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(kinds[field.name]):
+            yield from flags_and_texts(kinds[field.name], f"{field.name}.")
+        else:
+            yield f"--{prefix}{field.name}".replace("_", "-"), texts[field.name]
+
+
+def test_help_lists_every_field_with_its_text(capsys):
+    said = places.run(capsys, "smoke", "--help")
+    assert said.status == 0
+    shown = re.sub(r"[\s│]+", " ", said.out)
+    listed = dict(flags_and_texts(Config))
+    assert len(listed) > 50
+    for flag, text in listed.items():
+        assert flag in shown
+        words = re.sub(r"\s+", " ", text).strip()
+        assert words in shown, f"{flag} has no such text in the help: {words}"
+
+
+def test_help_lists_every_preset(capsys):
+    said = places.run(capsys, "--help")
+    assert said.status == 0
+    assert all(name in said.out for name in [*PRESETS, "evaluate"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The command line of a run of two stages that went all the way, and its folder."""
+    folder = tmp_path_factory.mktemp("places")
+    pictures = places.write_pictures(folder / "pictures")
+    line = [*places.TINY, "--growth.resolutions", "4", "8", "--growth.steps", "4", "3"]
+    line += ["--losses.r1-gamma", "0"]
+    line += ["--data.path", str(pictures), "--run-dir", str(folder / "run")]
+    assert main(line) == 0
+    return line, folder / "run"
+
+
+@pytest.mark.slow
+def test_a_run_leaves_all_its_files(finished):
+    _, run = finished
+    config = configs.from_plain(
+        Config, json.loads((run / "config.json").read_text())["config"]
+    )
+    assert config.run_dir == run
+    stages = json.loads((run / "stages.json").read_text())
+    assert [(s["resolution"], s["steps"]) for s in stages] == [(4, 4), (8, 3)]
+    for stage in stages:
+        assert stage["peak_memory_mb"] > stage["argument_mb"]
+        assert stage["measured_by"] == "process"
+    # What the process had taken by then: more than JAX itself, no more than by now.
+    first, last = (stage["measured_mb"] for stage in stages)
+    assert 50 < first <= last
+    assert last <= memory.megabytes(memory.measured().num_bytes) + 0.1
+    more, fewer = (stage["examples_per_gib"] for stage in stages)
+    assert fewer < more
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 6, 7]
+    assert [(row["stage"], row["stage_step"]) for row in rows[-2:]] == [(8, 2), (8, 3)]
+    assert all("validation/hole_error" in row for row in rows)
+    samples = sorted(path.name for path in (run / "samples").iterdir())
+    assert samples[0] == "r004_000002.png"
+    assert samples[-1] == "r008_000003.png"
+    with Image.open(run / "samples" / samples[-1]) as panel:
+        assert panel.width > 4 * 96
+    assert load_generator(run / "weights" / "generator_r8.safetensors").resolution == 8
+    assert {path.name for path in run.iterdir()} == {
+        *("checkpoints", "config.json", "evaluation", "metrics.jsonl", "notes.json"),
+        *("report.html", "samples", "stages.json", "versions.json", "weights"),
+    }
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_and_reported(finished):
+    _, run = finished
+    results = json.loads((run / "evaluation" / "results.json").read_text())
+    assert results["results"][0]["resolution"] == 8
+    assert "biharmonic" in (run / "evaluation" / "results.md").read_text()
+    page = (run / "report.html").read_text()
+    assert "data:image/png" in page
+    assert "biharmonic" in page
+    assert "perceptual term off" in page
+
+
+@pytest.mark.slow
+def test_the_same_command_again_changes_nothing_but_the_report(finished, capsys):
+    line, run = finished
+
+    def files():
+        kept = [p for p in run.rglob("*") if p.is_file() and p.name != "report.html"]
+        return {path: path.read_bytes() for path in kept}
+
+    before = files()
+    said = places.run(capsys, *line)
+    assert said.status == 0
+    assert "training is complete" in said.out
+    assert files() == before
+
+
+@pytest.mark.slow
+def test_weights_that_come_later_ask_for_a_new_evaluation(finished, tmp_path):
+    _, run = finished
+    assert evaluate.is_current(run)
+    text = (run / "evaluation" / "results.md").read_text()
+    assert "LPIPS needs weights: python -m tools.export_weights" in text
+    later = tmp_path / "run"
+    shutil.copytree(run, later)
+    described = json.loads((later / "config.json").read_text())
+    described["config"]["lpips_weights"] = str(tmp_path / "lpips.safetensors")
+    files.write_json(later / "config.json", described)
+    assert evaluate.is_current(later)
+    (tmp_path / "lpips.safetensors").touch()
+    os.utime(tmp_path / "lpips.safetensors", (0, 0))
+    assert not evaluate.is_current(later)
+
+
+@pytest.mark.slow
+def test_a_run_takes_the_perceptual_term_at_every_third_step(tmp_path):
+    weights = write_random(tmp_path / "vgg19.safetensors", "vgg19", num_blocks=2)
+    pictures = places.write_pictures(tmp_path / "pictures")
+    line = [*places.ONE_STAGE, "--vgg-weights", str(weights), "--log-every", "1"]
+    line += ["--losses.perceptual-from", "4", "--losses.perceptual-every", "3"]
+    line += ["--data.path", str(pictures), "--run-dir", str(tmp_path / "run")]
+    assert main(line) == 0
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    for name in ("g/perceptual", "grad_at_output/perceptual"):
+        assert [row[name] > 0 for row in rows] == [True, False, False, True]
+    assert rows[0]["perceptual_weight"] == rows[-1]["perceptual_weight"] > 0
+    # The first step has the term three times over, so 1.5 times reconstruction's.
+    ratio = (
+        rows[0]["grad_at_output/perceptual"] / rows[0]["grad_at_output/reconstruction"]
+    )
+    assert ratio == pytest.approx(1.5, rel=1e-4)
+    (note,) = [
+        n
+        for n in json.loads((tmp_path / "run" / "notes.json").read_text())
+        if n.startswith("perceptual")
+    ]
+    assert "vgg19 with RANDOM weights" in note
+    assert note.endswith("once in 3 steps")
+
+
+@pytest.mark.slow
+def test_a_loaded_run_fills_holes(finished):
+    _, run = finished
+    image = np.asarray(places.picture(99))
+    hole = np.asarray(places.hole()) > 0
+    filled = Inpainter.load(run)(image, hole)
+    np.testing.assert_array_equal(filled[~hole], image[~hole])
+
+
+def test_a_call_takes_fewer_steps_of_larger_pictures_and_ends_at_reports(monkeypatch):
+    assert default_steps_per_call(4, 100) == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = [default_steps_per_call(r, 100) for r in (4, 8, 16, 32, 64, 128)]
+    assert found == [100, 100, 50, 25, 10, 5]
+    assert default_steps_per_call(4, 30) == 30
+    assert default_steps_per_call(32, 30) == 15
+    assert default_steps_per_call(64, 7) == 7
+
+
+def test_only_the_preset_paper_has_bfloat16_products():
+    for name, (_, config) in PRESETS.items():
+        expected = "bfloat16" if name == "paper" else "float32"
+        assert config.net.compute_dtype == expected
+        assert config.losses.perceptual_dtype == expected

@@ -1,0 +1,333 @@
+"""Every mistake and mishap ends in one clear sentence, and what was saved stays."""
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import shutil
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.places_grow import prepare, stage_step
+from experiments.places_grow.__main__ import main, parse
+from experiments.places_grow.stage_step import StageStep
+from jaxgrow.devices import memory
+from jaxgrow.inpainting.stages import plan_stages
+from jaxgrow.storage import files
+from jaxgrow.training.checkpoint import Checkpointer
+from tests.support import places
+
+
+NUM_PICTURES = 7
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    return places.write_pictures(folder, NUM_PICTURES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _every_step_is_compiled_once():
+    """Runs of equal settings share compiled steps; their memory is still checked."""
+    compile_step, compiled = StageStep._compile, {}
+
+    def compile_once(self, k, with_r1, state, batch):
+        key = (json.dumps(self._config.result_fields()), k, with_r1)
+        if key not in compiled:
+            compiled[key] = compile_step(self, k, with_r1, state, batch)
+        error = stage_step.too_large(self._config, self._stage)
+        self.programs.add((k, with_r1), compiled[key], error)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StageStep, "_compile", compile_once)
+        yield
+
+
+@pytest.fixture
+def line(pictures, tmp_path):
+    """Command line of the cheapest run."""
+    return [*places.ONE_STAGE, "--data.path", pictures, "--run-dir", tmp_path / "run"]
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    """A run of the cheapest command line that is complete."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    line = [*places.ONE_STAGE, "--data.path", pictures, "--run-dir", run]
+    assert main([str(word) for word in line]) == 0
+    return run
+
+
+@pytest.fixture
+def copy_of_trained(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+# The command line.
+
+
+def assert_takes_other_settings(capsys, line):
+    """The run directory stands, but ties nobody to what it was tried with."""
+    other = [*line, "--batch-size", "2", "--data.path", "nowhere else"]
+    said = places.run(capsys, *other)
+    assert said.error.startswith("folder nowhere else does not exist")
+
+
+def test_an_unknown_preset_is_named(capsys):
+    said = places.run(capsys, "smok")
+    assert said.error.startswith("there is no preset 'smok': choose from demo, smoke,")
+
+
+def test_an_unknown_field_is_named(capsys):
+    said = places.run(capsys, "smoke", "--net.widht", "3")
+    assert said.status == 2
+    assert "Unrecognized options: --net.widht" in said.err
+    assert "--net.width" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (["--batch-size", "0"], "--batch-size must be 1 or more, not 0."),
+        (["--log-every", "0"], "--log-every must be 1 or more, not 0."),
+        (["--checkpoint-every", "0"], "--checkpoint-every must be 1 or more, not 0."),
+        (["--seed", "-1"], "--seed must be 0 or more, not -1."),
+        (
+            ["--log-every", "3"],
+            "--validate-every 10 must be a multiple of --log-every 3.",
+        ),
+        (["--growth.steps", "5"], "2 resolutions and 1 numbers of steps were given"),
+        (["--growth.resolutions", "4", "9"], "--growth.resolutions: resolution must"),
+        (["--optimizer.g-learning-rate", "1", "2", "3"], "--optimizer.g-learning-rate"),
+        (["--data.source", "folder"], "source folder needs the folder of its data"),
+        (["--masks.rectangle", "-1"], "mask weights [-1.0, 1.0, 0.0, 0.0]"),
+        (["--devices", "99"], "99 devices were asked for and 2 are here"),
+        (["--devices", "0"], "0 devices were asked for"),
+        (
+            ["--devices", "2", "--batch-size", "3"],
+            "a batch of 3 does not divide over 2 devices",
+        ),
+    ],
+)
+def test_a_value_out_of_range_is_refused_in_the_config_s_own_words(
+    fields, sentence, tmp_path, capsys
+):
+    said = places.run(capsys, "smoke", "--run-dir", tmp_path / "run", *fields)
+    assert said.error.startswith(sentence)
+    assert not (tmp_path / "run").exists()
+
+
+# The run directory.
+
+
+def test_a_folder_of_other_files_is_not_written_into(line, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    said = places.run(capsys, *line)
+    assert said.error.startswith(
+        f"{folder} holds other files and no run of places_grow"
+    )
+    assert os.listdir(folder) == ["thesis.tex"]
+
+
+def test_a_run_of_another_experiment_is_not_touched(line, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"experiment": "nmr_dimvida", "config": {}}')
+    said = places.run(capsys, *line)
+    assert "holds a run of nmr_dimvida and no run of places_grow" in said.error
+    assert os.listdir(folder) == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"experiment": "places_grow"}', "null"])
+def test_evaluate_needs_a_run(text, tmp_path, capsys):
+    said = places.run(capsys, "evaluate", "--run", tmp_path / "nowhere")
+    assert "is no run of places_grow" in said.error
+    assert "no such folder" in said.error
+    (tmp_path / "config.json").write_text(text)
+    said = places.run(capsys, "evaluate", "--run", tmp_path)
+    assert said.error.startswith(f"{tmp_path} is no run of places_grow of this version")
+
+
+def test_evaluate_needs_a_finished_stage(copy_of_trained, capsys):
+    (copy_of_trained / "stages.json").unlink()
+    said = places.run(capsys, "evaluate", "--run", copy_of_trained)
+    assert "has no finished stage yet" in said.error
+
+
+def test_resuming_with_another_config_names_the_difference(
+    line, copy_of_trained, capsys
+):
+    before = (copy_of_trained / "config.json").read_bytes()
+    said = places.run(capsys, *line, "--optimizer.beta1", "0.5", "--net.width", "8")
+    assert "optimizer.beta1 is 0.9 there and 0.5 here" in said.error
+    assert "net.width is 6 there and 8 here" in said.error
+    assert (copy_of_trained / "config.json").read_bytes() == before
+
+
+def test_what_does_not_change_the_weights_may_change_on_resume(
+    line, copy_of_trained, capsys
+):
+    more = ["--checkpoint-every", "4", "--device-data-mb", "1", "--unet-steps", "3"]
+    said = places.run(capsys, *line, *more)
+    assert said.status == 0
+    assert "training is complete" in said.out
+    saved = json.loads((copy_of_trained / "config.json").read_text())
+    assert saved["config"]["unet_steps"] == 3
+
+
+def test_a_checkpoint_of_another_stage_is_refused(line, copy_of_trained, capsys):
+    config = parse([str(word) for word in line])
+    grown = parse([str(w) for w in (*line, "--growth.resolutions", "8")])
+    (stage,) = plan_stages(grown.growth)
+    folder = copy_of_trained / "checkpoints"
+    shutil.rmtree(folder)
+    checkpointer = Checkpointer(folder)
+    at = {"stage": 0, "stage_step": 2, "global_step": 2}
+    meta = {"config": config.result_fields(), "at": at}
+    nets = stage_step.make_networks(grown, stage)
+    state = stage_step.enter_stage(grown, nets, stage, None)
+    checkpointer.save(2, state, meta)
+    checkpointer.close()
+    said = places.run(capsys, *line)
+    assert "holds other arrays than this run" in said.error
+    assert "r8_" in said.error
+
+
+def test_checkpoints_of_something_else_are_refused(line, copy_of_trained, capsys):
+    folder = copy_of_trained / "checkpoints"
+    shutil.rmtree(folder)
+    checkpointer = Checkpointer(folder)
+    checkpointer.save(2, {"x": jnp.zeros(3)}, {"phase": "score"})
+    checkpointer.close()
+    said = places.run(capsys, *line)
+    assert "holds checkpoints of something else" in said.error
+
+
+# Mishaps on the way.
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    line, trained, copy_of_trained, capsys
+):
+    newest = copy_of_trained / "checkpoints" / "4"
+    largest = max(newest.rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-100])
+    said = places.run(capsys, *line)
+    assert said.status == 0
+    assert "checkpoint 4 is damaged" in said.out
+    assert "going on from 2" in said.out
+    assert "resuming at step 2 of 4 of the 4 px stage" in said.out
+    assert places.tensors_of(copy_of_trained) == places.tensors_of(trained)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(line, capsys):
+    said = places.run(capsys, *line, "--optimizer.g-learning-rate", "1e30")
+    assert " is not finite at step 2 of the 4 px stage; " in said.error
+    assert "no checkpoint had been saved: lower the learning rates" in said.error
+    assert_takes_other_settings(capsys, line)
+
+
+@pytest.mark.slow
+def test_a_loss_that_breaks_later_keeps_the_last_good_checkpoint(
+    line, trained, tmp_path, capsys, monkeypatch
+):
+    whole = StageStep.__call__
+
+    def breaks(self, state, batch, step, k):
+        state, metrics = whole(self, state, batch, step, k)
+        return state, metrics | {"g/loss": jnp.where(step == 2, jnp.nan, 0.0)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageStep, "__call__", breaks)
+        said = places.run(capsys, *line)
+    assert said.error.startswith("g/loss is not finite at step 3 of the 4 px stage;")
+    folder = tmp_path / "run" / "checkpoints"
+    assert f"of step 2 of the run, is kept in {folder}" in said.error
+    assert os.listdir(folder) == ["2"]
+    said = places.run(capsys, *line)
+    assert "resuming at step 2 of 4" in said.out
+    assert places.tensors_of(tmp_path / "run") == places.tensors_of(trained)
+
+
+def test_a_state_that_is_not_finite_is_never_saved(line, tmp_path, capsys, monkeypatch):
+    whole = StageStep.__call__
+
+    def breaks(self, state, batch, step, k):
+        state, metrics = whole(self, state, batch, step, k)
+        if step == 3:
+            d = state.discriminator
+            d = d.replace(params=jax.tree.map(lambda x: x + jnp.inf, d.params))
+            state = state.replace(discriminator=d)
+        return state, metrics
+
+    monkeypatch.setattr(StageStep, "__call__", breaks)
+    said = places.run(capsys, *line)
+    assert said.error.startswith("a weight or moment is not finite at step 4")
+    assert os.listdir(tmp_path / "run" / "checkpoints") == ["2"]
+
+
+def test_a_stage_too_large_for_memory_says_what_to_change(line, capsys, monkeypatch):
+    monkeypatch.setattr(memory, "device_bytes", lambda: 2**10)
+    said = places.run(capsys, *line)
+    assert said.error.startswith("the 4 px stage needs ")
+    assert "halve --batch-size (now 4)" in said.error
+    assert_takes_other_settings(capsys, line)
+
+
+def test_an_interrupt_before_the_first_step_is_one_sentence(line, capsys, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare.sources, "open_split", interrupt)
+    said = places.run(capsys, *line)
+    assert said.status == 130
+    assert said.err == "stopped: nothing is lost; the same command goes on.\n"
+
+
+def test_a_read_only_disk_is_one_sentence(line, capsys, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    said = places.run(capsys, *line)
+    assert "config.json: read-only file system; choose a directory that" in said.error
+
+
+@contextlib.contextmanager
+def small_files_only():
+    """A real refusal of the kernel (EFBIG) for files of more than 16 KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in")  # threads of Orbax
+def test_a_disk_that_refuses_a_checkpoint_is_one_sentence_and_the_older_ones_stay(
+    line, tmp_path, capsys, monkeypatch
+):
+    whole = Checkpointer.save
+
+    def save(self, step, state, meta):
+        with small_files_only() if step > 2 else contextlib.nullcontext():
+            whole(self, step, state, meta)
+            self.wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointer, "save", save)
+        said = places.run(capsys, *line)
+    assert "cannot write" in said.error
+    assert "file too large; raise the limit" in said.error
+    kept = Checkpointer(tmp_path / "run" / "checkpoints")
+    step, meta = kept.latest_meta()
+    assert (step, meta["at"]["stage_step"]) == (2, 2)

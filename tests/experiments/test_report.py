@@ -1,0 +1,239 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.report import write_report
+from jaxgrow import viz
+from jaxgrow.errors import UserError
+from jaxgrow.storage import files
+from jaxgrow.training.logs import MetricWriter
+
+
+VOID = {"meta", "img", "br", "hr", "link", "path", "use", "rect"}
+EVIL = "<script>alert('x')</script> & \"quoted\""
+
+
+class Page(HTMLParser):
+    """Fails on a tag that is closed out of order; keeps tags and visible text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.source = path.read_text("utf-8")
+        self.feed(self.source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+
+def metrics(method, psnr):
+    return {
+        "method": method,
+        "bin": "10-50",
+        "num_images": 5,
+        "metrics": {
+            "psnr_hole": psnr,
+            "ssim_hole": psnr / 37,
+            "l1_hole": 1.85 / psnr,
+            "hf_error": None,
+            "mosaic": -0.01 if method == "jaxgrow" else 0.2,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "demo <1>"
+    writer = MetricWriter(run_dir / "metrics.jsonl")
+    for step in range(10):
+        loss = np.nan if step == 4 else 1.0 / (step + 1)
+        values = {"g/mse": loss, "d/loss": 0.7, "g/grad_norm": 0.1, "val_psnr": 12.0}
+        writer.write(step, stage=4, stage_step=step, phase="train", **values)
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    panel = viz.inpainting_panel(images, images, images, images)
+    for step in (2, 4, 6, 8, 9):
+        viz.save_png(run_dir / "samples" / f"r004_{step:06}.png", panel)
+    viz.save_png(run_dir / "evaluation" / "panel.png", panel)
+    stage = {"resolution": 4, "parameters": 66447, "wall_s": 75.2, "ended_by": EVIL}
+    stage |= {"peak_memory_mb": 91.5, "argument_mb": 3.7, "examples_per_gib": 746}
+    stage |= {"measured_mb": 1204.0, "measured_by": "process"}
+    files.write_json(run_dir / "stages.json", [stage])
+    command = ["python", "-m", "experiments.places_grow", "--run-dir", EVIL]
+    files.write_json(run_dir / "command.json", command)
+    versions = {"python": "3.11", "jax": "0.10.2"}
+    files.write_json(run_dir / "versions.json", versions)
+    files.write_json(run_dir / "config.json", {"net": {"width": 27, "norm": EVIL}})
+    notes = ["perceptual term off: no VGG19 weights at a/b (tool)", EVIL]
+    files.write_json(run_dir / "notes.json", notes)
+    result = {
+        "resolution": 4,
+        "reference": "jaxgrow",
+        "num_photos": 24,
+        "rows": [metrics("jaxgrow", 18.5), metrics("telea", 17.25), metrics(EVIL, 9)],
+        "missing": {"unet": "needs time"},
+    }
+    files.write_json(run_dir / "evaluation" / "results.json", {"results": [result]})
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def page(finished_run):
+    return Page(write_report(finished_run))
+
+
+def test_the_page_needs_nothing_outside_itself(page):
+    assert len(page.all("img")) == 4
+    for image in page.all("img"):
+        assert image["src"].startswith("data:image/png;base64,")
+        assert image["alt"]
+        assert int(image["width"]) > 300
+    assert not {"script", "link", "iframe", "object"} & {name for name, _ in page.tags}
+    assert not re.search(r"https?:|file:|@import|url\((?!#)", page.source)
+    for _, attributes in page.tags:
+        assert (attributes.get("href") or "#").startswith("#")
+
+
+def test_ids_are_unique_and_every_reference_finds_its_own(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", page.source))
+    assert {a or b for a, b in used} <= set(ids)
+
+
+def test_text_of_users_is_escaped_wherever_it_shows(page):
+    assert "<script" not in page.source
+    assert page.words.count("<script>alert(") >= 5
+    assert "demo <1>" in page.words
+
+
+def test_the_headline_has_the_figures_of_the_files(page):
+    for text in (
+        "final stage 4 px",
+        "generator parameters 66,447",
+        "training time 1 min 15 s",
+        "hole PSNR at 4 px, holes of 10-50 % 18.50 dB",
+        "against the best other (telea) +1.25 dB",
+        "perceptual term off Notes",
+        "python -m experiments.places_grow --run-dir",
+        "net.width 27",
+        "jax 0.10.2",
+        "unet: needs time",
+    ):
+        assert text in page.words
+
+
+def test_a_stages_memory_has_its_table_and_says_who_measured(page):
+    assert re.search(r"4 px\s+91\.5\s+3\.7\s+746\s+1,204\.0", page.words)
+    assert "this device counts nothing itself" in page.words
+
+
+def test_best_figures_are_marked_by_what_better_means(page):
+    best = re.findall(r'<td class="best">([^<]+)</td>', page.source)
+    by_kind_of_metric = ["18.50", "0.500", "0.1000", "-0.010"]
+    assert best == [*by_kind_of_metric, "18.50"]
+
+
+def test_there_is_a_chart_per_kind_of_curve_with_readable_text(page):
+    charts = [a["aria-label"] for a in page.all("svg")]
+    assert charts == ["Generator losses", "Discriminator", "Gradient norms", "val_psnr"]
+    assert "step of the stage" in page.words
+    assert "g/mse" in page.words
+    assert page.source.count("currentColor") > 20
+
+
+def test_the_last_panel_of_a_stage_comes_first(page):
+    captions = re.findall(r"<figcaption>([^<]+)</figcaption>", page.source)
+    assert captions == ["step 9", "step 2", "step 6"]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "metrics.jsonl",
+        "samples",
+        "evaluation",
+        "evaluation/panel.png",
+        "stages.json",
+        "versions.json",
+        "command.json",
+        "config.json",
+        "notes.json",
+    ],
+)
+@pytest.mark.parametrize("how", ["absent", "broken"])
+def test_a_missing_or_broken_part_is_left_out(finished_run, tmp_path, missing, how):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    path = run_dir / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    if how == "broken" and path.suffix:
+        path.write_bytes(b'{"cut sh')
+    if missing != "metrics.jsonl":
+        (run_dir / "metrics.jsonl").write_text("")  # drawing is slow and the same
+    Page(write_report(run_dir))
+
+
+def test_an_empty_directory_gives_an_empty_page(tmp_path):
+    path = write_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    page = Page(path)
+    assert page.all("img") == page.all("svg") == page.all("table") == []
+
+
+def test_a_broken_sample_is_left_out_and_a_foreign_file_ignored(tmp_path):
+    samples = tmp_path / "samples"
+    viz.save_png(samples / "r8_1.png", Image.new("RGB", (400, 100)))
+    (samples / "r8_2.png").write_bytes((samples / "r8_1.png").read_bytes()[:60])
+    shutil.copy(samples / "r8_1.png", samples / "thumbnail.png")
+    page = Page(write_report(tmp_path))
+    assert len(page.all("img")) == 1
+    assert "8 px" in page.words
+
+
+def test_without_an_evaluation_the_last_validation_is_shown(tmp_path):
+    rows = [{"step": 1, "val_psnr": 11.0}, {"step": 2, "val_psnr": 12.5}, {"step": 3}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "metrics.jsonl").write_text(text)
+    page = Page(write_report(tmp_path))
+    assert "val psnr 12.5" in page.words
+    assert "perceptual term off" in page.words
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(UserError, match=r"cannot write .*report.html: no space left"):
+        write_report(tmp_path)

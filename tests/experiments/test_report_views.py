@@ -1,0 +1,169 @@
+"""The report of a run of System 2, from files written by hand."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from experiments import report
+
+
+METHODS = ("diffusion", "copy", "reconstruction (ceiling)")
+
+
+def row(method, given, num_given, psnr):
+    metrics = {"psnr": psnr, "ssim": psnr / 40, "coherence": 2 * psnr}
+    return {
+        "method": method,
+        "given": given,
+        "num_given": num_given,
+        "num_images": 3,
+        "metrics": metrics,
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    rows = []
+    for k, method in enumerate(METHODS):
+        for size, given in ((1, "front"), (2, "front+<left>")):
+            rows.append(row(method, given, size, 20.25 + k + size))
+            rows.append(row(method, "", size, 20.25 + k + size))
+    found = {
+        "data": "synthetic",
+        "num_objects": 156,
+        "num_evaluations": 12,
+        "judge_accuracy": 97.8,
+        "rows": rows,
+    }
+    points = [
+        {"sampler": name, "evaluations": n, "ms_per_object": n, "psnr": 20.0 + n}
+        for name in ("dpm++", "ddim")
+        for n in (1, 4)
+    ]
+    entry = {
+        "parameters": 1_478_275,
+        "steps": 600,
+        "wall_s": 100.0,
+        "validation": {"psnr": 25.125},
+    }
+    memory = {
+        "peak_memory_mb": 91.5,
+        "argument_mb": 3.75,
+        "examples_per_gib": 2746,
+        "measured_mb": 1204.0,
+        "measured_by": "device",
+    }
+    phases = {
+        "autoencoder": entry | memory,
+        "classify/resnet18-scratch-single-seed_0": entry | memory,
+        "classify/resnet18-scratch-single-seed_1": entry,
+        "classify/resnet18-scratch-augmented-seed_0": entry | memory,
+        "classify/mobilenet_v3_small-scratch-single-seed_0": entry | memory,
+    }
+    metrics = [
+        {"step": s, "phase": "score", "phase_step": s, "loss": 1.0 / s} for s in (1, 2)
+    ]
+    for name, content in {
+        "config.json": {"experiment": "nmr_dimvida", "config": {"seed": 0}},
+        "views/table_1.json": found,
+        "views/curve.json": points,
+        "phases.json": phases,
+        "notes.json": ["synthetic objects of 13 classes"],
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    lines = "".join(json.dumps(m) + "\n" for m in metrics)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    (tmp_path / "samples").mkdir()
+    for step in (1, 2):
+        Image.new("RGB", (8, 8)).save(tmp_path / "samples" / f"score_{step:06d}.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "views" / "panel.png")
+    return tmp_path
+
+
+def text_of(page):
+    return re.sub(r"<[^>]+>", " ", page)
+
+
+def test_the_page_has_the_figures_of_the_files(run):
+    page = report.write_report(run).read_text()
+    text = re.sub(r"\s+", " ", text_of(page))
+    for wanted in (
+        "156 (synthetic)",
+        "PSNR, 1 view given 21.25 dB",
+        "coherence, 2 views given 44.5 %",
+        "coherence of real views 97.8 %",
+        "diffusion 21.25 22.25 0.531 0.556 42.5 44.5 needs weights needs weights",
+        "autoencoder 1,478,275 600 1 min 40 s 6.0 psnr 25.12",
+        "synthetic objects of 13 classes",
+        "LPIPS and FID need feature networks",
+    ):
+        assert wanted in text, wanted
+    assert "front+&lt;left&gt;" in page
+    assert page.count("<svg") == 2 + 1  # PSNR by evaluations and by time; the loss
+    assert page.count("<img") == 3
+
+
+def test_every_networks_memory_is_shown_once(run):
+    page = report.write_report(run).read_text()
+    (table,) = re.findall(r"<caption>memory</caption>.*?</table>", page, re.DOTALL)
+    text = re.sub(r"\s+", " ", text_of(table))
+    figures = "91.5 3.8 2,746 1,204.0"
+    for name in ("autoencoder", "classify, resnet18", "classify, mobilenet_v3_small"):
+        assert text.count(f" {name} {figures}") == 1
+    assert text.count("91.5") == 3
+    assert "its allocator has counted by the end" in page
+
+
+def test_the_best_figure_is_marked_and_no_ceiling_is(run):
+    page = report.write_report(run).read_text()
+    assert re.findall(r'class="best">([^<]*)<', page)[:2] == ["22.25", "23.25"]
+
+
+def test_every_method_is_shown_on_every_set_of_given_views(run):
+    page = report.write_report(run).read_text()
+    _, *tables = re.findall(r"<table>.*?</table>", page, re.DOTALL)
+    wanted = {
+        "psnr": ("front 21.25 22.25 23.25", "front+&lt;left&gt; 22.25 23.25 24.25"),
+        "ssim": ("front 0.531 0.556 0.581", "front+&lt;left&gt; 0.556 0.581 0.606"),
+        "coherence": ("front 42.5 44.5 46.5", "front+&lt;left&gt; 44.5 46.5 48.5"),
+    }
+    for table, rows in zip(tables, wanted.values(), strict=False):
+        text = re.sub(r"\s+", " ", text_of(table))
+        assert "given diffusion copy reconstruction (ceiling)" in text
+        assert all(row in text for row in rows)
+        columns = [
+            re.findall("<td.*?</td>", r) for r in re.findall("<tr>.*?</tr>", table)
+        ]
+        is_best = [["best" in cell for cell in row] for row in columns[1:]]
+        assert is_best == 2 * [[False, False, True, False]]
+
+
+def test_the_sets_of_all_metrics_but_the_first_are_folded_away(run):
+    page = report.write_report(run).read_text()
+    assert re.findall(r"<summary>(.*?by given views)</summary>", page) == [
+        "SSIM, by given views",
+        "coherence, %, by given views",
+    ]
+    assert "<caption>PSNR, dB, by given views</caption>" in page
+    assert "<caption>SSIM" not in page
+
+
+def test_the_lowest_distance_of_a_set_is_the_best(run):
+    path = run / "views" / "table_1.json"
+    found = json.loads(path.read_text())
+    for number, row in enumerate(found["rows"]):
+        row["metrics"]["lpips"] = 0.5 + number
+    path.write_text(json.dumps(found))
+    page = report.write_report(run).read_text()
+    (table,) = re.findall(r"<summary>LPIPS, by.*?</table>", page, re.DOTALL)
+    assert re.findall(r'class="best">([^<]*)<', table) == ["0.500", "2.500"]
+
+
+def test_a_run_without_results_has_a_page_too(tmp_path):
+    (tmp_path / "config.json").write_text('{"experiment": "nmr_dimvida"}')
+    page = report.write_report(tmp_path).read_text()
+    assert "Table I" not in page
+    assert "<h1>" in page

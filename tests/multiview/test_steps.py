@@ -1,0 +1,319 @@
+"""Losses and steps of System 2: golden numbers, laws, and steps taken by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgrow.errors import UserError
+from jaxgrow.multiview import steps
+from jaxgrow.multiview.latents import latent_stats
+from jaxgrow.multiview.sde import VPSDE, multi_time
+from jaxgrow.multiview.steps import (
+    Batch,
+    Diffusion,
+    ImageData,
+    LatentData,
+)
+from jaxgrow.nets import autoencoder, score
+from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.nets.score import ScoreConfig
+from jaxgrow.training.train_state import TrainState
+from tests.nets.test_score_net import (
+    TINY,
+    canonical_order,
+    golden_inputs,
+    variable_shapes,
+)
+from tests.support.golden_fill import filled
+from tests.support.oracles import assert_close
+
+
+DIFFUSION = Diffusion(VPSDE(), "uniform", 0.2)
+diffuse = jax.jit(steps.diffuse, static_argnums=0)
+score_losses = jax.jit(steps.score_losses, static_argnums=(0, 1))
+SMALL = ScoreConfig(width=32, time_dim=16, num_groups=8)
+
+
+def keys_of(n, seed=0):
+    return jax.random.split(jax.random.key(seed), n)
+
+
+def batch_of(rows, seed=0):
+    rows = np.asarray(rows, np.int32)
+    return Batch(rows, np.asarray(jax.random.key_data(keys_of(len(rows), seed))))
+
+
+def latents(n=6, v=4, d=8, seed=0):
+    z = np.random.default_rng(seed).standard_normal((n, v, d)).astype(np.float32)
+    return LatentData(z, np.ones((n, v), bool))
+
+
+# Losses.
+
+
+def test_the_laplace_likelihood_is_its_formula():
+    x, x_hat = np.random.default_rng(0).random((2, 3, 8, 8, 3)).astype(np.float32)
+    expected = np.abs(x - x_hat).sum((1, 2, 3)) / 0.75 + 192 * np.log(1.5)
+    found = steps.laplace_nll(jnp.asarray(x_hat), jnp.asarray(x))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_perfect_reconstruction_of_64_px_costs_the_constant():
+    x = jnp.full((1, 64, 64, 3), 0.3)
+    np.testing.assert_allclose(steps.laplace_nll(x, x), 4982.35, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("missing", "sums", "mean"),
+    [
+        ((True, False, True), (4.6597799827, 7.6384965731), 9.2237074168),
+        ((True, True, True), (6.6684234675, 10.6179552211), 8.6431893443),
+    ],
+    ids=["given", "joint"],
+)
+def test_the_masked_loss_has_the_golden_numbers(missing, sums, mean):
+    """Section 8.2 of the specification, with the same network as 8.1."""
+    with jax.enable_x64(True):
+        params = filled(variable_shapes(TINY, 3, 4), canonical_order())
+        params = jax.tree.map(jnp.asarray, params)
+        z = jnp.asarray(golden_inputs()[0])
+        b, i = np.mgrid[:2, :12]
+        eps = jnp.asarray(np.sin(1.1 * b + 0.7 * i).reshape(2, 3, 4))
+        missing = jnp.tile(jnp.array(missing), (2, 1))
+        tau = multi_time(jnp.array([0.3, 0.8]), missing)
+        alpha, sigma = VPSDE().marginal(tau)
+        x = alpha[..., None] * z + sigma[..., None] * eps
+        eps_hat = -score.apply_score(TINY, params, x, tau)
+        losses = steps.masked_score_loss(eps_hat, eps, missing)
+        weight = 3 / np.sum(np.asarray(missing)[0])
+        np.testing.assert_allclose(losses / weight, sums, rtol=1e-9)
+        np.testing.assert_allclose(losses.mean(), mean, rtol=1e-9)
+
+
+def test_the_weight_is_one_plus_given_over_missing():
+    eps = jnp.ones((3, 4, 2))
+    missing = jnp.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]], bool)
+    losses = steps.masked_score_loss(jnp.zeros_like(eps), eps, missing)
+    given, lost = np.array([3, 2, 0]), np.array([1, 2, 4])
+    np.testing.assert_allclose(losses, (1 + given / lost) * lost * 2, rtol=1e-6)
+
+
+def test_views_that_the_data_lack_are_neither_scored_nor_counted():
+    eps = jnp.arange(8.0).reshape(1, 4, 2)
+    missing = jnp.array([[True, True, False, True]])
+    observed = jnp.array([[True, False, True, True]])
+    found = steps.masked_score_loss(jnp.zeros_like(eps), eps, missing, observed)
+    np.testing.assert_allclose(found, [3 / 2 * (0 + 1 + 36 + 49)], rtol=1e-6)
+
+
+# Diffusion.
+
+
+def test_given_views_stay_clean_at_time_zero():
+    data = latents(64)
+    x, _, tau, missing = diffuse(
+        DIFFUSION, keys_of(64), jnp.asarray(data.z), jnp.asarray(data.observed)
+    )
+    given = ~np.asarray(missing)
+    assert given.any()
+    assert (np.asarray(x)[given] == data.z[given]).all()
+    assert (np.asarray(tau)[given] == 0).all()
+    assert (np.asarray(tau)[~given] > 0).all()
+    by_example = np.where(given, np.nan, np.asarray(tau))
+    np.testing.assert_array_equal(
+        np.nanmin(by_example, axis=1), np.nanmax(by_example, axis=1)
+    )
+
+
+def test_missing_views_follow_the_marginal():
+    z = jnp.full((4_000, 2, 4), 2.0)
+    x, eps, tau, missing = diffuse(
+        DIFFUSION, keys_of(4_000), z, jnp.ones((4_000, 2), bool)
+    )
+    alpha, sigma = VPSDE().marginal(tau)
+    standard = np.asarray((x - alpha[..., None] * z) / sigma[..., None])
+    standard = standard[np.asarray(missing)]
+    np.testing.assert_allclose(
+        standard, np.asarray(eps)[np.asarray(missing)], atol=2e-3
+    )
+    np.testing.assert_allclose(standard.mean(), 0.0, atol=0.03)
+    np.testing.assert_allclose(standard.std(), 1.0, atol=0.02)
+
+
+def test_what_the_data_lack_is_pure_noise_that_nothing_leaks_into():
+    data = latents(200)
+    observed = np.random.default_rng(1).random((200, 4)) < 0.5
+    observed[:, 0] |= ~observed.any(axis=1)
+    keys = keys_of(200)
+    found = []
+    for junk in (np.nan, 1e3):
+        z = np.where(observed[..., None], data.z, junk)
+        found.append(diffuse(DIFFUSION, keys, jnp.asarray(z), jnp.asarray(observed)))
+    x, eps, tau, missing = (np.asarray(a) for a in found[0])
+    np.testing.assert_array_equal(x, np.asarray(found[1][0]))
+    assert (tau[~observed] == 1).all()
+    assert missing[~observed].all()
+    # sigma(1) = 0.99998.
+    np.testing.assert_allclose(x[~observed], eps[~observed], atol=1e-3)
+    assert (missing & observed).any(axis=1).all()
+
+
+def test_a_velocity_says_what_the_noise_is():
+    """The exact velocity, as raw output (minus it), gives back eps and no loss."""
+    velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
+    z = jnp.asarray(latents(16).z)
+    x, eps, tau, missing = diffuse(DIFFUSION, keys_of(16), z, jnp.ones((16, 4), bool))
+    alpha, sigma = (a[..., None] for a in VPSDE().marginal(tau))
+    found = steps.noise_of(velocity, VPSDE(), -(alpha * eps - sigma * z), x, tau)
+    drawn = np.asarray(missing)
+    np.testing.assert_allclose(
+        np.asarray(found)[drawn], np.asarray(eps)[drawn], atol=1e-5
+    )
+
+
+def test_the_loss_of_an_untrained_velocity_network_is_that_of_the_velocity():
+    """It gives 0, and E|v|^2 = alpha^2 d + sigma^2 d = d for standard latents."""
+    velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
+    data, params = latents(512), score.init_score(velocity, 4, 8, 0)
+    losses = score_losses(
+        velocity,
+        DIFFUSION,
+        params,
+        keys_of(512),
+        jnp.asarray(data.z),
+        jnp.asarray(data.observed),
+    )
+    np.testing.assert_allclose(losses.mean(), 32.0, rtol=0.05)
+
+
+# Steps.
+
+
+@pytest.mark.slow
+def test_a_fresh_score_network_has_the_loss_of_the_noise():
+    """The untrained network gives 0, so the joint loss is E|eps|^2 = V d."""
+    data, config = latents(256, d=8), SMALL
+    params = score.init_score(config, 4, 8, 0)
+    tx = optax.sgd(0.0)
+    state = TrainState.create(params, {}, tx, keep_ema=False)
+    step = steps.make_score_step(config, DIFFUSION, tx, ema_decay=0.0)
+    _, metrics = jax.jit(step)(state, data, batch_of(range(256)))
+    np.testing.assert_allclose(metrics["loss"], 32.0, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_the_score_network_learns_which_view_follows_from_which():
+    """Two equal views: given one, the other's noise can be read off."""
+    z = np.random.default_rng(0).standard_normal((512, 1, 4)).astype(np.float32)
+    data = LatentData(np.repeat(z, 2, axis=1), np.ones((512, 2), bool))
+    config = ScoreConfig(width=64, time_dim=32, num_groups=8)
+    params, tx = score.init_score(config, 2, 4, 0), optax.adam(3e-3)
+    state = TrainState.create(params, {}, tx, keep_ema=True)
+    step = steps.make_score_step(config, DIFFUSION, tx, ema_decay=0.9)
+    run = jax.jit(steps.several_steps(step))
+    rng, losses = np.random.default_rng(1), []
+    for _ in range(3):
+        batches = [batch_of(rng.integers(0, 512, 128), s) for s in range(60)]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+        state, metrics = run(state, data, stacked)
+        losses.append(float(metrics["loss"].mean()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.slow
+def test_the_regressor_finds_the_conditional_mean():
+    """View 1 is view 0 and unit noise: the best guess of it is view 0, of error d."""
+    rng = np.random.default_rng(0)
+    a, noise = rng.standard_normal((2, 2048, 1, 2)).astype(np.float32)
+    data = LatentData(np.concatenate([a, a + noise], axis=1), np.ones((2048, 2), bool))
+    config = ScoreConfig(width=32, time_dim=16, num_groups=4)
+    params, tx = score.init_score(config, 2, 2, 0), optax.adam(3e-3)
+    state = TrainState.create(params, {}, tx, keep_ema=True)
+    step = jax.jit(
+        steps.several_steps(
+            steps.make_regressor_step(config, DIFFUSION, tx, ema_decay=0.95)
+        )
+    )
+    for _ in range(3):
+        batches = [batch_of(rng.integers(0, 2048, 256), s) for s in range(60)]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+        state, _ = step(state, data, stacked)
+    z = jnp.asarray(data.z)
+    missing = jnp.tile(jnp.array([False, True]), (2048, 1))
+    z_hat = np.asarray(steps.regress(config, state.eval_params, z, missing))
+    assert (z_hat[:, 0] == data.z[:, 0]).all()
+    error = ((z_hat[:, 1] - data.z[:, 0]) ** 2).sum(axis=1).mean()
+    assert error < 0.2
+
+
+@pytest.mark.slow
+def test_an_autoencoder_step_is_one_step_of_sgd_by_hand():
+    config = AutoencoderConfig(image_size=16, latent_dim=4, base_channels=4)
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    params, tx = autoencoder.init_autoencoder(config, 0), optax.sgd(1e-4)
+    state = TrainState.create(params, {}, tx, keep_ema=False)
+    step = steps.make_autoencoder_step(config, tx, augment=False, fill=1.0)
+    rows = [3, 1]
+    after, metrics = jax.jit(step)(state, ImageData(images), batch_of(rows))
+
+    def loss_fn(params):
+        x = jnp.asarray(images[rows] / 255.0, jnp.float32)
+        x_hat = autoencoder.decode(
+            config, params, autoencoder.encode(config, params, x)
+        )
+        return jnp.sum(jnp.abs(x - x_hat) / 0.75 + np.log(1.5)) / 2
+
+    loss, grads = jax.value_and_grad(loss_fn)(params)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    by_hand = jax.tree.map(lambda p, g: p - 1e-4 * g, params, grads)
+    assert_close(after.params, by_hand)
+
+
+@pytest.mark.slow
+def test_images_of_a_batch_stand_in_for_those_of_the_data():
+    config = AutoencoderConfig(image_size=16, latent_dim=4, base_channels=4)
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    params, tx = autoencoder.init_autoencoder(config, 0), optax.sgd(1e-4)
+    step = jax.jit(steps.make_autoencoder_step(config, tx, augment=True, fill=1.0))
+    batch = batch_of([3, 1])
+    losses = []
+    for data, b in (
+        (ImageData(images), batch),
+        (ImageData(None), batch._replace(images=images[[3, 1]])),
+    ):
+        state = TrainState.create(params, {}, tx, keep_ema=False)
+        losses.append(float(step(state, data, b)[1]["loss"]))
+    assert losses[0] == losses[1]
+
+
+# Statistics of latents.
+
+
+def test_statistics_are_those_of_the_observed_views():
+    rng = np.random.default_rng(0)
+    z = (5 + 3 * rng.standard_normal((40, 2, 3))).astype(np.float32)
+    observed = rng.random((40, 2)) < 0.7
+    stats = latent_stats(np.where(observed[..., None], z, np.nan), observed)
+    for view in range(2):
+        seen = z[observed[:, view], view].astype(np.float64)
+        np.testing.assert_allclose(stats.mean[view], seen.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(stats.std[view], seen.std(0, ddof=1), rtol=1e-6)
+    scaled = stats.standardise(jnp.asarray(z))
+    assert_close(stats.restore(scaled), z)
+
+
+def test_a_dimension_that_does_not_vary_is_refused_by_name():
+    z = np.random.default_rng(0).standard_normal((9, 2, 3)).astype(np.float32)
+    z[:, 1, 2] = 7.0
+    with pytest.raises(UserError, match="the first is 2 of view 1"):
+        latent_stats(z, np.ones((9, 2), bool))
+
+
+def test_a_view_that_hardly_any_object_has_is_refused():
+    z = np.random.default_rng(0).standard_normal((9, 2, 3)).astype(np.float32)
+    observed = np.ones((9, 2), bool)
+    observed[1:, 1] = False
+    with pytest.raises(UserError, match="view 1 is there for 1 training objects"):
+        latent_stats(z, observed)
