@@ -13,7 +13,7 @@ from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
 from jaxgrow.multiview import sampling
 from jaxgrow.multiview.generator import (
-    ViewCompleter,
+    ViewGenerator,
     decode_views,
     encode_views,
     noise_fn,
@@ -112,8 +112,8 @@ def generation_sides(sizes: Sizes) -> Sides:
     saved = SavedAutoencoder(config, _on_device(twin.coder.params))
     n = sizes.generated_objects
     at_once = min(n, _AT_ONCE)
-    completer = ViewCompleter(saved, model, batch_size=at_once)
-    exact = ViewCompleter(
+    view_generator = ViewGenerator(saved, model, batch_size=at_once)
+    exact = ViewGenerator(
         saved._replace(config=dataclasses.replace(config, compute_dtype="float32")),
         model._replace(
             config=dataclasses.replace(model.config, compute_dtype="float32")
@@ -127,12 +127,12 @@ def generation_sides(sizes: Sizes) -> Sides:
     sampler = SamplerConfig(name="ddim", num_steps=_EVALUATIONS)
 
     def generate() -> np.ndarray:
-        return completer.complete_views(images, missing, sampler=sampler)[:, 0]
+        return view_generator.generate_views(images, missing, sampler=sampler)[:, 0]
 
     few = slice(0, min(n, 8))
     start = _starts(sampler, sde, images[few].shape[0])
     theirs = twin.complete(images[few], missing[few], twin.score.tensor(start))
-    found = exact.complete_views(images[few], missing[few], sampler=sampler)[:, 0]
+    found = exact.generate_views(images[few], missing[few], sampler=sampler)[:, 0]
     apart = (np.abs(found.astype(int) - theirs.astype(int)) > 1).mean()
     assert apart < measure.tolerance(), (
         f"{apart:.1e} of the values are more than 1 apart"
@@ -149,7 +149,7 @@ def generation_sides(sizes: Sizes) -> Sides:
 
 
 def _starts(sampler: SamplerConfig, sde: VPSDE, count: int) -> jax.Array:
-    """The noise at time 1 that the completer draws for the first objects.
+    """The noise at time 1 that the view_generator draws for the first objects.
 
     Where there is no noise to remove DDIM only rescales, which shows it.
     """

@@ -64,8 +64,8 @@ class Config:
     weights_lpips: Path | None = None
     """LPIPS's network, written by tools.export_weights squeezenet_lpips."""
     classifier: Path | None = None
-    """A classifier that this project trained, say runs/x/weights/judge.safetensors:
-    the Frechet distance on its features, which is not FID."""
+    """A classifier of this project, such as the file coherence_classifier.safetensors
+    of a run: the Frechet distance on its features, which is not FID."""
     out: Path | None = None
     """JSON file for the figures, those of each pair among them."""
     force: bool = False
@@ -181,10 +181,10 @@ def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> M
 def _classifier_distance(config: Config, bar: Progress) -> FrechetDistance:
     """Of all images of both folders, which must have one size."""
     assert config.classifier is not None
-    judge = saved_classifiers.load_classifier(config.classifier)
+    classifier = saved_classifiers.load_classifier(config.classifier)
     sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)
     task = bar.add_task("classifier", total=sum(map(len, sets)), unit="images")
-    return folders.classifier_distance(judge, *sets, lambda: bar.advance(task))
+    return folders.classifier_distance(classifier, *sets, lambda: bar.advance(task))
 
 
 def _measure_sets(config: Config, features_fn, bar: Progress) -> Measured:

@@ -43,7 +43,7 @@ class Sets:
 
     def __init__(self, config: Config, objects: Objects):
         self._config, self._objects = config, objects
-        self.ca = self._generated("ca")
+        self.ca = self._generated_views("ca")
         self.augmented = self.ca.images[:, : config.classify.train_samples]
         self._methods = load_methods(config, objects.train)
 
@@ -62,7 +62,7 @@ class Sets:
         elif name == "real views":
             images = real_views(part)
         else:
-            images = self._completed(part, name)
+            images = self._by_method(part, name)
         return _labelled(images, part.views.labels)
 
     def tests(self) -> dict[str, Callable[[], UInt8[np.ndarray, "n m h w 3"]]]:
@@ -71,7 +71,7 @@ class Sets:
         one = given_views(part)
 
         def generated(name: str) -> np.ndarray:
-            images = self._generated(name).images
+            images = self._generated_views(name).images
             return images.reshape(len(part), -1, *images.shape[3:])
 
         def alone() -> np.ndarray:
@@ -90,18 +90,18 @@ class Sets:
             "flips": lambda: one_view.flips(one),
             "crops": lambda: one_view.crops(one),
             "reconstruction": lambda: self._with_reconstruction(part),
-            "mirror": lambda: self._completed(part, "mirror"),
-            "nearest neighbour": lambda: self._completed(part, "nearest neighbour"),
-            "mean regressor": lambda: self._completed(part, "mean regressor"),
+            "mirror": lambda: self._by_method(part, "mirror"),
+            "nearest neighbour": lambda: self._by_method(part, "nearest neighbour"),
+            "mean regressor": lambda: self._by_method(part, "mean regressor"),
             "real views": lambda: real_views(part),
         }
 
     def sweep(self, evaluations: int) -> UInt8[np.ndarray, "n m h w 3"]:
         """The generated test set in another number of network evaluations."""
-        images = self._generated(f"ea_steps_{evaluations}").images
+        images = self._generated_views(f"ea_steps_{evaluations}").images
         return images.reshape(len(images), -1, *images.shape[3:])
 
-    def _generated(self, name: str) -> GeneratedSet:
+    def _generated_views(self, name: str) -> GeneratedSet:
         return open_generated(generated_folder(self._config, name))
 
     def _with_seen(self, one: Labelled) -> Labelled:
@@ -122,7 +122,7 @@ class Sets:
         rows = np.arange(len(part))
         return np.stack([one, rebuilt[rows, part.known]], axis=1)
 
-    def _completed(self, part: Partition, name: str) -> UInt8[np.ndarray, "n v h w 3"]:
+    def _by_method(self, part: Partition, name: str) -> UInt8[np.ndarray, "n v h w 3"]:
         method: CompleteFn = self._methods[name]
         return method(*_among_blanks(part))
 

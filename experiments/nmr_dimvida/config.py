@@ -21,7 +21,7 @@ from jaxgrow.storage import files
 EXPERIMENT = "nmr_dimvida"
 
 Phase: TypeAlias = Literal[
-    "autoencoder", "score", "regressor", "judge", "views", "classify"
+    "autoencoder", "score", "regressor", "coherence_classifier", "views", "classify"
 ]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 Network: TypeAlias = Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"]
@@ -243,8 +243,8 @@ class Config:
     run_dir: Path
     """Everything the run writes goes here; a run that is there already is resumed."""
     phases: tuple[Phase, ...] = PHASES
-    """What to do, always in the order autoencoder, score, regressor, judge, views,
-    classify; each takes what those before it have left in the run directory."""
+    """Phases to run, in this order: autoencoder, score, regressor,
+    coherence_classifier, views, classify. Each reads the files of those before it."""
     seed: int = 0
     """Root of every random draw."""
     devices: int | None = None
@@ -286,9 +286,11 @@ class Config:
     """Weights of 1, 2, ... given views in training; None = all sets as likely."""
     regressor_training: TrainingConfig = TrainingConfig(epochs=100, ema_decay=0.999)
     """Training of the mean regressor, a baseline."""
-    judge: ClassifierConfig = dataclasses.field(default_factory=ClassifierConfig)
+    coherence_classifier: ClassifierConfig = dataclasses.field(
+        default_factory=ClassifierConfig
+    )
     """The classifier that measures coherence."""
-    judge_training: TrainingConfig = TrainingConfig(
+    coherence_classifier_training: TrainingConfig = TrainingConfig(
         epochs=30, learning_rate=1e-3, schedule="cosine"
     )
     """Its training."""
@@ -342,7 +344,10 @@ class Config:
             "autoencoder": latent,
             "score": [*latent, *subset, "score_training", "sde", "times"],
             "regressor": [*latent, *subset, "regressor_training"],
-            "judge": ["judge", "judge_training"],
+            "coherence_classifier": [
+                "coherence_classifier",
+                "coherence_classifier_training",
+            ],
             "views": [],
             "classify": [],
         }[phase]

@@ -22,8 +22,8 @@ from jaxgrow.metrics.inception_distance import pixel_features
 from jaxgrow.multiview import baselines, saved_models
 from jaxgrow.multiview.baselines import CompleteFn
 from jaxgrow.multiview.evaluation import views as table
-from jaxgrow.multiview.evaluation.views import Judges
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.evaluation.views import MetricNets
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.pretrained import networks
 from jaxgrow.storage import files
@@ -45,26 +45,28 @@ def evaluate(run: Run, objects: Objects) -> None:
         UserError: The weights of an earlier phase are missing or damaged.
     """
     config, begun = run.config, time.monotonic()
-    completer = ViewCompleter.load(config.run_dir)
-    judge = saved_classifiers.load_classifier(finished(config, "judge"))
-    judges = load_judges(run, judge)
+    view_generator = ViewGenerator.load(config.run_dir)
+    classifier = saved_classifiers.load_classifier(
+        finished(config, "coherence_classifier")
+    )
+    metric_nets = load_metric_nets(run, classifier)
     test = objects.e.views
     if config.table_objects is not None:
         test = panels.spread(test, config.table_objects)
-    methods = make_methods(config, completer, objects.train)
+    methods = make_methods(config, view_generator, objects.train)
     with logs.progress_bar(run.console) as bar:
         task = bar.add_task("Table I", total=None, unit="sets")
         rows = table.table_one(
             methods,
             test,
-            judges,
-            completer.view_names,
+            metric_nets,
+            view_generator.view_names,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-        points = _curve(run, judge, objects, bar)
+        points = _curve(run, classifier, objects, bar)
     flat = test.images.reshape(-1, *test.images.shape[2:])[test.observed.ravel()]
     labels = np.repeat(test.labels, test.num_views)[test.observed.ravel()]
-    ceiling = saved_classifiers.accuracy(judge, flat, labels)
+    ceiling = saved_classifiers.accuracy(classifier, flat, labels)
     provenance = record_provenance(
         runs.command(EXPERIMENT),
         seeds={"run": config.seed},
@@ -76,19 +78,19 @@ def evaluate(run: Run, objects: Objects) -> None:
         "num_objects": len(test),
         "settings": _settings(config),
         "num_evaluations": config.sampler.num_evaluations,
-        "judge_accuracy": ceiling,
+        "coherence_classifier_accuracy": ceiling,
         "rows": rows,
         "provenance": provenance,
     }
     files.write_json(folder / "curve.json", points)
-    _draw(config, completer, objects, folder / "panel.png")
+    _draw(config, view_generator, objects, folder / "panel.png")
     # Last, for `is_current` takes it as the sign that all is there.
     files.write_json(folder / "table_1.json", found)
     run.say(to_markdown(json.loads((folder / "table_1.json").read_text())))
 
 
-def load_judges(run: Run, judge: SavedClassifier) -> Judges:
-    """The run's own judge, and LPIPS and FID where there are weights for them."""
+def load_metric_nets(run: Run, classifier: SavedClassifier) -> MetricNets:
+    """Load the coherence classifier, and LPIPS and FID where weights are there."""
     config = run.config
     lpips, inception = None, None
     if config.lpips_weights.exists():
@@ -104,11 +106,11 @@ def load_judges(run: Run, judge: SavedClassifier) -> Judges:
             "LPIPS and FID need weights: python -m tools.export_weights makes them "
             "where the internet is, see docs/weights.md"
         )
-    return Judges(judge, lpips, inception)
+    return MetricNets(classifier, lpips, inception)
 
 
 def make_methods(
-    config: Config, completer: ViewCompleter, library: ViewSet
+    config: Config, view_generator: ViewGenerator, library: ViewSet
 ) -> dict[str, CompleteFn]:
     """The diffusion model and what it has to beat, by name.
 
@@ -117,19 +119,21 @@ def make_methods(
     which at time 1 is less than 0.01.
     """
 
-    def samples_of(one: ViewCompleter, sampler: SamplerConfig) -> CompleteFn:
+    def samples_of(one: ViewGenerator, sampler: SamplerConfig) -> CompleteFn:
         def complete(images, missing):
-            return one.complete_views(
+            return one.generate_views(
                 images, missing, sampler=sampler, seed=config.seed
             )[:, 0]
 
         return complete
 
-    methods = {DIFFUSION: samples_of(completer, config.sampler)}
+    methods = {DIFFUSION: samples_of(view_generator, config.sampler)}
     if config.score.prediction == "velocity":
-        methods[MEAN] = samples_of(completer, SamplerConfig(name="ddim", num_steps=1))
+        methods[MEAN] = samples_of(
+            view_generator, SamplerConfig(name="ddim", num_steps=1)
+        )
     if config.score.gaussian_path:
-        methods[GAUSSIAN] = samples_of(completer.gaussian_alone(), config.sampler)
+        methods[GAUSSIAN] = samples_of(view_generator.gaussian_alone(), config.sampler)
     return methods | load_methods(config, library)
 
 
@@ -157,7 +161,7 @@ def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
 
 def _curve(
     run: Run,
-    judge: SavedClassifier,
+    classifier: SavedClassifier,
     objects: Objects,
     bar: Progress,
 ) -> list[dict[str, Any]]:
@@ -170,18 +174,20 @@ def _curve(
     test, known = objects.e.views.take(rows), objects.e.known[rows]
     missing = np.ones((count, test.num_views), bool)
     missing[np.arange(count), known] = False
-    completer = ViewCompleter.load(config.run_dir, batch_size=min(count, 64))
-    measure = table.make_measure(Judges(judge))
+    view_generator = ViewGenerator.load(config.run_dir, batch_size=min(count, 64))
+    measure = table.make_measure(MetricNets(classifier))
     points = []
     samplers = config.curve.points()
     task = bar.add_task("samplers", total=len(samplers), unit="samplers")
     for sampler in samplers:
         options = {"sampler": sampler, "seed": config.seed}
-        completer.complete_views(test.images[:1], missing[:1], **options)  # compiles
+        view_generator.generate_views(
+            test.images[:1], missing[:1], **options
+        )  # compiles
         begun = time.monotonic()
-        completed = completer.complete_views(test.images, missing, **options)[:, 0]
+        generated = view_generator.generate_views(test.images, missing, **options)[:, 0]
         seconds = time.monotonic() - begun
-        metrics = measure(completed, test, missing & test.observed)
+        metrics = measure(generated, test, missing & test.observed)
         points.append(
             {
                 "sampler": sampler.name,
@@ -196,17 +202,19 @@ def _curve(
 
 
 def _draw(
-    config: Config, completer: ViewCompleter, objects: Objects, path: Path
+    config: Config, view_generator: ViewGenerator, objects: Objects, path: Path
 ) -> None:
     rows = np.linspace(0, len(objects.e) - 1, min(_PANEL_OBJECTS, len(objects.e)))
     shown = objects.e.views.take(rows.astype(int))
     known = objects.e.known[rows.astype(int)]
     missing = np.ones((len(shown), shown.num_views), bool)
     missing[np.arange(len(shown)), known] = False
-    completed = completer.complete_views(
+    generated = view_generator.generate_views(
         shown.images, missing, sampler=config.sampler, seed=config.seed
     )[:, 0]
-    panel = panels.view_panel(completed, shown.images, missing, completer.view_names)
+    panel = panels.view_panel(
+        generated, shown.images, missing, view_generator.view_names
+    )
     viz.save_png(path, panel)
 
 

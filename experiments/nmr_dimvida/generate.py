@@ -25,7 +25,7 @@ from jaxgrow.data.views import Partition
 from jaxgrow.data.views.split import draw
 from jaxgrow.devices import hosts
 from jaxgrow.multiview import generated_set
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.training import logs
 
@@ -85,7 +85,7 @@ def generate_views(run: Run, objects: Objects) -> None:
     config = run.config
     weights = [finished(config, phase) for phase in ("autoencoder", "score")]
     model = generated_set.model_digest(weights)
-    completer = ViewCompleter.load(config.run_dir)
+    view_generator = ViewGenerator.load(config.run_dir)
     # Several hosts do not meet here to agree on a stop: a signal ends one at once, and
     # so all of them, which loses no more than a kill does.
     listening = (
@@ -96,7 +96,7 @@ def generate_views(run: Run, objects: Objects) -> None:
             part = objects.c if name == "ca" else objects.e
             generated_set.generate(
                 generated_folder(config, name),
-                completer,
+                view_generator,
                 part,
                 model=model,
                 known=unknown_slots(config, part) if name == _UNKNOWN else None,

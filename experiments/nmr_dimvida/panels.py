@@ -7,7 +7,7 @@ from experiments.nmr_dimvida.run import Run
 from jaxgrow import viz
 from jaxgrow.data.views import ViewSet
 from jaxgrow.devices import hosts
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 
 
 FRAME = (38, 132, 222)  # blue: this view was given
@@ -25,13 +25,13 @@ def frame_given(
 
 
 def view_panel(
-    completed: UInt8[np.ndarray, "n v h w 3"],
+    generated: UInt8[np.ndarray, "n v h w 3"],
     real: UInt8[np.ndarray, "n v h w 3"],
     missing: Bool[np.ndarray, "n v"],
     view_names: tuple[str, ...],
 ):
-    """One row per object: its views as completed, given ones framed, then the real."""
-    columns = np.concatenate([frame_given(completed, missing), real], axis=1)
+    """One row per object: its views as generated, given ones framed, then the real."""
+    columns = np.concatenate([frame_given(generated, missing), real], axis=1)
     titles = [*view_names, *(f"real {name}" for name in view_names)]
     return viz.image_grid(columns, column_titles=titles)
 
@@ -58,8 +58,8 @@ def draw_reconstructions(
     viz.save_png(path, viz.image_grid(columns, column_titles=titles))
 
 
-def draw_completions(
-    run: Run, step: int, completer: ViewCompleter, views: ViewSet
+def draw_generated(
+    run: Run, step: int, view_generator: ViewGenerator, views: ViewSet
 ) -> None:
     """Panel of the score network: each object from one view, the slots in turn."""
     if not hosts.is_first():
@@ -67,6 +67,6 @@ def draw_completions(
     shown = spread(views, OBJECTS)
     missing = np.ones((len(shown), shown.num_views), bool)
     missing[np.arange(len(shown)), np.arange(len(shown)) % shown.num_views] = False
-    completed = completer.complete_views(shown.images, missing)[:, 0]
-    panel = view_panel(completed, shown.images, missing, completer.view_names)
+    generated = view_generator.generate_views(shown.images, missing)[:, 0]
+    panel = view_panel(generated, shown.images, missing, view_generator.view_names)
     viz.save_png(run.run_dir / "samples" / f"score_{step:06d}.png", panel)

@@ -34,7 +34,7 @@ from jaxgrow.multiview import (
     saved_models,
     steps,
 )
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.latents import LatentStats, latent_stats
 from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
 from jaxgrow.multiview.steps import Diffusion, LatentData
@@ -71,7 +71,7 @@ def finished(config: Config, phase: Phase) -> Path:
 def num_steps(config: Config, objects: Objects, phase: Phase) -> int:
     """Steps that a trained phase takes in all."""
     training: TrainingConfig = getattr(config, f"{phase}_training")
-    of_images = phase in ("autoencoder", "judge")
+    of_images = phase in ("autoencoder", "coherence_classifier")
     train = objects.train
     return training.num_steps(int(train.observed.sum()) if of_images else len(train))
 
@@ -100,16 +100,16 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         x_hat = steps.reconstruct(config.autoencoder, params, to_unit(images))
         return jnp.rint(jnp.clip(x_hat, 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
-    def judge(params, images):
+    def compare(params, images):
         x = to_unit(images)
         x_hat = jnp.clip(steps.reconstruct(config.autoencoder, params, x), 0, 1)
         return image.psnr(x_hat, x), image.l1(x_hat, x)
 
-    judge_rows = RowsFn(judge)
+    compare_rows = RowsFn(compare)
 
     def validate(step: int, state: TrainState) -> dict[str, float]:
         params = state.eval_params
-        found = judge_rows.in_batches(_VALIDATION_BATCH, params, images)
+        found = compare_rows.in_batches(_VALIDATION_BATCH, params, images)
         shown = panels.spread(held, panels.OBJECTS).images
         decoded = decode(params, shown.reshape(-1, *shown.shape[2:]))
         panels.draw_reconstructions(
@@ -206,8 +206,8 @@ def latent_training(
     def validate(step: int, state: TrainState) -> dict[str, float]:
         if is_score:
             saved, *_ = autoencoder_and_latents()
-            completer = ViewCompleter(saved, as_saved(state, {}), panels.OBJECTS)
-            panels.draw_completions(run, step, completer, objects.validation)
+            view_generator = ViewGenerator(saved, as_saved(state, {}), panels.OBJECTS)
+            panels.draw_generated(run, step, view_generator, objects.validation)
         return {"loss": validation_loss()(state.eval_params)}
 
     def finish(state: TrainState, info: dict[str, Any]) -> None:
@@ -300,10 +300,12 @@ def _latent_validation(
     return validate
 
 
-def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
+def coherence_classifier_training(
+    run: Run, objects: Objects, first_step: int
+) -> Training:
     """A classifier of single views, trained on all views of partition d."""
-    config, training = run.config, run.config.judge_training
-    feed = ImageFeed(run, objects.train, "judge")
+    config, training = run.config, run.config.coherence_classifier_training
+    feed = ImageFeed(run, objects.train, "coherence_classifier")
     class_names = objects.train.class_names
     held = objects.validation
     there = held.observed.ravel()
@@ -311,13 +313,17 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
     labels = np.repeat(held.labels, held.num_views)[there]
     fresh = functools.partial(
         classifiers.init_classifier,
-        *(config.judge, len(class_names), stream_of(config, "judge")),
+        *(
+            config.coherence_classifier,
+            len(class_names),
+            stream_of(config, "coherence_classifier"),
+        ),
     )
 
     def predict(nets, x):
         params, stats = nets
         logits, _ = classifiers.apply_classifier(
-            config.judge, params, stats, to_unit(x), train=False
+            config.coherence_classifier, params, stats, to_unit(x), train=False
         )
         return logits.argmax(axis=1)
 
@@ -330,19 +336,21 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
 
     def finish(state: TrainState, info: dict[str, Any]) -> None:
         saved = SavedClassifier(
-            config.judge, state.eval_params, state.stats, class_names
+            config.coherence_classifier, state.eval_params, state.stats, class_names
         )
-        saved_classifiers.save_classifier(weights_path(config, "judge"), saved, info)
+        saved_classifiers.save_classifier(
+            weights_path(config, "coherence_classifier"), saved, info
+        )
 
     return Training(
-        phase="judge",
+        phase="coherence_classifier",
         config=training,
         num_examples=feed.num_examples,
         first_step=first_step,
         params=lambda: fresh()[0],
         stats=lambda: fresh()[1],
         make_step=lambda tx: classifier_step.make_classifier_step(
-            config.judge,
+            config.coherence_classifier,
             tx,
             ema_decay=training.ema_decay,
             axis_name=run.placement.axis_name,
@@ -352,7 +360,7 @@ def judge_training(run: Run, objects: Objects, first_step: int) -> Training:
         plan=feed.planner(training.batch_size),
         validate=validate,
         finish=finish,
-        result=weights_path(config, "judge"),
+        result=weights_path(config, "coherence_classifier"),
     )
 
 
@@ -360,6 +368,6 @@ TRAINED: dict[Phase, Callable[[Run, Objects, int], Training]] = {
     "autoencoder": autoencoder_training,
     "score": functools.partial(latent_training, phase="score"),
     "regressor": functools.partial(latent_training, phase="regressor"),
-    "judge": judge_training,
+    "coherence_classifier": coherence_classifier_training,
 }
 """The trained phases in their order: (run, objects, first step) -> training."""

@@ -77,8 +77,8 @@ _DEMO = Config(
         _short(800, 5e-4, 0.99, 200, batch_size=256), warm_up_steps=100
     ),
     regressor_training=_short(200, 3e-4, 0.97, 100, batch_size=256),
-    judge=ClassifierConfig(width=16),
-    judge_training=_short(800, 3e-3, 0.0, 200),
+    coherence_classifier=ClassifierConfig(width=16),
+    coherence_classifier_training=_short(800, 3e-3, 0.0, 200),
     sampler=_SAMPLER,
     table_objects=156,
     curve=CurveConfig(samplers=("dpm++", "sde_dpm++", "euler_maruyama"), objects=32),
@@ -107,7 +107,7 @@ _SMALL_GPU = Config(
         _short(1_000, 5e-4, 0.995, 200, batch_size=4_096), warm_up_steps=100
     ),
     regressor_training=_short(2_000, 3e-4, 0.995, 500, batch_size=256),
-    judge_training=_short(4_000, 1e-3, 0.0, 1_000),
+    coherence_classifier_training=_short(4_000, 1e-3, 0.0, 1_000),
     sampler=_SAMPLER,
     generate=ViewsConfig(samples=4, evaluations=(1, 2, 4, 12, 20, 50, 250)),
     classify=ClassifyConfig(
@@ -129,8 +129,8 @@ _SMOKE = dataclasses.replace(
     score=dataclasses.replace(_SCORE, width=64, time_dim=32),
     score_training=_short(20, 1e-3, 0.9, 20),
     regressor_training=_short(20, 1e-3, 0.9, 20),
-    judge=ClassifierConfig(width=8),
-    judge_training=_short(20, 1e-3, 0.0, 20),
+    coherence_classifier=ClassifierConfig(width=8),
+    coherence_classifier_training=_short(20, 1e-3, 0.0, 20),
     sampler=SamplerConfig(name="dpm++", num_steps=4, grid="log_snr"),
     curve=CurveConfig(
         samplers=("dpm++",), evaluations=(1, 4), long=("repaint:20",), objects=8

@@ -21,6 +21,6 @@ class Run(RunLog):
             config.autoencoder_training.batch_size,
             config.score_training.batch_size,
             config.regressor_training.batch_size,
-            config.judge_training.batch_size,
+            config.coherence_classifier_training.batch_size,
             config.classify.training.batch_size,
         )

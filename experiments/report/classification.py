@@ -24,7 +24,7 @@ _TITLES = {
     "fine-tuned": "Accuracy from ImageNet weights (Table III)",
 }
 _RULE = (
-    "The rule, written before there was anything to judge: a gain whose 95 % interval "
+    "The rule, written before there was anything to assess: a gain whose 95 % interval "
     "holds 0 or less is none; if flips, crops or reconstructions, which show no new "
     "view, have 80 % of the gain or more, it is that of averaging several outputs "
     "(ensembling); otherwise it is that of the views. Real views are the ceiling; for "

@@ -84,7 +84,9 @@ def headline(table: dict[str, Any]) -> list[tuple[str, str]]:
         views = f"{size} view{'s' if size > 1 else ''} given"
         facts.append((f"PSNR, {views}", f"{ours[size]['psnr']:.2f} dB"))
         facts.append((f"coherence, {views}", f"{ours[size]['coherence']:.1f} %"))
-    facts.append(("coherence of real views", f"{table['judge_accuracy']:.1f} %"))
+    facts.append(
+        ("coherence of real views", f"{table['coherence_classifier_accuracy']:.1f} %")
+    )
     facts.append(("network evaluations", f"{table['num_evaluations']:,}"))
     return facts
 
@@ -109,7 +111,7 @@ def table_one(found: dict[str, Any]) -> list[Table]:
     ]
     real = (
         "PSNR is in dB, coherence in %, beside the number of given views. Coherence of "
-        f"real views: {found['judge_accuracy']:.1f} %, its ceiling. "
+        f"real views: {found['coherence_classifier_accuracy']:.1f} %, its ceiling. "
     )
     missing = "Reconstruction is the real view through the autoencoder. "
     if unmeasured:

@@ -56,20 +56,20 @@ def _classifier_shapes(config: ClassifierConfig, num_classes: int) -> dict[str, 
     return {"params": params, "stats": stats}
 
 
-def classify(judge: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
+def classify(classifier: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
     """Logits, with the running statistics of training."""
     logits, _ = classifiers.apply_classifier(
-        judge.config, judge.params, judge.stats, images, train=False
+        classifier.config, classifier.params, classifier.stats, images, train=False
     )
     return logits
 
 
 def logits_of(
-    judge: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
+    classifier: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
 ) -> Float[np.ndarray, "n k"]:
     """Logits of any number of images, which the devices of this machine share."""
-    nets = judge.params, judge.stats
-    return _logits(judge.config).in_batches(_BATCH, nets, images)
+    nets = classifier.params, classifier.stats
+    return _logits(classifier.config).in_batches(_BATCH, nets, images)
 
 
 @functools.lru_cache(maxsize=16)
@@ -82,9 +82,11 @@ def _logits(config: ClassifierConfig) -> RowsFn:
 
 
 def accuracy(
-    judge: SavedClassifier,
+    classifier: SavedClassifier,
     images: UInt8[np.ndarray, "n h w 3"],
     labels: Int[np.ndarray, " n"],
 ) -> float:
-    """Percent of images whose class the judge names."""
-    return 100.0 * float((logits_of(judge, images).argmax(axis=1) == labels).mean())
+    """Percent of images whose class the classifier names."""
+    return 100.0 * float(
+        (logits_of(classifier, images).argmax(axis=1) == labels).mean()
+    )

@@ -32,7 +32,7 @@ def inception_distance(
 
 
 def classifier_distance(
-    judge: SavedClassifier,
+    classifier: SavedClassifier,
     real: UInt8[np.ndarray, "n h w 3"],
     fake: UInt8[np.ndarray, "m h w 3"],
     batch_size: int = 128,
@@ -43,14 +43,14 @@ def classifier_distance(
         UserError: See `frechet_distance`.
     """
     name = frechet.CLASSIFIER_DISTANCE
-    return _distance(classifier_features(judge), real, fake, name, batch_size)
+    return _distance(classifier_features(classifier), real, fake, name, batch_size)
 
 
-def classifier_features(judge: SavedClassifier) -> FeaturesOfPixels:
+def classifier_features(classifier: SavedClassifier) -> FeaturesOfPixels:
     """What goes into the classifier's head, (b, d), of 8-bit pixels."""
-    width = judge.params["head"]["kernel"].shape[0]
+    width = classifier.params["head"]["kernel"].shape[0]
     identity = {"kernel": jnp.eye(width), "bias": jnp.zeros(width)}
-    headless = judge._replace(params={**judge.params, "head": identity})
+    headless = classifier._replace(params={**classifier.params, "head": identity})
     return lambda pixels: classify(headless, to_unit(pixels))
 
 

@@ -105,7 +105,7 @@ def measure_sets(
 
 
 def classifier_distance(
-    judge: SavedClassifier,
+    classifier: SavedClassifier,
     real: Mapping[str, Path],
     fake: Mapping[str, Path],
     on_progress: Callable[[], None] = lambda: None,
@@ -116,7 +116,7 @@ def classifier_distance(
         UserError: An image cannot be read or has another size than the first, or
             there is but one on a side.
     """
-    of_pixels, sides = classifier_features(judge), {}
+    of_pixels, sides = classifier_features(classifier), {}
     features_fn = RowsFn(lambda _, pixels: of_pixels(pixels))
     size = features_fn.whole_shares(_CLASSIFIER_BATCH)
 

@@ -15,7 +15,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.evaluation.classifiers import SavedClassifier, logits_of
 from jaxgrow.multiview import saved_models
 from jaxgrow.multiview.evaluation.classification import MODES, Mode, aggregate
-from jaxgrow.multiview.generator import DEFAULT_SAMPLER, ViewCompleter
+from jaxgrow.multiview.generator import DEFAULT_SAMPLER, ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
 
@@ -24,10 +24,10 @@ Images = np.ndarray | Sequence[np.ndarray]
 Slots = int | np.integer | str | Sequence[int | str] | np.ndarray
 
 
-class MultiViewAugmenter:
+class ViewAugmenter:
     """Generates the other views of objects that one picture shows; NumPy in and out.
 
-        augmenter = MultiViewAugmenter.load("runs/dimvida_demo")
+        augmenter = ViewAugmenter.load("runs/dimvida_demo")
         views = augmenter(images, known_slot="front")
 
     Attributes:
@@ -38,12 +38,12 @@ class MultiViewAugmenter:
     def __init__(
         self, saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
     ):
-        self._completer = ViewCompleter(saved, model, batch_size)
+        self._view_generator = ViewGenerator(saved, model, batch_size)
         self.view_names = model.view_names
         self.image_size = saved.config.image_size
 
     @classmethod
-    def load(cls, run_dir: Path | str, batch_size: int = 64) -> "MultiViewAugmenter":
+    def load(cls, run_dir: Path | str, batch_size: int = 64) -> "ViewAugmenter":
         """From the weights in a run directory of nmr_dimvida.
 
         Raises:
@@ -167,7 +167,7 @@ class MultiViewAugmenter:
             raise UserError(f"num_samples must be 1 or more, not {num_samples}.")
         missing = np.arange(len(self.view_names)) != slots[:, None]
         shape = (*missing.shape, *known.shape[1:])
-        return self._completer.complete_views(
+        return self._view_generator.generate_views(
             np.broadcast_to(known[:, None], shape),
             missing,
             sampler=sampler,

@@ -19,7 +19,7 @@ from jaxgrow.data.views import Partition
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import chunked_images
-from jaxgrow.multiview.generator import DEFAULT_SAMPLER, ViewCompleter
+from jaxgrow.multiview.generator import DEFAULT_SAMPLER, ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.storage import files
 
@@ -91,7 +91,7 @@ def model_digest(weights: Iterable[Path]) -> str:
 
 def generate(
     folder: Path,
-    completer: ViewCompleter,
+    view_generator: ViewGenerator,
     partition: Partition,
     *,
     model: str,
@@ -112,7 +112,7 @@ def generate(
 
     Args:
         folder: Made if need be.
-        completer: The model.
+        view_generator: The model.
         partition: Objects with one given view each; no other view is read.
         model: What tells this model from others: `model_digest` of its weights.
         known: Slot to put each given view into; None = the one that it belongs to.
@@ -130,7 +130,7 @@ def generate(
             the views are not the model's.
     """
     slots = partition.known if known is None else known
-    _check(completer, slots, num_samples)
+    _check(view_generator, slots, num_samples)
     views = partition.views
     header = {
         "version": _VERSION,
@@ -141,7 +141,7 @@ def generate(
         "seed": seed,
         "num_samples": num_samples,
         "size": views.size,
-        "view_names": completer.view_names,
+        "view_names": view_generator.view_names,
         "class_names": views.class_names,
         "object_ids": views.object_ids,
         "labels": views.labels,
@@ -154,7 +154,7 @@ def generate(
     def make_chunk(start: int, stop: int) -> UInt8[np.ndarray, "b k v h w 3"]:
         rows = np.arange(start, stop)
         images, missing = _place(partition, slots, rows)
-        return completer.complete_views(
+        return view_generator.generate_views(
             images,
             missing,
             sampler=sampler,
@@ -213,8 +213,8 @@ def _interpret(header: dict[str, Any], images: np.ndarray) -> GeneratedSet:
         raise chunked_images.Unusable(f"{chunked_images.HEADER} is damaged") from error
 
 
-def _check(completer: ViewCompleter, slots: np.ndarray, num_samples: int) -> None:
-    num_views = len(completer.view_names)
+def _check(view_generator: ViewGenerator, slots: np.ndarray, num_samples: int) -> None:
+    num_views = len(view_generator.view_names)
     wrong = np.flatnonzero((slots < 0) | (slots >= num_views))
     if len(wrong):
         raise UserError(

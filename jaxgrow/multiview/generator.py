@@ -42,7 +42,7 @@ def noise_fn(saved: SavedLatentModel) -> NoiseFn:
     return eps_fn
 
 
-class ViewCompleter:
+class ViewGenerator:
     """Generates missing views, of any subset, in batches of one compiled size.
 
     A batch is shared out over `num_devices` devices of this machine, None = all of
@@ -76,7 +76,7 @@ class ViewCompleter:
         run_dir: Path | str,
         batch_size: int = 64,
         num_devices: int | None = None,
-    ) -> "ViewCompleter":
+    ) -> "ViewGenerator":
         """From the weights in a run directory of nmr_dimvida.
 
         Raises:
@@ -90,7 +90,7 @@ class ViewCompleter:
             num_devices,
         )
 
-    def gaussian_alone(self) -> "ViewCompleter":
+    def gaussian_alone(self) -> "ViewGenerator":
         """What it would be with a network that gives 0: samples of the Gaussian path.
 
         Raises:
@@ -100,11 +100,11 @@ class ViewCompleter:
             raise ValueError("this model has no Gaussian path")
         zeros = jax.tree.map(np.zeros_like, self._model.params)
         model = self._model._replace(params=zeros)
-        return ViewCompleter(
+        return ViewGenerator(
             self._autoencoder, model, self._batch_size, self._num_devices
         )
 
-    def complete_views(
+    def generate_views(
         self,
         images: UInt8[np.ndarray, "n v h w 3"],
         missing: Bool[np.ndarray, "n v"],
@@ -163,7 +163,7 @@ class ViewCompleter:
     ) -> UInt8[np.ndarray, "b v h w 3"]:
         """At most `batch_size` objects; fewer are filled up, for the same program."""
         model = self._model
-        complete = _completing(
+        complete = _generating(
             self._autoencoder.config,
             model.config,
             model.sde,
@@ -205,14 +205,14 @@ class ViewCompleter:
 
 
 @functools.lru_cache(maxsize=64)
-def _completing(
+def _generating(
     coder: AutoencoderConfig,
     net: ScoreConfig,
     sde: VPSDE,
     sampler: SamplerConfig,
     num_devices: int | None,
 ) -> RowsFn:
-    """(weights, images, missing, key_data) -> completed views, all on their devices.
+    """(weights, images, missing, key_data) -> generated views, all on their devices.
 
     The weights are arguments: networks of one shape share a program, and none is
     written into the cache of compiled programs with it.

@@ -160,7 +160,7 @@ class Discriminator(_Growing):
         update_from: int = 0,
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, " b"]:
-        """Judges a batch; call it by `apply`, which explains the arguments."""
+        """MetricNets a batch; call it by `apply`, which explains the arguments."""
         new = self.resolution
         resolutions = resolutions_up_to(new)
         updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}

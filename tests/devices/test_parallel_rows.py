@@ -16,8 +16,8 @@ from jaxgrow.metrics import frechet, image, lpips
 from jaxgrow.metrics.inception_distance import resize_one
 from jaxgrow.multiview import generator
 from jaxgrow.multiview.evaluation import views
-from jaxgrow.multiview.evaluation.views import Judges
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.evaluation.views import MetricNets
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.nets import autoencoder, classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -103,28 +103,34 @@ def test_lpips_on_two_devices_is_that_of_one(shares):
 
 
 @pytest.mark.slow
-def test_a_judges_logits_and_what_it_scores_on_two_devices_are_those_of_one(shares):
+def test_a_classifiers_logits_and_what_it_scores_on_two_devices_are_those_of_one(
+    shares,
+):
     config = ClassifierConfig(width=2)
-    judge = SavedClassifier(
+    classifier = SavedClassifier(
         config, *classifiers.init_classifier(config, 3, 0), ("a", "b", "c")
     )
     fake, real = pixels(0, 130), pixels(1, 130)
-    logits = saved_classifiers.logits_of(judge, fake)
+    logits = saved_classifiers.logits_of(classifier, fake)
     assert is_shared_by_both(shares)
-    expected = jax.jit(lambda x: saved_classifiers.classify(judge, to_unit(x)))(fake)
+    expected = jax.jit(lambda x: saved_classifiers.classify(classifier, to_unit(x)))(
+        fake
+    )
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-    assert saved_classifiers.logits_of(judge, fake[:0]).shape == (0, 3)
+    assert saved_classifiers.logits_of(classifier, fake[:0]).shape == (0, 3)
     shares.clear()
     objects = ViewSet(
         real[:, None],
         np.zeros(130, int),
-        judge.class_names,
+        classifier.class_names,
         tuple(map(str, range(130))),
         np.ones((130, 1), bool),
         None,
     )
     all_of_them = np.ones((130, 1), bool)
-    metrics = views.make_measure(Judges(judge))(fake[:, None], objects, all_of_them)
+    metrics = views.make_measure(MetricNets(classifier))(
+        fake[:, None], objects, all_of_them
+    )
     assert is_shared_by_both(shares)
     x, y = to_unit(jnp.asarray(fake)), to_unit(jnp.asarray(real))
     assert metrics["psnr"] == pytest.approx(float(image.psnr(x, y).mean()), rel=1e-5)
@@ -171,7 +177,7 @@ def test_two_devices_generate_the_views_of_one():
     nets = small_views.saved_autoencoder(), small_views.latent_model()
     sampler = SamplerConfig(name="euler_maruyama", num_steps=3)
     found = [
-        ViewCompleter(*nets, 3, num_devices).complete_views(
+        ViewGenerator(*nets, 3, num_devices).generate_views(
             images, missing, sampler=sampler, num_samples=2
         )
         for num_devices in (1, 2)

@@ -12,7 +12,7 @@ from experiments.nmr_dimvida.config import PHASES, Config, CurveConfig, Training
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.shared import run_dir
 from jaxgrow.errors import UserError
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.storage import configs, files
 from jaxgrow.training.logs import read_metrics
 from tests.support import dimvida
@@ -125,12 +125,12 @@ def test_the_same_command_again_changes_no_weights(finished, capsys):
 @pytest.mark.slow
 def test_what_a_run_has_learnt_completes_views_from_python(finished):
     _, run = finished
-    completer = ViewCompleter.load(run)
+    view_generator = ViewGenerator.load(run)
     images = np.full((1, 4, 16, 16, 3), 200, np.uint8)
     missing = np.array([[False, True, True, True]])
-    found = completer.complete_views(images, missing, num_samples=2)
+    found = view_generator.generate_views(images, missing, num_samples=2)
     assert found.shape == (1, 2, 4, 16, 16, 3)
-    assert completer.view_names == ("front", "back", "right", "left")
+    assert view_generator.view_names == ("front", "back", "right", "left")
 
 
 @pytest.mark.slow
@@ -177,7 +177,7 @@ def test_missing_data_is_one_sentence(tmp_path, capsys):
         (["--p-joint", "1.5"], "--p-joint must lie in"),
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--curve.long", "repaint"], "must be sampler:steps"),
-        (["--judge-training.epochs", "3"], "either epochs or steps"),
+        (["--coherence-classifier-training.epochs", "3"], "either epochs or steps"),
         (["--score-training.log-every", "3"], "must be a multiple of log_every 3"),
         (["--score-training.learning-rate", "0"], "learning_rate 0.0 must be positive"),
         (["--score-training.batch-size", "0"], "batch_size must be 1 or more"),

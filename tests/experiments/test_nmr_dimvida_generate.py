@@ -49,7 +49,7 @@ def objects():
 
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
-    monkeypatch.setattr(generate.ViewCompleter, "load", lambda _: Painter())
+    monkeypatch.setattr(generate.ViewGenerator, "load", lambda _: Painter())
 
 
 @pytest.fixture
@@ -117,12 +117,14 @@ def test_what_is_there_is_left_and_new_weights_make_it_anew(
     generate_views(start(config), objects)
     before = bytes_of(config)
     with monkeypatch.context() as patch:
-        patch.setattr(generate.ViewCompleter, "load", lambda _: Idle())
+        patch.setattr(generate.ViewGenerator, "load", lambda _: Idle())
         generate_views(start(config), objects)
     assert bytes_of(config) == before
-    (config.run_dir / "weights" / "judge.safetensors").write_text("no part of it")
+    (config.run_dir / "weights" / "coherence_classifier.safetensors").write_text(
+        "no part of it"
+    )
     with monkeypatch.context() as patch:
-        patch.setattr(generate.ViewCompleter, "load", lambda _: Idle())
+        patch.setattr(generate.ViewGenerator, "load", lambda _: Idle())
         generate_views(start(config), objects)
     (config.run_dir / "weights" / "score.safetensors").write_text("trained longer")
     generate_views(start(config), objects)
@@ -149,14 +151,14 @@ def test_a_run_that_is_asked_to_stop_has_saved_and_goes_on(
     generate_views(start(unbroken), objects)
     calls = 0
 
-    def complete(self, images, *args, original=Painter.complete_views, **options):
+    def complete(self, images, *args, original=Painter.generate_views, **options):
         nonlocal calls
         calls += len(images) > 0
         if calls == chunks and len(images):
             os.kill(os.getpid(), number)
         return original(self, images, *args, **options)
 
-    monkeypatch.setattr(Painter, "complete_views", complete)
+    monkeypatch.setattr(Painter, "generate_views", complete)
     with pytest.raises(Stopped) as stopped:
         generate_views(start(config), objects)
     where = {

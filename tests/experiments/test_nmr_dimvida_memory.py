@@ -77,10 +77,19 @@ def test_off_the_cpu_a_late_phase_too_large_is_refused_before_the_first_one_trai
     tmp_path, capsys, monkeypatch, off_the_cpu
 ):
     monkeypatch.setattr(memory, "device_bytes", lambda: 4 * 2**20)
-    line = [*dimvida.TINY, "--run-dir", tmp_path / "run", "--judge.width", "32"]
-    said = dimvida.run(capsys, *line, "--phases", "autoencoder", "judge")
-    assert said.error.startswith("judge needs ")
-    remedy = "device has 4 MB: halve --judge-training.batch-size (now 8) or lower"
+    line = [
+        *dimvida.TINY,
+        "--run-dir",
+        tmp_path / "run",
+        "--coherence-classifier.width",
+        "32",
+    ]
+    said = dimvida.run(capsys, *line, "--phases", "autoencoder", "coherence_classifier")
+    assert said.error.startswith("coherence_classifier needs ")
+    remedy = (
+        "device has 4 MB: halve --coherence-classifier-training.batch-size (now 8) "
+        "or lower"
+    )
     assert remedy in said.error
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert "autoencoder: a step fits" in said.out

@@ -34,7 +34,7 @@ def run(tmp_path):
         "data": "synthetic",
         "num_objects": 156,
         "num_evaluations": 12,
-        "judge_accuracy": 97.8,
+        "coherence_classifier_accuracy": 97.8,
         "rows": rows,
     }
     points = [

@@ -106,20 +106,20 @@ def by_hand(gan, features_fn, data):
         x = generator_input(real, mask)
         return growing.apply(gan.nets.generator, params, g.stats, x, train=True)
 
-    def judge(params, stats, x, train=False):
+    def d_logits(params, stats, x, train=False):
         return growing.apply(gan.nets.discriminator, params, stats, x, train=train)
 
     def d_loss(params, real, fake, mask):
         real, fake = (jnp.concatenate([x, mask], -1) for x in (real, fake))
-        logits, stats = judge(params, d.stats, jnp.concatenate([real, fake]), True)
-        penalty = losses.r1_penalty(lambda x: judge(params, d.stats, x)[0], real)
+        logits, stats = d_logits(params, d.stats, jnp.concatenate([real, fake]), True)
+        penalty = losses.r1_penalty(lambda x: d_logits(params, d.stats, x)[0], real)
         is_real = jnp.repeat(jnp.array([1.0, 0.0]), 4)
         loss = 2 * bce(logits, is_real).mean()
         return loss + LOSSES.r1_gamma * LOSSES.r1_every * penalty, (stats, penalty)
 
     def terms(output, d_params, d_stats, real, mask):
         fake = jnp.where(mask == 1, output, real)
-        on_fake, _ = judge(d_params, d_stats, jnp.concatenate([fake, mask], -1))
+        on_fake, _ = d_logits(d_params, d_stats, jnp.concatenate([fake, mask], -1))
         square = (1 + (LOSSES.hole_weight - 1) * mask) * (output - real) ** 2
         layers = zip(features_fn(output), features_fn(real), strict=True)
         rms = sum(jnp.mean((a - b) ** 2, (1, 2, 3)) ** 0.5 for a, b in layers)

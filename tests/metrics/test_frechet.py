@@ -173,20 +173,20 @@ def test_statistics_that_cannot_be_compared_are_refused():
 def test_a_classifier_s_features_are_what_its_head_takes(monkeypatch):
     config = ClassifierConfig(width=2, small_stem=True)
     params, stats = init_classifier(config, 3, 0)
-    judge = SavedClassifier(config, params, stats, ("a", "b", "c"))
+    classifier = SavedClassifier(config, params, stats, ("a", "b", "c"))
     pixels = np.random.default_rng(6).integers(0, 256, (2, 16, 16, 3), np.uint8)
     x = jnp.asarray(pixels)
-    found = jax.jit(distances.classifier_features(judge))(x)
-    logits = jax.jit(lambda x: classify(judge, x / 255.0))(x)
+    found = jax.jit(distances.classifier_features(classifier))(x)
+    logits = jax.jit(lambda x: classify(classifier, x / 255.0))(x)
     head = params["head"]
     expected = found @ head["kernel"] + head["bias"][None]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
-    def first(judge):
+    def first(classifier):
         return lambda pixels: pixels[:, 0, 0].astype(jnp.float32)
 
     monkeypatch.setattr(distances, "classifier_features", first)
-    moved = distances.classifier_distance(judge, pixels // 2, pixels // 2 + 3)
+    moved = distances.classifier_distance(classifier, pixels // 2, pixels // 2 + 3)
     assert moved.name == "classifier Frechet distance"
     np.testing.assert_allclose(moved.value, 27.0, rtol=1e-9)
 

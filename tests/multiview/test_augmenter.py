@@ -13,9 +13,9 @@ from jaxgrow.errors import UserError
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.evaluation.classifiers import logits_of
 from jaxgrow.multiview import saved_models
-from jaxgrow.multiview.augmenter import MultiViewAugmenter
+from jaxgrow.multiview.augmenter import ViewAugmenter
 from jaxgrow.multiview.evaluation.classification import aggregate
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.pixels import to_unit
 from tests.support import small_views
@@ -29,7 +29,7 @@ DOC = Path(__file__).parents[2] / "docs" / "augmenter.md"
 
 @pytest.fixture(scope="module")
 def augmenter():
-    return MultiViewAugmenter(
+    return ViewAugmenter(
         small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
     )
 
@@ -41,18 +41,18 @@ def pictures(n=5, side=small_views.SIDE, seed=0):
 # Views.
 
 
-def test_views_are_those_of_the_completer_and_the_picture_is_one_of_them(augmenter):
+def test_views_are_those_of_the_generator_and_the_picture_is_one_of_them(augmenter):
     images, slots = pictures(), np.array([0, 3, 1, 1, 2])
     found = augmenter(images, slots, sampler=NOISY, seed=7)
     assert found.shape == (5, 4, 16, 16, 3)
     np.testing.assert_array_equal(found[np.arange(5), slots], images)
-    completer = ViewCompleter(
+    view_generator = ViewGenerator(
         small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
     )
     views = np.zeros((5, 4, 16, 16, 3), np.uint8)
     views[np.arange(5), slots] = images
     missing = np.arange(4) != slots[:, None]
-    expected = completer.complete_views(views, missing, sampler=NOISY, seed=7)
+    expected = view_generator.generate_views(views, missing, sampler=NOISY, seed=7)
     np.testing.assert_array_equal(found, expected[:, 0])
 
 
@@ -88,7 +88,10 @@ def test_pictures_of_other_sizes_are_scaled_by_area_means(augmenter):
 
 def test_no_pictures_are_no_views_and_no_answers(augmenter):
     assert augmenter([], "front").shape == (0, 4, 16, 16, 3)
-    assert augmenter.predict(small_views.judge(), [], "front").shape == (0, 3)
+    assert augmenter.predict(small_views.coherence_classifier(), [], "front").shape == (
+        0,
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,24 +124,26 @@ def test_no_samples_and_no_such_mode_are_refused(augmenter):
 
 @pytest.mark.parametrize("mode", ["softmax", "confidence"])
 def test_answers_are_the_average_over_all_views_and_samples(augmenter, mode):
-    images, judge = pictures(3), small_views.judge()
+    images, classifier = pictures(3), small_views.coherence_classifier()
     options = {"sampler": NOISY, "num_samples": 2, "seed": 1}
-    found = augmenter.predict(judge, images, "back", mode=mode, **options)
+    found = augmenter.predict(classifier, images, "back", mode=mode, **options)
     views = augmenter(images, "back", **options).reshape(-1, 16, 16, 3)
-    logits = quick_jit(lambda x: saved_classifiers.classify(judge, to_unit(x)))(views)
+    logits = quick_jit(lambda x: saved_classifiers.classify(classifier, to_unit(x)))(
+        views
+    )
     logits = np.asarray(logits).reshape(3, 8, 3)
     np.testing.assert_allclose(found, aggregate(logits, mode), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_the_gate_keeps_sure_answers_and_does_not_change_the_others(augmenter):
-    images, judge = pictures(5), small_views.judge()
-    alone = special.softmax(logits_of(judge, images), axis=1)
-    everywhere = augmenter.predict(judge, images, 0, sampler=NOISY)
+    images, classifier = pictures(5), small_views.coherence_classifier()
+    alone = special.softmax(logits_of(classifier, images), axis=1)
+    everywhere = augmenter.predict(classifier, images, 0, sampler=NOISY)
     gate = float(np.median(alone.max(axis=1)))
     told = []
     found = augmenter.predict(
-        judge,
+        classifier,
         images,
         0,
         sampler=NOISY,
@@ -153,21 +158,23 @@ def test_the_gate_keeps_sure_answers_and_does_not_change_the_others(augmenter):
 
 
 def test_a_gate_of_zero_generates_nothing_and_one_above_all_everything(augmenter):
-    images, judge = pictures(5), small_views.judge()
-    alone = special.softmax(logits_of(judge, images), axis=1)
-    never = augmenter.predict(judge, images, 0, gate=0.0, sampler=FAST)
+    images, classifier = pictures(5), small_views.coherence_classifier()
+    alone = special.softmax(logits_of(classifier, images), axis=1)
+    never = augmenter.predict(classifier, images, 0, gate=0.0, sampler=FAST)
     np.testing.assert_array_equal(never, alone)
     np.testing.assert_array_equal(
-        augmenter.predict(judge, images, 0, gate=1.01, sampler=FAST),
-        augmenter.predict(judge, images, 0, sampler=FAST),
+        augmenter.predict(classifier, images, 0, gate=1.01, sampler=FAST),
+        augmenter.predict(classifier, images, 0, sampler=FAST),
     )
 
 
 def test_outputs_do_not_depend_on_how_many_images_there_are():
-    images, judge = pictures(130), small_views.judge()
-    found = logits_of(judge, images)
+    images, classifier = pictures(130), small_views.coherence_classifier()
+    found = logits_of(classifier, images)
     assert found.shape == (130, 3)
-    np.testing.assert_allclose(logits_of(judge, images[128:]), found[128:], rtol=1e-5)
+    np.testing.assert_allclose(
+        logits_of(classifier, images[128:]), found[128:], rtol=1e-5
+    )
 
 
 # The example of the documentation.
@@ -184,7 +191,9 @@ def folder(tmp_path, monkeypatch):
         weights / "score.safetensors", "score", small_views.latent_model()
     )
     saved_classifiers.save_classifier(
-        weights / "judge.safetensors", small_views.judge(), {}
+        weights / "coherence_classifier.safetensors",
+        small_views.coherence_classifier(),
+        {},
     )
     (tmp_path / "my" / "pictures").mkdir(parents=True)
     for name, side in (("cup", 16), ("jar", 24)):

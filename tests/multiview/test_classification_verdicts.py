@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgrow.multiview.evaluation import classification
-from jaxgrow.multiview.evaluation.classification import CellKey, judge_gain
+from jaxgrow.multiview.evaluation.classification import CellKey, assess_gain
 
 
 def first(k, n=1000, num_seeds=2):
@@ -23,7 +23,7 @@ SINGLE, GENERATED = first(700), first(760)  # a gain of 6 points
 
 def test_a_gain_that_a_control_reaches_is_ensembling():
     controls = {"flips": first(710), "reconstruction": first(749)}
-    verdict = judge_gain(SINGLE, GENERATED, controls)
+    verdict = assess_gain(SINGLE, GENERATED, controls)
     assert verdict.kind == "ensembling"
     assert verdict.gain.value == pytest.approx(6)
     assert verdict.shares == pytest.approx(
@@ -39,7 +39,7 @@ def test_a_gain_that_a_control_reaches_is_ensembling():
 
 def test_a_gain_that_no_control_reaches_is_the_views():
     controls = {"flips": first(710), "crops": first(690)}
-    verdict = judge_gain(SINGLE, GENERATED, controls)
+    verdict = assess_gain(SINGLE, GENERATED, controls)
     assert verdict.kind == "views"
     assert "flips comes nearest with +1.00, 17 % of that" in verdict.text
     assert "less than 80 %" in verdict.text
@@ -47,25 +47,25 @@ def test_a_gain_that_no_control_reaches_is_the_views():
 
 @pytest.mark.parametrize("generated", [SINGLE, first(640), first(701)])
 def test_a_gain_whose_interval_holds_nothing_or_less_is_none(generated):
-    verdict = judge_gain(SINGLE, generated, {"flips": first(760)})
+    verdict = assess_gain(SINGLE, generated, {"flips": first(760)})
     assert verdict.kind == "no gain"
     assert verdict.shares == {}
 
 
 @pytest.mark.parametrize(("control", "kind"), [(748, "ensembling"), (747, "views")])
 def test_the_threshold_itself_is_ensembling(control, kind):
-    assert judge_gain(SINGLE, GENERATED, {"flips": first(control)}).kind == kind
+    assert assess_gain(SINGLE, GENERATED, {"flips": first(control)}).kind == kind
 
 
 def test_the_threshold_can_be_moved():
     controls = {"flips": first(730)}
-    assert judge_gain(SINGLE, GENERATED, controls, threshold=0.5).kind == "ensembling"
-    assert judge_gain(SINGLE, GENERATED, controls, threshold=0.6).kind == "views"
+    assert assess_gain(SINGLE, GENERATED, controls, threshold=0.5).kind == "ensembling"
+    assert assess_gain(SINGLE, GENERATED, controls, threshold=0.6).kind == "views"
 
 
-def test_without_controls_nothing_is_judged():
-    with pytest.raises(ValueError, match="cannot be judged without controls"):
-        judge_gain(SINGLE, GENERATED, {})
+def test_without_controls_nothing_is_assessed():
+    with pytest.raises(ValueError, match="cannot be assessed without controls"):
+        assess_gain(SINGLE, GENERATED, {})
 
 
 # The tables.

@@ -12,7 +12,7 @@ from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.metrics.lpips import Lpips
 from jaxgrow.multiview import conditioning
 from jaxgrow.multiview.evaluation import views as table
-from jaxgrow.multiview.evaluation.views import Judges
+from jaxgrow.multiview.evaluation.views import MetricNets
 from tests.support import small_views
 
 
@@ -40,7 +40,10 @@ def rows():
     views = small_views.objects(5)
     methods = {"noisy": noisy, "perfect": perfect}
     return table.table_one(
-        methods, views, Judges(small_views.judge()), small_views.NAMES
+        methods,
+        views,
+        MetricNets(small_views.coherence_classifier()),
+        small_views.NAMES,
     )
 
 
@@ -87,17 +90,17 @@ def test_a_mean_gives_every_set_the_same_weight(rows):
 
 
 def test_perfect_views_have_ssim_one_and_the_coherence_of_real_views(rows):
-    views, judge = small_views.objects(5), small_views.judge()
+    views, classifier = small_views.objects(5), small_views.coherence_classifier()
     found = find(rows, "perfect", "front")
     np.testing.assert_allclose(found.metrics["ssim"], 1.0, atol=1e-6)
     real = views.images[:, 1:].reshape(-1, 16, 16, 3)
-    ceiling = saved_classifiers.accuracy(judge, real, np.repeat(views.labels, 3))
+    ceiling = saved_classifiers.accuracy(classifier, real, np.repeat(views.labels, 3))
     np.testing.assert_allclose(found.metrics["coherence"], ceiling)
 
 
-def test_without_a_judge_there_is_no_coherence():
+def test_without_a_classifier_there_is_no_coherence():
     views = small_views.objects(2)
-    rows = table.table_one({"perfect": perfect}, views, Judges(), small_views.NAMES)
+    rows = table.table_one({"perfect": perfect}, views, MetricNets(), small_views.NAMES)
     assert set(rows[0].metrics) == {"psnr", "ssim"}
 
 
@@ -111,9 +114,9 @@ def test_lpips_and_fid_are_measured_where_their_networks_are_given():
         x = pixels.astype(np.float32).reshape(len(pixels), -1)
         return x.reshape(len(x), 2, -1).mean(axis=2)
 
-    judges = Judges(lpips=lpips, inception=features)
+    metric_nets = MetricNets(lpips=lpips, inception=features)
     methods = {"noisy": noisy, "perfect": perfect}
-    rows = table.table_one(methods, views, judges, small_views.NAMES)
+    rows = table.table_one(methods, views, metric_nets, small_views.NAMES)
     assert find(rows, "perfect", "front").metrics["lpips"] == pytest.approx(0, abs=1e-5)
     assert find(rows, "noisy", "front").metrics["lpips"] > 1e-4
     assert find(rows, "perfect", num_given=1).metrics["fid"] == pytest.approx(
@@ -143,6 +146,6 @@ def test_views_that_an_object_lacks_are_neither_given_nor_scored():
     observed = views.observed.copy()
     observed[0, 1] = False
     views = dataclasses.replace(views, observed=observed)
-    rows = table.table_one({"perfect": perfect}, views, Judges(), small_views.NAMES)
+    rows = table.table_one({"perfect": perfect}, views, MetricNets(), small_views.NAMES)
     assert find(rows, "perfect", "front").num_images == 4 * 3 - 1
     assert find(rows, "perfect", "back").num_images == 3 * 3

@@ -173,14 +173,14 @@ def test_the_path_alone_is_what_a_network_of_zeros_adds_to():
     views, coder = small_views.objects(3), small_views.saved_autoencoder()
     missing = np.array([[False, True, True, False]] * 3)
 
-    def complete(completer):
-        return completer.complete_views(views.images, missing)
+    def complete(view_generator):
+        return view_generator.generate_views(views.images, missing)
 
-    learnt = generator.ViewCompleter(coder, trained, 4)
-    expected = complete(generator.ViewCompleter(coder, fresh, 4))
+    learnt = generator.ViewGenerator(coder, trained, 4)
+    expected = complete(generator.ViewGenerator(coder, fresh, 4))
     np.testing.assert_array_equal(complete(learnt.gaussian_alone()), expected)
     assert (complete(learnt) != expected).any()
-    without = generator.ViewCompleter(coder, small_views.latent_model(), 4)
+    without = generator.ViewGenerator(coder, small_views.latent_model(), 4)
     with pytest.raises(ValueError, match="no Gaussian path"):
         without.gaussian_alone()
 

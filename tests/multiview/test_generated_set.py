@@ -18,7 +18,7 @@ from jaxgrow.data.views import Partition
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import chunked_images
 from jaxgrow.multiview.generated_set import model_digest, open_generated
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from tests.support import painter, small_views
 from tests.support.painter import (
@@ -36,7 +36,7 @@ FILES = ("header.json", "images.npy", "progress.json")
 
 
 @pytest.fixture(scope="module")
-def completer():
+def view_generator():
     return Painter()
 
 
@@ -46,21 +46,21 @@ def part():
 
 
 @pytest.fixture(scope="module")
-def whole(completer, part, tmp_path_factory):
+def whole(view_generator, part, tmp_path_factory):
     """A folder that nothing has disturbed."""
     folder = tmp_path_factory.mktemp("whole") / "ca"
-    make(folder, completer, part)
+    make(folder, view_generator, part)
     return folder
 
 
-def test_the_files_hold_what_the_completer_makes_and_say_so(part, tmp_path):
+def test_the_files_hold_what_the_generator_makes_and_say_so(part, tmp_path):
     whole, views = tmp_path / "ca", part.views
-    completer = ViewCompleter(
+    view_generator = ViewGenerator(
         small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
     )
-    found = make(whole, completer, part, chunk_size=5)
+    found = make(whole, view_generator, part, chunk_size=5)
     missing = np.arange(4) != KNOWN[:, None]
-    expected = completer.complete_views(
+    expected = view_generator.generate_views(
         views.images, missing, sampler=NOISY, num_samples=2
     )
     np.testing.assert_array_equal(found.images, expected)
@@ -94,18 +94,22 @@ def test_every_row_is_a_view_with_the_class_of_its_object(whole):
     assert np.shares_memory(images, found.images)
 
 
-def test_no_other_view_than_the_given_one_is_read(whole, completer, part, tmp_path):
+def test_no_other_view_than_the_given_one_is_read(
+    whole, view_generator, part, tmp_path
+):
     at, views = np.arange(7), part.views
     images = views.images ^ 0xFF
     images[at, KNOWN] = views.images[at, KNOWN]
     other = Partition(dataclasses.replace(views, images=images), KNOWN)
-    make(tmp_path, completer, other)
+    make(tmp_path, view_generator, other)
     assert bytes_of(tmp_path) == bytes_of(whole)
 
 
-def test_a_view_can_be_put_into_a_slot_that_is_not_its_own(completer, part, tmp_path):
+def test_a_view_can_be_put_into_a_slot_that_is_not_its_own(
+    view_generator, part, tmp_path
+):
     known = (KNOWN + 1) % 4
-    found = make(tmp_path, completer, part, known=known)
+    found = make(tmp_path, view_generator, part, known=known)
     at = np.arange(7)
     for k in range(2):
         np.testing.assert_array_equal(
@@ -117,9 +121,9 @@ def test_a_view_can_be_put_into_a_slot_that_is_not_its_own(completer, part, tmp_
 
 @settings(deadline=None, max_examples=6)
 @given(size=st.integers(1, 9))
-def test_chunks_of_any_size_make_the_same_bytes(whole, completer, part, size):
+def test_chunks_of_any_size_make_the_same_bytes(whole, view_generator, part, size):
     folder = whole.parent / f"chunks of {size}"
-    make(folder, completer, part, chunk_size=size)
+    make(folder, view_generator, part, chunk_size=size)
     assert bytes_of(folder) == bytes_of(whole)
 
 
@@ -132,7 +136,7 @@ class Kill(BaseException):
 
 @pytest.mark.parametrize("moment", range(12))
 def test_a_kill_at_any_moment_leaves_no_trace(
-    moment, whole, completer, part, tmp_path, monkeypatch
+    moment, whole, view_generator, part, tmp_path, monkeypatch
 ):
     """Dies at the `moment`-th touch of the disk, before it or halfway through it."""
     touches = 0
@@ -160,10 +164,10 @@ def test_a_kill_at_any_moment_leaves_no_trace(
             chunked_images.files, "write_json", lambda *a: touched(write_json, *a)
         )
         with pytest.raises(Kill) if moment < 11 else pytest.raises(AssertionError):
-            make(tmp_path, completer, part)
+            make(tmp_path, view_generator, part)
             raise AssertionError
     notes = []
-    make(tmp_path, completer, part, on_note=notes.append)
+    make(tmp_path, view_generator, part, on_note=notes.append)
     assert bytes_of(tmp_path) == bytes_of(whole)
     assert notes == []
 
@@ -209,7 +213,9 @@ def test_a_process_killed_at_random_leaves_the_same_bytes(whole, tmp_path):
     assert script["progress.json"] == bytes_of(whole)["progress.json"]
 
 
-def test_what_a_caller_raises_ends_it_without_a_loss(completer, part, whole, tmp_path):
+def test_what_a_caller_raises_ends_it_without_a_loss(
+    view_generator, part, whole, tmp_path
+):
     told = []
 
     def on_progress(done, total):
@@ -218,10 +224,10 @@ def test_what_a_caller_raises_ends_it_without_a_loss(completer, part, whole, tmp
             raise Kill
 
     with pytest.raises(Kill):
-        make(tmp_path, completer, part, on_progress=on_progress)
+        make(tmp_path, view_generator, part, on_progress=on_progress)
     with pytest.raises(UserError, match=r"only 3 of 7 are there\): generate them"):
         open_generated(tmp_path)
-    make(tmp_path, completer, part, on_progress=on_progress)
+    make(tmp_path, view_generator, part, on_progress=on_progress)
     assert told == [(0, 7), (3, 7), (3, 7), (6, 7), (7, 7)]
     assert bytes_of(tmp_path) == bytes_of(whole)
 
@@ -246,34 +252,38 @@ def test_what_is_there_is_not_made_again(whole, part):
     ],
 )
 def test_views_of_other_settings_are_made_anew(
-    changed, name, whole, completer, part, tmp_path
+    changed, name, whole, view_generator, part, tmp_path
 ):
     folder, notes = tmp_path / "ca", []
     shutil.copytree(whole, folder)
-    make(folder, completer, part, on_note=notes.append, **changed)
+    make(folder, view_generator, part, on_note=notes.append, **changed)
     assert notes == [f"{folder} is made anew: {name} used to be different"]
     fresh = tmp_path / "fresh"
-    make(fresh, completer, part, **changed)
+    make(fresh, view_generator, part, **changed)
     assert bytes_of(folder) == bytes_of(fresh)
     is_same = bytes_of(folder)["images.npy"] == bytes_of(whole)["images.npy"]
     assert is_same == (name == "model")  # whose weights are not asked here
 
 
-def test_other_pixels_of_the_same_objects_are_noticed(whole, completer, part, tmp_path):
+def test_other_pixels_of_the_same_objects_are_noticed(
+    whole, view_generator, part, tmp_path
+):
     shutil.copytree(whole, tmp_path / "ca")
     images = part.views.images.copy()
     images[6, KNOWN[6], 0, 0, 0] ^= 1
     other = Partition(dataclasses.replace(part.views, images=images), KNOWN)
     notes = []
-    make(tmp_path / "ca", completer, other, on_note=notes.append)
+    make(tmp_path / "ca", view_generator, other, on_note=notes.append)
     assert notes[0].endswith("given_pixels used to be different")
 
 
-def test_slots_and_samples_that_do_not_exist_are_refused(completer, part, tmp_path):
+def test_slots_and_samples_that_do_not_exist_are_refused(
+    view_generator, part, tmp_path
+):
     with pytest.raises(UserError, match=r"object 2 is given slot 4: .* 0 to 3"):
-        make(tmp_path, completer, part, known=np.array([0, 1, 4, 0, 0, 0, 0]))
+        make(tmp_path, view_generator, part, known=np.array([0, 1, 4, 0, 0, 0, 0]))
     with pytest.raises(UserError, match="samples must be 1 or more, not 0"):
-        make(tmp_path, completer, part, num_samples=0)
+        make(tmp_path, view_generator, part, num_samples=0)
 
 
 def test_a_models_digest_is_that_of_the_contents_of_its_files(tmp_path):

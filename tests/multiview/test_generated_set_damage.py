@@ -11,7 +11,7 @@ import pytest
 from jaxgrow.data.views import Partition
 from jaxgrow.errors import UserError
 from jaxgrow.multiview.generated_set import open_generated
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from tests.support import painter, small_views
 from tests.support.painter import (
     KNOWN,
@@ -22,7 +22,7 @@ from tests.support.painter import (
 
 
 @pytest.fixture
-def completer():
+def view_generator():
     return Painter()
 
 
@@ -32,10 +32,10 @@ def part():
 
 
 @pytest.fixture
-def whole(completer, part, tmp_path):
+def whole(view_generator, part, tmp_path):
     """A folder that nothing has disturbed."""
     folder = tmp_path / "whole"
-    make(folder, completer, part)
+    make(folder, view_generator, part)
     return folder
 
 
@@ -56,7 +56,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("reason", DAMAGES)
 def test_damaged_files_are_refused_and_made_anew(
-    reason, whole, completer, part, tmp_path
+    reason, whole, view_generator, part, tmp_path
 ):
     folder, notes = tmp_path / "ca", []
     shutil.copytree(whole, folder)
@@ -64,7 +64,7 @@ def test_damaged_files_are_refused_and_made_anew(
     with pytest.raises(UserError, match=reason) as refused:
         open_generated(folder)
     assert str(refused.value).endswith("generate them again.")
-    make(folder, completer, part, on_note=notes.append)
+    make(folder, view_generator, part, on_note=notes.append)
     assert notes[0].startswith(f"{folder} is made anew: {reason}")
     assert bytes_of(folder) == bytes_of(whole)
 
@@ -94,7 +94,7 @@ def test_a_header_that_lacks_something_is_one_sentence(whole, tmp_path):
 
 def test_views_that_are_not_the_models_leave_the_files_as_they_are(whole, part):
     before = bytes_of(whole)
-    real = ViewCompleter(small_views.saved_autoencoder(), small_views.latent_model())
+    real = ViewGenerator(small_views.saved_autoencoder(), small_views.latent_model())
     views = dataclasses.replace(part.views, images=part.views.images[:, :, :8, :8])
     with pytest.raises(UserError, match="knows 4 views of 16x16 pixels"):
         make(whole, real, Partition(views, KNOWN))
@@ -102,13 +102,13 @@ def test_views_that_are_not_the_models_leave_the_files_as_they_are(whole, part):
 
 
 def test_a_full_disk_is_told_before_and_while_writing(
-    completer, part, whole, tmp_path, monkeypatch
+    view_generator, part, whole, tmp_path, monkeypatch
 ):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage)
         with pytest.raises(UserError, match=r"needs 0 MB and 0 MB are left; free some"):
-            make(tmp_path / "ca", completer, part)
+            make(tmp_path / "ca", view_generator, part)
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -116,6 +116,6 @@ def test_a_full_disk_is_told_before_and_while_writing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match=r"no space left on device; free some"):
-            make(tmp_path / "ca", completer, part)
-    make(tmp_path / "ca", completer, part)
+            make(tmp_path / "ca", view_generator, part)
+    make(tmp_path / "ca", view_generator, part)
     assert bytes_of(tmp_path / "ca") == bytes_of(whole)

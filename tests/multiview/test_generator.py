@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.multiview import generator, saved_models
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from tests.support import small_views
@@ -27,49 +27,51 @@ ROWS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def completer():
-    return ViewCompleter(
+def view_generator():
+    return ViewGenerator(
         small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
     )
 
 
 @settings(deadline=None, max_examples=15)
 @given(rows=ROWS)
-def test_given_views_come_back_and_missing_ones_are_never_read(completer, rows):
+def test_given_views_come_back_and_missing_ones_are_never_read(view_generator, rows):
     missing = np.array(rows)
     images = small_views.objects(len(rows)).images
     junk = np.where(missing[..., None, None, None], images ^ 0xFF, images)
-    found = completer.complete_views(images, missing, sampler=FAST)[:, 0]
+    found = view_generator.generate_views(images, missing, sampler=FAST)[:, 0]
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found[~missing], images[~missing])
-    again = completer.complete_views(junk, missing, sampler=FAST)[:, 0]
+    again = view_generator.generate_views(junk, missing, sampler=FAST)[:, 0]
     np.testing.assert_array_equal(again, found)
 
 
 @settings(deadline=None, max_examples=10)
 @given(rows=ROWS, seed=st.integers(0, 5))
-def test_an_object_comes_out_the_same_alone_and_in_any_batch(completer, rows, seed):
+def test_an_object_comes_out_the_same_alone_and_in_any_batch(
+    view_generator, rows, seed
+):
     missing = np.array(rows)
     images = small_views.objects(len(rows)).images
     ids = 10 + np.arange(len(rows))
     options = {"sampler": NOISY, "seed": seed}
-    together = completer.complete_views(images, missing, ids=ids, **options)
+    together = view_generator.generate_views(images, missing, ids=ids, **options)
     for i in range(len(rows)):
         one = slice(i, i + 1)
-        alone = completer.complete_views(
+        alone = view_generator.generate_views(
             images[one], missing[one], ids=ids[one], **options
         )
         np.testing.assert_array_equal(alone, together[one])
 
 
 def test_samples_differ_from_each_other_and_from_other_seeds_but_not_from_themselves(
-    completer,
+    view_generator,
 ):
     images = small_views.objects(2).images
     missing = np.array([[False, True, True, True]] * 2)
 
     def samples(seed):
-        return completer.complete_views(
+        return view_generator.generate_views(
             images, missing, sampler=NOISY, num_samples=3, seed=seed
         )
 
@@ -80,15 +82,15 @@ def test_samples_differ_from_each_other_and_from_other_seeds_but_not_from_themse
     assert (samples(1)[:, :, 1:] != found[:, :, 1:]).any()
 
 
-def test_progress_is_told_and_nothing_is_an_empty_batch(completer):
+def test_progress_is_told_and_nothing_is_an_empty_batch(view_generator):
     told = []
     images = small_views.objects(6).images
     missing = np.array([[False, True, True, True]] * 6)
-    completer.complete_views(
+    view_generator.generate_views(
         images, missing, sampler=FAST, on_progress=lambda *at: told.append(at)
     )
     assert told == [(4, 6), (6, 6)]
-    empty = completer.complete_views(images[:0], missing[:0], sampler=FAST)
+    empty = view_generator.generate_views(images[:0], missing[:0], sampler=FAST)
     assert empty.shape == (0, 1, 4, 16, 16, 3)
 
 
@@ -99,17 +101,19 @@ def test_progress_is_told_and_nothing_is_an_empty_batch(completer):
         ([False] * 4, "none of the views of object 1 are missing"),
     ],
 )
-def test_all_missing_and_none_missing_are_refused(completer, row, message):
+def test_all_missing_and_none_missing_are_refused(view_generator, row, message):
     images = small_views.objects(2).images
     with pytest.raises(UserError, match=message):
-        completer.complete_views(images, np.array([[False, True, True, True], row]))
+        view_generator.generate_views(
+            images, np.array([[False, True, True, True], row])
+        )
 
 
-def test_other_shapes_than_the_models_are_refused(completer):
+def test_other_shapes_than_the_models_are_refused(view_generator):
     images = small_views.objects(2).images
     missing = np.array([[False, True, True, True]] * 2)
     with pytest.raises(UserError, match=r"4 views of 16x16 pixels \(front, back"):
-        completer.complete_views(images[:, :3], missing[:, :3])
+        view_generator.generate_views(images[:, :3], missing[:, :3])
 
 
 # Files.
@@ -123,22 +127,27 @@ def write_weights(folder):
         folder / "score.safetensors", "score", small_views.latent_model()
     )
     saved_classifiers.save_classifier(
-        folder / "judge.safetensors", small_views.judge(), {}
+        folder / "coherence_classifier.safetensors",
+        small_views.coherence_classifier(),
+        {},
     )
 
 
-def test_networks_come_back_from_their_files_bit_for_bit(completer, tmp_path):
+def test_networks_come_back_from_their_files_bit_for_bit(view_generator, tmp_path):
     write_weights(tmp_path / "weights")
     images = small_views.objects(3).images
     missing = np.array([[False, True, True, False]] * 3)
-    loaded = ViewCompleter.load(tmp_path, batch_size=4)
+    loaded = ViewGenerator.load(tmp_path, batch_size=4)
     assert loaded.view_names == small_views.NAMES
     np.testing.assert_array_equal(
-        loaded.complete_views(images, missing, sampler=FAST),
-        completer.complete_views(images, missing, sampler=FAST),
+        loaded.generate_views(images, missing, sampler=FAST),
+        view_generator.generate_views(images, missing, sampler=FAST),
     )
-    path = tmp_path / "weights" / "judge.safetensors"
-    found, saved = saved_classifiers.load_classifier(path), small_views.judge()
+    path = tmp_path / "weights" / "coherence_classifier.safetensors"
+    found, saved = (
+        saved_classifiers.load_classifier(path),
+        small_views.coherence_classifier(),
+    )
     assert found.config == saved.config
     assert found.class_names == saved.class_names
     assert_identical(found.params, saved.params)
@@ -171,7 +180,7 @@ def test_networks_of_two_runs_are_not_put_together():
         stats=model.stats._replace(mean=np.zeros((4, 9), np.float32))
     )
     with pytest.raises(UserError, match=r"makes 4 latents and the score network .* 9"):
-        ViewCompleter(small_views.saved_autoencoder(), other)
+        ViewGenerator(small_views.saved_autoencoder(), other)
 
 
 def test_all_views_are_encoded_in_batches_of_any_size():

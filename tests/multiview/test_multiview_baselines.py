@@ -99,10 +99,10 @@ def test_the_nearest_neighbour_is_found_as_by_hand():
     queries = small_views.objects(4).images
     missing = np.concatenate([rows_of(0), rows_of(1, 3), rows_of(2), rows_of(0, 1, 2)])
     found = METHODS["nearest"](queries, missing)
-    for query, row, completed in zip(queries, missing, found, strict=True):
+    for query, row, generated in zip(queries, missing, found, strict=True):
         difference = (library[:, ~row] / 255.0 - query[None, ~row] / 255.0) ** 2
         best = difference.sum(axis=(1, 2, 3, 4)).argmin()
-        np.testing.assert_array_equal(completed[row], library[best][row])
+        np.testing.assert_array_equal(generated[row], library[best][row])
 
 
 def test_an_object_of_the_library_finds_itself():

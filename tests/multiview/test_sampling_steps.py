@@ -9,12 +9,12 @@ import pytest
 
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.multiview.sampling.schedule import (
-    Leg,
-    heun_legs,
+    SamplerStep,
+    heun_steps,
     log_snr_grid,
-    repaint_legs,
     repaint_points,
-    single_legs,
+    repaint_steps,
+    single_steps,
     time_grid,
 )
 from jaxgrow.multiview.sampling.solvers import SOLVERS
@@ -48,7 +48,7 @@ def test_repaint_visits_the_points_of_the_reference():
 
 
 def test_a_jump_of_repaint_is_its_single_forward_steps():
-    legs = quick_jit(lambda: repaint_legs(SDE, 20, 5, 3))()
+    legs = quick_jit(lambda: repaint_steps(SDE, 20, 5, 3))()
     a, s = map(np.asarray, legs.jump)
     assert np.sum(s > 0.0) == 6
     points = repaint_points(20, 5, 3)
@@ -81,7 +81,7 @@ def test_the_log_snr_grid_is_even_in_log_snr():
 
 
 def test_heun_looks_at_both_ends_of_every_step_but_the_last():
-    legs = quick_jit(heun_legs)(jnp.array([1.0, 0.5, 0.25, 0.0]))
+    legs = quick_jit(heun_steps)(jnp.array([1.0, 0.5, 0.25, 0.0]))
     np.testing.assert_array_equal(legs.t, [1.0, 0.5, 0.5, 0.25, 0.25])
     np.testing.assert_array_equal(legs.start, [1.0, 1.0, 0.5, 0.5, 0.25])
     np.testing.assert_array_equal(legs.stop, [0.5, 0.5, 0.25, 0.25, 0.0])
@@ -109,7 +109,7 @@ def test_a_step_of_a_dpm_solver_is_the_papers_update(stochastic):
         expected = sigma[2] / sigma[1] * x - fall * data - 0.5 * fall * slope
     name = "sde_dpm++" if stochastic else "dpm++"
     with jax.enable_x64(True):
-        leg = jax.tree.map(lambda a: a[1], single_legs(jnp.asarray([*times, 0.0])))
+        leg = jax.tree.map(lambda a: a[1], single_steps(jnp.asarray([*times, 0.0])))
         memory = (jnp.asarray(past), jnp.asarray(h_before))
         arrays = map(jnp.asarray, (x, eps, noise))
         step = functools.partial(SOLVERS[name].step, SDE, SamplerConfig(name=name))
@@ -127,7 +127,10 @@ def golden_step():
     def step(params, x, t, stop, noise):
         tau = multi_time(jnp.full(2, t), jnp.asarray(missing))
         eps_hat = -apply_score(TINY, params, x, tau)
-        leg, solver = Leg(jnp.ones((), int), t, t, stop), SOLVERS["euler_maruyama"]
+        leg, solver = (
+            SamplerStep(jnp.ones((), int), t, t, stop),
+            SOLVERS["euler_maruyama"],
+        )
         return solver.step(SDE, SamplerConfig(), leg, x, eps_hat, noise, ())[0]
 
     return quick_jit(step)

@@ -8,7 +8,7 @@ from experiments.nmr_dimvida.__main__ import main
 from tests.support.places import Said
 
 
-PHASES = ("autoencoder", "score", "regressor", "judge")
+PHASES = ("autoencoder", "score", "regressor", "coherence_classifier")
 
 
 def _trainings(steps: int, every: int) -> tuple[str, ...]:
@@ -31,7 +31,14 @@ TINY = (
     *("smoke", "--devices", "1", "--data.classes", "car", "chair"),
     *("--data.objects-d", "6", "--data.objects-e", "2", "--validation-fraction", "0.3"),
     *("--autoencoder.latent-dim", "4", "--autoencoder.base-channels", "4"),
-    *("--score.width", "32", "--score.time-dim", "8", "--judge.width", "4"),
+    *(
+        "--score.width",
+        "32",
+        "--score.time-dim",
+        "8",
+        "--coherence-classifier.width",
+        "4",
+    ),
     *("--sampler.num-steps", "2", "--curve.long", "ddim:3", "--curve.objects", "2"),
     *_trainings(8, 4),
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxgrow.data.views import Partition
 from jaxgrow.multiview.generated_set import GeneratedSet, generate
-from jaxgrow.multiview.generator import ViewCompleter
+from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from tests.support import small_views
 
@@ -15,13 +15,13 @@ NOISY = SamplerConfig(name="euler_maruyama", num_steps=2)
 KNOWN = np.array([0, 3, 1, 2, 1, 0, 3])
 
 
-class Painter(ViewCompleter):
+class Painter(ViewGenerator):
     """Paints missing views with noise from the seed, the object and the sample."""
 
     def __init__(self):
         self.view_names = small_views.NAMES
 
-    def complete_views(self, images, missing, *, sampler, num_samples, seed, ids, **_):
+    def generate_views(self, images, missing, *, sampler, num_samples, seed, ids, **_):
         found = np.repeat(images[:, None], num_samples, axis=1)
         for row, number in enumerate(ids.tolist()):
             for k in range(num_samples):
@@ -34,7 +34,7 @@ class Painter(ViewCompleter):
 class Idle(Painter):
     """Checks views, and must not be asked to paint any."""
 
-    def complete_views(self, images, missing, **_):
+    def generate_views(self, images, missing, **_):
         assert len(images) == 0
         return images[:, None]
 
@@ -44,11 +44,11 @@ def partition() -> Partition:
 
 
 def make(
-    folder: Path, completer: ViewCompleter, part: Partition, **more
+    folder: Path, view_generator: ViewGenerator, part: Partition, **more
 ) -> GeneratedSet:
     """Generates two samples of every object, three objects at a time."""
     options = {"model": "m", "sampler": NOISY, "num_samples": 2, "chunk_size": 3}
-    return generate(folder, completer, part, **(options | more))
+    return generate(folder, view_generator, part, **(options | more))
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

@@ -48,7 +48,7 @@ def latent_model(seed=0, num_views=4) -> SavedLatentModel:
 
 
 @functools.cache
-def judge(num_classes=3) -> SavedClassifier:
+def coherence_classifier(num_classes=3) -> SavedClassifier:
     config = ClassifierConfig(width=4)
     params, stats = classifiers.init_classifier(config, num_classes, 0)
     return SavedClassifier(config, params, stats, tuple("abc"[:num_classes]))

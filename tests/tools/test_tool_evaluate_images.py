@@ -217,13 +217,21 @@ def test_a_trained_classifier_gives_a_distance_of_its_own_name(
 ):
     """Through files as `classifier_distance` through arrays, whatever the batches."""
     monkeypatch.setattr(module, "_CLASSIFIER_BATCH", 2)
-    judge = small_views.judge()
-    saved_classifiers.save_classifier(folders / "judge.safetensors", judge, {})
+    classifier = small_views.coherence_classifier()
+    saved_classifiers.save_classifier(
+        folders / "coherence_classifier.safetensors", classifier, {}
+    )
     real = np.stack([picture(i) for i in range(3)])
     fake = np.stack([filled(i, top=3 + i) for i in range(3)])
-    expected = distances.classifier_distance(judge, real, fake)
+    expected = distances.classifier_distance(classifier, real, fake)
     for options in ([], ["--unpaired"]):
-        args = ["--classifier", "judge.safetensors", "--out", "out.json", "--force"]
+        args = [
+            "--classifier",
+            "coherence_classifier.safetensors",
+            "--out",
+            "out.json",
+            "--force",
+        ]
         status, said = run(*args, *options)
         assert status == 0
         assert "classifier Frechet distance" in said
@@ -231,7 +239,7 @@ def test_a_trained_classifier_gives_a_distance_of_its_own_name(
         np.testing.assert_allclose(figure["value"], expected.value, rtol=1e-3)
         assert "note: classifier Frechet distance of 3 images is biased" in said
     write(folders / "fake" / "a.bmp", picture(0, (20, 20)))
-    status, said = run("--unpaired", "--classifier", "judge.safetensors")
+    status, said = run("--unpaired", "--classifier", "coherence_classifier.safetensors")
     assert status == 2
     assert "a classifier compares images of one size" in said
 

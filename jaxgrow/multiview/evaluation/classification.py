@@ -118,13 +118,13 @@ def correct(
     return aggregate(logits, mode).argmax(axis=-1) == labels[None, :]
 
 
-def judge_gain(
+def assess_gain(
     single: Bool[np.ndarray, "s n"],
     generated: Bool[np.ndarray, "s n"],
     controls: Mapping[str, Bool[np.ndarray, "s n"]],
     threshold: float = 0.8,
 ) -> Verdict:
-    """The rule, written before there was anything to judge.
+    """The rule, written before there was anything to assess.
 
     There is no gain if the paired 95 % interval of generated views over the single one
     holds 0 or less. Otherwise, if any control has at least `threshold` of the gain, it
@@ -141,7 +141,7 @@ def judge_gain(
         ValueError: There are no controls.
     """
     if not controls:
-        raise ValueError("a gain cannot be judged without controls")
+        raise ValueError("a gain cannot be assessed without controls")
     gain = bootstrap_difference(generated, single)
     told = f"averaging over generated views changes accuracy by {points(gain)}"
     if gain.low <= 0:
@@ -192,7 +192,7 @@ def summarise(
         the test sets of a classifier against its "single"; the training sets against
         "single" on the "single" test set; both augmentations against neither; and the
         augmented training against "single", "single, same steps" and "matched".
-        "verdicts": of `judge_gain`, for every network, start and training set that was
+        "verdicts": of `assess_gain`, for every network, start and training set that was
         tested on "single", "generated" and a control.
     """
     cells = [
@@ -207,7 +207,7 @@ def summarise(
             tests = {test: right for (t, test), right in of.items() if t == train}
             controls = {name: tests[name] for name in RULE_CONTROLS if name in tests}
             if controls and {"single", "generated"} <= set(tests):
-                found = judge_gain(tests["single"], tests["generated"], controls)
+                found = assess_gain(tests["single"], tests["generated"], controls)
                 plain = found._asdict() | {"gain": found.gain._asdict()}
                 verdicts.append(place | {"train": train} | plain)
     return {"cells": cells, "gains": gains, "verdicts": verdicts}

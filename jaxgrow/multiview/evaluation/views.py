@@ -31,7 +31,7 @@ PAPER_TABLE_1 = {
 _BATCH = 128
 
 
-class Judges(NamedTuple):
+class MetricNets(NamedTuple):
     """What sees more in images than pixels; None leaves its column out.
 
     Attributes:
@@ -70,7 +70,7 @@ class ViewRow:
 def table_one(
     methods: Mapping[str, CompleteFn],
     views: ViewSet,
-    judges: Judges,
+    metric_nets: MetricNets,
     view_names: Sequence[str],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[ViewRow]:
@@ -82,22 +82,25 @@ def table_one(
     Args:
         methods: Name -> method; a method that may not look at missing views must not.
         views: Real views of the test objects.
-        judges: Of coherence, LPIPS and FID.
+        metric_nets: Of coherence, LPIPS and FID.
         view_names: One per slot.
         on_progress: Gets the pairs of method and set done, and their number.
     """
-    measure, frechet_of = make_measure(judges), _FrechetBySize(judges.inception)
+    measure, frechet_of = (
+        make_measure(metric_nets),
+        _FrechetBySize(metric_nets.inception),
+    )
     sets = conditioning.conditioning_sets(views.num_views)
     rows = conditioning.missing_rows(views.num_views)
     found = []
     for number, (name, complete) in enumerate(methods.items()):
         for i, (given, row) in enumerate(zip(sets, rows, strict=True)):
             missing = np.tile(row, (len(views), 1))
-            completed = complete(np.asarray(views.images), missing)
+            generated = complete(np.asarray(views.images), missing)
             usable = views.observed[:, list(given)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
-            metrics = measure(completed, views, scored)
-            frechet_of.add(name, len(given), completed, views, scored)
+            metrics = measure(generated, views, scored)
+            frechet_of.add(name, len(given), generated, views, scored)
             found.append(
                 ViewRow(
                     method=name,
@@ -119,12 +122,12 @@ class _FrechetBySize:
         self.features = features
         self.stats: dict[tuple[str, int], tuple[FeatureStats, FeatureStats]] = {}
 
-    def add(self, method: str, num_given: int, completed, views, scored) -> None:
+    def add(self, method: str, num_given: int, generated, views, scored) -> None:
         if self.features is None:
             return
         fake, real = (
             frechet.stats_of_images(self.features, images[scored])
-            for images in (completed, np.asarray(views.images))
+            for images in (generated, np.asarray(views.images))
         )
         if (before := self.stats.get((method, num_given))) is not None:
             fake, real = frechet.merge(before[0], fake), frechet.merge(before[1], real)
@@ -167,8 +170,8 @@ Measure = Callable[
 ]
 
 
-def make_measure(judges: Judges) -> Measure:
-    """(completed, views, scored) -> means over the scored views.
+def make_measure(metric_nets: MetricNets) -> Measure:
+    """(generated, views, scored) -> means over the scored views.
 
     The devices of this machine share the views.
     """
@@ -176,25 +179,25 @@ def make_measure(judges: Judges) -> Measure:
     def compare_rows(_, fake, real):
         x, y = to_unit(fake), to_unit(real)
         found = {"psnr": image.psnr(x, y), "ssim": image.ssim(x, y)}
-        if judges.classifier is not None:
-            found["predicted"] = classify(judges.classifier, x).argmax(axis=1)
+        if metric_nets.classifier is not None:
+            found["predicted"] = classify(metric_nets.classifier, x).argmax(axis=1)
         return found
 
     compare = RowsFn(compare_rows)
     size = compare.whole_shares(_BATCH)
 
-    def measure(completed, views, scored):
+    def measure(generated, views, scored):
         objects, slots = np.nonzero(scored)
         parts: dict[str, list[np.ndarray]] = {}
         for start in range(0, len(objects), size):
             rows = np.arange(start, start + size) % len(objects)
             stop = min(size, len(objects) - start)
             at = objects[rows], slots[rows]
-            fake, real = completed[at], np.asarray(views.images[at])
+            fake, real = generated[at], np.asarray(views.images[at])
             compared = compare((), fake, real)
-            if judges.lpips is not None:
+            if metric_nets.lpips is not None:
                 x, y = (pixels / np.float32(127.5) - 1 for pixels in (fake, real))
-                compared["lpips"] = judges.lpips(x, y).values
+                compared["lpips"] = metric_nets.lpips(x, y).values
             for name, values in compared.items():
                 parts.setdefault(name, []).append(np.asarray(values)[:stop])
         per_image = {name: np.concatenate(values) for name, values in parts.items()}

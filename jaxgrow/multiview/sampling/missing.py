@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Int
 
 from jaxgrow.multiview.sampling.config import SamplerConfig
 from jaxgrow.multiview.sampling.schedule import (
-    Leg,
-    heun_legs,
+    SamplerStep,
+    heun_steps,
     log_snr_grid,
-    repaint_legs,
-    single_legs,
+    repaint_steps,
+    single_steps,
     time_grid,
 )
 from jaxgrow.multiview.sampling.solvers import SOLVERS
@@ -64,7 +64,7 @@ def sample_missing(
     initial_key, guide_key = _split(keys, jnp.zeros((), int), 2)
     guide_noise = _normal(guide_key, z)
 
-    def body(carry, leg: Leg):
+    def body(carry, leg: SamplerStep):
         x, memory = carry
         step_key, jump_key, replace_key = _split(keys, leg.index, 3)
         if config.name == "replace":
@@ -84,20 +84,20 @@ def sample_missing(
 
     conditional_noise, joint_noise = _branches(eps_fn, sde, z, missing)
     x = jnp.where(drawn, _normal(initial_key, z), z)
-    (x, _), _ = lax.scan(body, (x, solver.start(x)), _legs(sde, config))
+    (x, _), _ = lax.scan(body, (x, solver.start(x)), _steps_of(sde, config))
     return x
 
 
-def _legs(sde: VPSDE, config: SamplerConfig) -> Leg:
+def _steps_of(sde: VPSDE, config: SamplerConfig) -> SamplerStep:
     """All evaluations of a run, in order."""
     num_steps = config.num_steps
     if config.name in ("repaint", "replace"):
-        return repaint_legs(sde, num_steps, config.jump_length, config.resamples)
+        return repaint_steps(sde, num_steps, config.jump_length, config.resamples)
     if config.grid == "time":
         times = time_grid(num_steps, config.start_of_last_step)
     else:
         times = log_snr_grid(sde, num_steps, config.start_of_last_step)
-    return heun_legs(times) if config.name == "heun" else single_legs(times)
+    return heun_steps(times) if config.name == "heun" else single_steps(times)
 
 
 def _branches(

@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, Int
 from jaxgrow.multiview.sde import VPSDE
 
 
-class Leg(NamedTuple):
+class SamplerStep(NamedTuple):
     """One evaluation of the network and the step, from `start` to `stop`, it serves.
 
-    A run is a `Leg` of arrays with one entry per evaluation, a step's are scalars.
+    The schedule of a run stacks them: every field has one entry per evaluation.
 
     Attributes:
         index: Counts the evaluations from 1; names the leg's random numbers.
@@ -45,17 +45,17 @@ def log_snr_grid(sde: VPSDE, num_steps: int, t_end: float) -> Times:
     return jnp.append(times.at[0].set(1.0), 0.0)
 
 
-def single_legs(times: Times) -> Leg:
+def single_steps(times: Times) -> SamplerStep:
     """One evaluation per step, where the step starts."""
     start, stop = times[:-1], times[1:]
-    return Leg(jnp.arange(1, start.size + 1), start, start, stop)
+    return SamplerStep(jnp.arange(1, start.size + 1), start, start, stop)
 
 
-def heun_legs(times: Times) -> Leg:
+def heun_steps(times: Times) -> SamplerStep:
     """Two evaluations per step, at its start and at its end; one in the last."""
     start, stop = jnp.repeat(times[:-1], 2)[:-1], jnp.repeat(times[1:], 2)[:-1]
     index = jnp.arange(1, start.size + 1)
-    return Leg(index, jnp.where(index % 2 == 1, start, stop), start, stop)
+    return SamplerStep(index, jnp.where(index % 2 == 1, start, stop), start, stop)
 
 
 def repaint_points(num_steps: int, jump_length: int, num_resamples: int) -> list[int]:
@@ -76,9 +76,9 @@ def repaint_points(num_steps: int, jump_length: int, num_resamples: int) -> list
     return points
 
 
-def repaint_legs(
+def repaint_steps(
     sde: VPSDE, num_steps: int, jump_length: int, num_resamples: int
-) -> Leg:
+) -> SamplerStep:
     """The downward steps of `repaint_points`, each with the jump up that follows it.
 
     The reference jumps in single Euler-Maruyama steps of the forward SDE. Each is
@@ -91,7 +91,7 @@ def repaint_legs(
     jumps = np.append(points, -1)[down + 2] > arrived
     a, s = _forward_jump(sde, arrived, num_steps, jump_length)
     start = jnp.asarray(points[down]) / num_steps
-    return Leg(
+    return SamplerStep(
         index=jnp.arange(1, down.size + 1),
         t=start,
         start=start,

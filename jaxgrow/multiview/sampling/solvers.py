@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxgrow.multiview.sampling.config import SamplerConfig, SamplerName
-from jaxgrow.multiview.sampling.schedule import Leg
+from jaxgrow.multiview.sampling.schedule import SamplerStep
 from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.typing import Latents
 
@@ -26,7 +26,7 @@ class Solver(NamedTuple):
     start: Callable[[Latents], Memory]
     """x -> memory before the first leg."""
     step: Callable[
-        [VPSDE, SamplerConfig, Leg, Latents, Latents, Latents, Memory],
+        [VPSDE, SamplerConfig, SamplerStep, Latents, Latents, Latents, Memory],
         tuple[Latents, Memory],
     ]
     """(sde, config, leg, x, eps_hat, fresh noise, memory) -> (x, memory)."""
