@@ -19,7 +19,7 @@ from jaxgrow.data.batches import plan_batch, plan_rows
 from jaxgrow.data.file_sources import ImageFolder
 from jaxgrow.data.files import map_in_threads
 from jaxgrow.data.pyramid import cut_levels
-from jaxgrow.inpainting.batch import Data, StepBatch, gather
+from jaxgrow.inpainting.batch import Data, gather
 
 
 _SIDE, _FILE_SIDE, _BATCH = 64, 256, 128
@@ -143,7 +143,7 @@ def device_sides(sizes: Sizes) -> Sides:
     data = Data(jnp.asarray(images), jnp.asarray(masks))
     plan = plan_batch(0, 0, _BATCH, len(images), len(masks))
     plan = plan._replace(mask_symmetry=np.zeros_like(plan.mask_symmetry))
-    batch = jax.device_put(StepBatch(*plan))
+    batch = jax.device_put(plan)
     program = jax.jit(gather).lower(data, batch).compile()
     torch.set_num_threads(measure.num_cpus())
     rows, flip, mask_rows = (

@@ -28,11 +28,12 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from benchmarks import roofline  # noqa: E402
+from jaxgrow.data.batches import PictureBatch  # noqa: E402
 from jaxgrow.devices.parallel import Placement  # noqa: E402
-from jaxgrow.inpainting import gan_step, stages  # noqa: E402
-from jaxgrow.inpainting.batch import Data, StepBatch  # noqa: E402
-from jaxgrow.inpainting.gan_step import InpaintState  # noqa: E402
-from jaxgrow.inpainting.losses import Due, LossConfig  # noqa: E402
+from jaxgrow.inpainting import gan_step, networks  # noqa: E402
+from jaxgrow.inpainting.batch import Data  # noqa: E402
+from jaxgrow.inpainting.losses import DueTerms, LossConfig  # noqa: E402
+from jaxgrow.inpainting.networks import InpaintState  # noqa: E402
 from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, Stage  # noqa: E402
 from jaxgrow.nets.growing import NetConfig  # noqa: E402
 from jaxgrow.typing import FeaturesFn  # noqa: E402
@@ -61,29 +62,27 @@ def build(
     freeze: Any,
     losses: LossConfig,
     features_fn: FeaturesFn | None = None,
-    due: Due = Due(),  # noqa: B008
+    due: DueTerms = DueTerms(),  # noqa: B008
     net: NetConfig = NetConfig(skip="add"),  # noqa: B008
 ):
     """(state, compiled step) of a stage; what is not given is the preset `paper`'s."""
     growth_config = GrowthConfig(freeze=freeze)
-    nets = stages.make_networks(
+    nets = networks.make_networks(
         stage, net, growth_config, OptimizerConfig(), d_sees_mask=False, axis_name=None
     )
-    state = stages.enter_stage(
-        nets, stage, 0, d_channels=3, keep_ema=False, before=None
-    )
+    state = networks.enter_stage(nets, stage, 0, keep_ema=False, before=None)
     step = gan_step.make_gan_step(nets, losses, ema_decay=0.0, features_fn=features_fn)
-    return state, Placement().compile_step(lambda *args: step(*args, *due))
+    return state, Placement().compile_step(lambda *args: step(*args, due))
 
 
-def make_batch(resolution: int, size: int) -> tuple[Data, StepBatch]:
+def make_batch(resolution: int, size: int) -> tuple[Data, PictureBatch]:
     rng = np.random.default_rng(0)
     shape = (size, resolution, resolution)
     images = rng.integers(0, 256, (*shape, 3), np.uint8)
     masks = (rng.random((*shape, 1)) < 0.3).astype(np.uint8)
     rows = np.arange(size, dtype=np.int32)
     zeros = np.zeros(size, np.int32)
-    batch = StepBatch(rows, zeros.astype(bool), rows, zeros)
+    batch = PictureBatch(rows, zeros.astype(bool), rows, zeros)
     return Data(jnp.asarray(images), jnp.asarray(masks)), batch
 
 

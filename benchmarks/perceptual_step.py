@@ -24,7 +24,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from benchmarks import gan_step, roofline  # noqa: E402
-from jaxgrow.inpainting.losses import Due, LossConfig  # noqa: E402
+from jaxgrow.inpainting.losses import DueTerms, LossConfig  # noqa: E402
 from jaxgrow.inpainting.stages import Stage  # noqa: E402
 from jaxgrow.nets.vgg19 import (  # noqa: E402
     IMAGENET_MEAN,
@@ -104,7 +104,7 @@ def compare(resolution: int, options: Options) -> dict[str, Any]:
     features_fn = make_features_fn(params)
     losses = LossConfig(adversarial_weight=weight)
     rare = dataclasses.replace(losses, perceptual_every=options.every)
-    rest = Due(with_perceptual=False)
+    rest = DueTerms(perceptual=False)
     built = {
         "off": gan_step.build(stage, "none", losses),
         "on": gan_step.build(stage, "none", losses, features_fn),

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from benchmarks import gan_step
-from jaxgrow.inpainting.batch import StepBatch
+from jaxgrow.data.batches import PictureBatch
 from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.inpainting.stages import Stage
 from jaxgrow.multiview import classifier_step, steps
@@ -65,7 +65,7 @@ def paper_stage(resolution: int, batch_size: int, dtype: Any) -> Program:
     )
     data, _ = gan_step.make_batch(resolution, _ROWS)
     rows = np.arange(batch_size, dtype=np.int32) % _ROWS
-    return Program(step, state, data, StepBatch(rows, rows % 2 == 0, rows, rows % 8))
+    return Program(step, state, data, PictureBatch(rows, rows % 2 == 0, rows, rows % 8))
 
 
 def score_step(batch_size: int, dtype: Any = "float32") -> Program:

@@ -26,7 +26,7 @@ from experiments.places_grow.prepare import load_pictures, validation_set
 from experiments.places_grow.train import train
 from experiments.shared import cli
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import evaluation, gan_step, saved_models
+from jaxgrow.inpainting import evaluation, fill, saved_models
 from jaxgrow.inpainting.evaluation.compare import HARDER
 from jaxgrow.nets.growing import Generator
 from jaxgrow.pretrained import networks
@@ -93,11 +93,15 @@ def measure(config: Config) -> dict[int, dict[str, float]]:
         path = config.run_dir / "weights" / saved_models.file_name(resolution)
         saved = saved_models.load_generator(path)
         net = Generator(saved.config, saved.resolution)
-        paint = functools.partial(gan_step.paint, net)
-        fill = evaluation.as_fill(paint, (saved.params, saved.stats))
+        paint = functools.partial(fill.paint, net)
+        fill_fn = evaluation.as_fill(paint, (saved.params, saved.stats))
         test = validation_set(config, pictures, resolution)
         result = evaluation.evaluate(
-            {"generator": fill}, test.images, test.masks_by_bin, test.photo, test.names
+            {"generator": fill_fn},
+            test.images,
+            test.masks_by_bin,
+            test.photo,
+            test.names,
         )
         found[resolution] = {
             name: result.metric("generator", HARDER, name) for name in _METRICS

@@ -9,7 +9,7 @@ from jaxgrow.data.sources import DataConfig
 from jaxgrow.devices.hosts import HostsConfig
 from jaxgrow.devices.parallel import Kind
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting.gan_step import LossConfig
+from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, check_rates
 from jaxgrow.nets.growing import NetConfig
 from jaxgrow.storage import files

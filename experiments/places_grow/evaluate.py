@@ -18,7 +18,7 @@ from experiments.places_grow.prepare import (
 from experiments.shared import run_dir as runs
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
-from jaxgrow.inpainting import evaluation, gan_step, saved_models
+from jaxgrow.inpainting import evaluation, fill, saved_models
 from jaxgrow.inpainting.baselines import BASELINES
 from jaxgrow.inpainting.evaluation import EvalResult
 from jaxgrow.inpainting.stages import Stage, learning_rate, plan_stages
@@ -123,9 +123,9 @@ def _evaluate_stage(
         run_dir / "weights" / saved_models.file_name(stage.resolution)
     )
     generator = Generator(saved.config, saved.resolution)
-    paint = functools.partial(gan_step.paint, generator)
-    fill = evaluation.as_fill(paint, (saved.params, saved.stats))
-    methods = {"generator": fill, **BASELINES}
+    paint = functools.partial(fill.paint, generator)
+    fill_fn = evaluation.as_fill(paint, (saved.params, saved.stats))
+    methods = {"generator": fill_fn, **BASELINES}
     with logs.progress_bar(console) as bar:
         if unet_steps > 0:
             task = bar.add_task(

@@ -12,12 +12,12 @@ from jaxtyping import Int, UInt8
 from experiments.places_grow.config import Config
 from jaxgrow.data import masks as hole_masks
 from jaxgrow.data import pyramid, sources
-from jaxgrow.data.batches import plan_batch
+from jaxgrow.data.batches import PictureBatch, plan_batch
 from jaxgrow.data.files import list_images, map_in_threads
 from jaxgrow.data.mask_files import load_mask
 from jaxgrow.data.sources import Source
 from jaxgrow.devices.parallel import Placement
-from jaxgrow.inpainting.batch import Data, StepBatch
+from jaxgrow.inpainting.batch import Data
 from jaxgrow.inpainting.stages import Stage
 
 
@@ -165,7 +165,7 @@ class Feed:
         on_device = np.asarray(self._images) if fits else None
         self.data: Data = placement.replicate(Data(on_device, masks))
 
-    def __call__(self, step: int, k: int) -> StepBatch:
+    def __call__(self, step: int, k: int) -> PictureBatch:
         """The batches of `k` steps from `step` of the stage on; pure."""
         mine = self._placement.host_rows(self._config.batch_size)
         batches = [self.plan(step + i, mine) for i in range(k)]
@@ -174,7 +174,7 @@ class Feed:
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
         return self._placement.shard_batch(stacked, batch_axis=1)
 
-    def plan(self, step: int, read: slice = slice(None)) -> StepBatch:
+    def plan(self, step: int, read: slice = slice(None)) -> PictureBatch:
         """The batch of one step, not yet shared out over devices.
 
         Pictures that do not lie on the devices are those of the rows `read` alone.
@@ -191,8 +191,9 @@ class Feed:
             is_paired=self._is_paired,
         )
         on_host = self.data.images is None
-        images = self._images[plan.image_index[read]] if on_host else None
-        return StepBatch(*plan, images=images)
+        if not on_host:
+            return plan
+        return plan._replace(images=self._images[plan.image_index[read]])
 
 
 class ValidationSet(NamedTuple):

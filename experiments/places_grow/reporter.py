@@ -12,13 +12,8 @@ from experiments.places_grow.run import Run
 from experiments.places_grow.stage_step import StageStep
 from jaxgrow import viz
 from jaxgrow.devices import hosts, memory, parallel
-from jaxgrow.inpainting import (
-    freezing,
-    gan_step,
-    saved_models,
-    stages,
-)
-from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.inpainting import fill, networks, saved_models
+from jaxgrow.inpainting.networks import InpaintState
 from jaxgrow.inpainting.stages import Plateau, Stage
 from jaxgrow.storage import files
 from jaxgrow.training import loop, train_state
@@ -44,7 +39,7 @@ class Reporter:
         self.validation = validation_set(run.config, pictures, stage.resolution)
         self.masks = self.validation.mixed_masks()
         self.images = jnp.asarray(self.validation.images)
-        self.evaluate = gan_step.make_eval_step(step.nets, jnp.asarray(self.masks))
+        self.evaluate = fill.make_eval_step(step.nets, jnp.asarray(self.masks))
         self.plateau = Plateau(**run.at.plateau)
         self.start = run.at.global_step - run.at.stage_step
         run.lap()
@@ -113,8 +108,8 @@ class Reporter:
         run, at, stage = self.run, self.run.at, self.stage
         g = parallel.first_copy(state.generator)
         at.stage_done = True
-        params, stats = stages.without_old_heads(g, self.step.nets.generator)
-        trainable, _ = freezing.split(g.params, self.step.nets.g_labels)
+        params, stats = networks.without_old_heads(g, self.step.nets.generator)
+        trainable, _ = self.step.nets.generator.split(g.params)
         entry = {
             "resolution": stage.resolution,
             "parameters": train_state.count_params(params),

@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments.places_grow.config import Config
 from experiments.shared.run_dir import RunLog
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.inpainting.networks import InpaintState
 from jaxgrow.training import loop
 from jaxgrow.training.checkpoint import Checkpointer
 

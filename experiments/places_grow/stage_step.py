@@ -1,5 +1,6 @@
 """One stage's training step: built, compiled ahead, and its memory known."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +11,14 @@ from jaxtyping import PyTree
 
 from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import Feed
+from jaxgrow.data.batches import PictureBatch
 from jaxgrow.devices import hosts, memory, parallel
 from jaxgrow.devices.memory import Programs, StepMemory, TooLarge
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import gan_step, stages
-from jaxgrow.inpainting.batch import StepBatch
-from jaxgrow.inpainting.gan_step import InpaintState
-from jaxgrow.inpainting.losses import Due, due_terms
+from jaxgrow.inpainting import gan_step, networks, stages
+from jaxgrow.inpainting.losses import DueTerms, due_terms
+from jaxgrow.inpainting.networks import InpaintState
 from jaxgrow.inpainting.stages import Stage
 from jaxgrow.training import loop
 from jaxgrow.typing import FeaturesFn, Metrics
@@ -86,15 +87,15 @@ class StageStep:
         return self._placement.replicate(hosts.from_first(state))
 
     def __call__(
-        self, state: InpaintState, batch: StepBatch, step: int, k: int
+        self, state: InpaintState, batch: PictureBatch, step: int, k: int
     ) -> tuple[InpaintState, Metrics]:
         """Takes the `k` steps from `step` on."""
         # A call of several steps sees for itself what is due.
-        due = self._due(step) if k == 1 else Due()
+        due = self._due(step) if k == 1 else DueTerms()
         call = self.programs.get((k, due)) or self._compile(k, due, state, batch)
         return call(state, self.feed.data, batch)
 
-    def _due(self, step: int) -> Due:
+    def _due(self, step: int) -> DueTerms:
         has_perceptual = self._features_fn is not None
         losses = self._config.losses
         return due_terms(losses, step, has_perceptual=has_perceptual)
@@ -111,12 +112,14 @@ class StageStep:
         """
         shapes = state_shapes(self._config, self._stage, self._placement)
         k = self.steps_per_call
-        due = self._due(0)._replace(with_r1=False) if k == 1 else Due()
+        due = dataclasses.replace(self._due(0), r1=False) if k == 1 else DueTerms()
         self._compile(k, due, shapes, self.feed(0, k))
 
-    def _compile(self, k: int, due: Due, state: PyTree, batch: StepBatch) -> Any:
+    def _compile(
+        self, k: int, due: DueTerms, state: PyTree, batch: PictureBatch
+    ) -> Any:
         def single(state, data, batch):
-            return self._step(state, data, batch, *due)
+            return self._step(state, data, batch, due)
 
         several = gan_step.make_multi_step(
             self._step,
@@ -164,7 +167,7 @@ def too_large(config: Config, stage: Stage) -> TooLarge:
 
 def make_networks(config: Config, stage: Stage, axis_name: str | None = None):
     """The stage's networks and optimisers."""
-    return stages.make_networks(
+    return networks.make_networks(
         stage,
         config.net,
         config.growth,
@@ -176,16 +179,15 @@ def make_networks(config: Config, stage: Stage, axis_name: str | None = None):
 
 def enter_stage(
     config: Config,
-    nets: gan_step.Networks,
+    nets: networks.Networks,
     stage: Stage,
     before: InpaintState | None,
 ) -> InpaintState:
     """State at the start of the stage."""
-    return stages.enter_stage(
+    return networks.enter_stage(
         nets,
         stage,
         config.seed,
-        d_channels=4 if config.losses.d_sees_mask else 3,
         keep_ema=config.optimizer.ema_decay > 0,
         before=before,
     )

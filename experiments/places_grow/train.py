@@ -16,7 +16,7 @@ from experiments.shared.run_dir import Stopped
 from jaxgrow.devices import hosts, memory, parallel
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting.gan_step import InpaintState
+from jaxgrow.inpainting.networks import InpaintState
 from jaxgrow.inpainting.stages import Stage, plan_stages
 from jaxgrow.pretrained import networks
 from jaxgrow.training import logs, loop

@@ -5,10 +5,10 @@ unbroken run would have got.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32, UInt8
 
 
 _EPOCH, _STEP = 0x0E90C4, 0x057E9  # streams of draws that never meet
@@ -17,26 +17,30 @@ _EPOCH, _STEP = 0x0E90C4, 0x057E9  # streams of draws that never meet
 MIRROR = 1  # the symmetry that mirrors left to right, as `flip` does
 
 
-class Batch(NamedTuple):
+class PictureBatch(NamedTuple):
     """Indices of one batch; the training step gathers the pixels.
 
-    A symmetry of the square is a number from 0 to 7: mirrored left to right (bit 1),
-    top to bottom (bit 2), transposed before both (bit 4).
+    A plan holds NumPy arrays. Inside a step they are the device's. A symmetry of the
+    square is a number from 0 to 7: mirrored left to right (bit 1), top to bottom
+    (bit 2), transposed before both (bit 4).
 
     Attributes:
         image_index: Row of the pyramid.
-        flip: Whether to mirror the image left to right.
+        flip: True to mirror the image left to right.
         mask_index: Row of the mask bank.
         mask_symmetry: Symmetry of the mask.
         augmentation: Of the image, 6 * symmetry + order of its colour channels; None
             if images are only flipped.
+        images: Pixels of the rows `image_index`; None if the pyramid lies on the
+            device.
     """
 
-    image_index: Int32[np.ndarray, " b"]
-    flip: Bool[np.ndarray, " b"]
-    mask_index: Int32[np.ndarray, " b"]
-    mask_symmetry: Int32[np.ndarray, " b"]
-    augmentation: Int32[np.ndarray, " b"] | None = None
+    image_index: Int[Any, " b"]
+    flip: Bool[Any, " b"]
+    mask_index: Int[Any, " b"]
+    mask_symmetry: Int[Any, " b"]
+    augmentation: Int[Any, " b"] | None = None
+    images: UInt8[Any, "b r r 3"] | None = None
 
 
 def plan_batch(
@@ -48,7 +52,7 @@ def plan_batch(
     *,
     augment: bool = False,
     is_paired: bool = False,
-) -> Batch:
+) -> PictureBatch:
     """Plan of step `step`; its images are those of `plan_rows`.
 
     Args:
@@ -67,7 +71,7 @@ def plan_batch(
     mask_symmetry = (draws[2] * 8).astype(np.int32)
     augmentation = (draws[3] * 48).astype(np.int32)
     image_symmetry = augmentation // 6 if augment else flip * np.int32(MIRROR)
-    return Batch(
+    return PictureBatch(
         image_index=image_index,
         flip=np.zeros_like(flip) if augment else flip,
         mask_index=image_index if is_paired else mask_index,

@@ -6,8 +6,9 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, UInt8
+from jaxtyping import Array, Int, UInt8
 
+from jaxgrow.data.batches import PictureBatch
 from jaxgrow.pixels import to_signed
 from jaxgrow.typing import HoleMask, Image
 
@@ -26,22 +27,7 @@ class Data(NamedTuple):
     masks: UInt8[_Rows, "m r r 1"]
 
 
-class StepBatch(NamedTuple):
-    """One batch: rows of `Data`, or the images themselves.
-
-    The fields are those of `data.batches.Batch`; without `augmentation` pictures are
-    only flipped.
-    """
-
-    image_index: Int[_Rows, " b"]
-    flip: Bool[_Rows, " b"]
-    mask_index: Int[_Rows, " b"]
-    mask_symmetry: Int[_Rows, " b"]
-    augmentation: Int[_Rows, " b"] | None = None
-    images: UInt8[_Rows, "b r r 3"] | None = None
-
-
-def gather(data: Data, batch: StepBatch) -> tuple[Image, HoleMask]:
+def gather(data: Data, batch: PictureBatch) -> tuple[Image, HoleMask]:
     """Pictures in [-1, 1] and their masks, flipped and turned as the batch says."""
     if batch.images is not None:
         images = batch.images

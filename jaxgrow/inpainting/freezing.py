@@ -16,12 +16,11 @@ from jaxgrow.typing import Params
 
 
 FreezePolicy: TypeAlias = Literal["all", "none", "generator", "slow", "thaw_last"]
+NetworkName: TypeAlias = Literal["generator", "discriminator"]
 Label: TypeAlias = Literal["new", "old", "frozen"]
 
 
-def first_trainable(
-    policy: FreezePolicy, network: Literal["generator", "discriminator"], first_new: int
-) -> int:
+def first_trainable(policy: FreezePolicy, network: NetworkName, first_new: int) -> int:
     """Lowest resolution that trains, at any rate, in a stage that adds `first_new`.
 
     `all` freezes every older stage of both networks (Speck et al. 2023, Sec. III-D);
@@ -41,7 +40,7 @@ def first_trainable(
 def stage_labels(
     names: Iterable[str],
     policy: FreezePolicy,
-    network: Literal["generator", "discriminator"],
+    network: NetworkName,
     first_new: int,
     resolution: int,
 ) -> dict[str, Label]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from jaxgrow.data import crops
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting.gan_step import make_paint_fn
+from jaxgrow.inpainting.fill import make_paint_fn
 from jaxgrow.inpainting.saved_models import (
     SavedGenerator,
     find_generator,

@@ -94,11 +94,17 @@ class LossConfig:
                 raise UserError(f"{flag} must be 1 or more, not {value}.")
 
 
-class Due(NamedTuple):
-    """Which of the terms that not every step takes one does take."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DueTerms:
+    """The lazy terms that a step takes.
 
-    with_r1: bool = False
-    with_perceptual: bool = True
+    Attributes:
+        r1: The R1 penalty.
+        perceptual: The perceptual term, if the stage has it.
+    """
+
+    r1: bool = False
+    perceptual: bool = True
 
 
 def has_r1(config: LossConfig) -> bool:
@@ -106,11 +112,11 @@ def has_r1(config: LossConfig) -> bool:
     return config.adversarial_weight > 0 and config.r1_gamma > 0
 
 
-def due_terms(config: LossConfig, step: int, *, has_perceptual: bool) -> Due:
-    """What a step of a stage takes; `has_perceptual` if the stage has the term."""
-    return Due(
-        with_r1=has_r1(config) and step % config.r1_every == 0,
-        with_perceptual=has_perceptual and step % config.perceptual_every == 0,
+def due_terms(config: LossConfig, step: int, *, has_perceptual: bool) -> DueTerms:
+    """Return the lazy terms of a step; `has_perceptual` if the stage has the term."""
+    return DueTerms(
+        r1=has_r1(config) and step % config.r1_every == 0,
+        perceptual=has_perceptual and step % config.perceptual_every == 0,
     )
 
 

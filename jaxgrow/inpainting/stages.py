@@ -4,23 +4,11 @@ import dataclasses
 import math
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
 
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import freezing
-from jaxgrow.inpainting.gan_step import InpaintState, Networks
-from jaxgrow.nets.growing import (
-    BASE_RESOLUTION,
-    Discriminator,
-    Generator,
-    NetConfig,
-    init_variables,
-    resolutions_up_to,
-    variable_shapes,
-)
-from jaxgrow.training.train_state import TrainState
+from jaxgrow.inpainting.freezing import FreezePolicy, NetworkName
+from jaxgrow.nets.growing import BASE_RESOLUTION, resolutions_up_to
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +20,7 @@ class GrowthConfig:
     scratch."""
     steps: tuple[int, ...] = (2_000, 5_000, 10_000, 30_000, 60_000)
     """Batches per stage; with adaptive growing the most that a stage takes."""
-    freeze: freezing.FreezePolicy = "all"
+    freeze: FreezePolicy = "all"
     """What an older stage does: all (the paper) freezes it in both networks,
     generator in G alone, none trains it on, slow trains it at old_rate, thaw_last
     freezes all but the stage just before."""
@@ -138,7 +126,7 @@ def plan_stages(config: GrowthConfig) -> list[Stage]:
 
 def learning_rate(
     config: OptimizerConfig,
-    network: Literal["generator", "discriminator"],
+    network: NetworkName,
     stage: Stage,
 ) -> optax.Schedule:
     """Schedule over the steps of `stage`."""
@@ -164,121 +152,6 @@ def check_rates(optimizer: OptimizerConfig, growth: GrowthConfig) -> None:
                 f"--optimizer.{name.replace('_', '-')} takes one positive number or "
                 f"{len(growth.resolutions)}, one per stage, not {rates}"
             )
-
-
-def make_networks(
-    stage: Stage,
-    net: NetConfig,
-    growth: GrowthConfig,
-    optimizer: OptimizerConfig,
-    *,
-    d_sees_mask: bool,
-    axis_name: str | None,
-) -> Networks:
-    """The networks of `stage`, their partition into old and new, and their optimisers.
-
-    Raises:
-        ValueError: If a submodule belongs to no stage.
-    """
-    generator = Generator(net, stage.resolution, axis_name)
-    discriminator = Discriminator(net, stage.resolution, axis_name)
-    args = {"growth": growth, "optimizer": optimizer, "stage": stage}
-    g_labels, g_tx = _labels_and_tx(generator, "generator", 4, **args)
-    d_channels = 4 if d_sees_mask else 3
-    d_labels, d_tx = _labels_and_tx(discriminator, "discriminator", d_channels, **args)
-    first = freezing.first_trainable
-    return Networks(
-        generator=generator,
-        discriminator=discriminator,
-        g_tx=g_tx,
-        d_tx=d_tx,
-        g_labels=g_labels,
-        d_labels=d_labels,
-        g_first=first(growth.freeze, "generator", stage.first_new),
-        d_first=first(growth.freeze, "discriminator", stage.first_new),
-        fade_steps=stage.fade_steps,
-    )
-
-
-def _labels_and_tx(net, network, channels, *, growth, optimizer, stage):
-    names = variable_shapes(net, channels, fading=stage.fade_steps > 0)["params"]
-    labels = freezing.stage_labels(
-        names, growth.freeze, network, stage.first_new, stage.resolution
-    )
-    schedule = learning_rate(optimizer, network, stage)
-
-    def tx(rate: float) -> optax.GradientTransformation:
-        steps = [
-            optax.scale_by_adam(b1=optimizer.beta1, b2=optimizer.beta2),
-            optax.add_decayed_weights(optimizer.weight_decay),
-            optax.scale_by_learning_rate(lambda count: rate * schedule(count)),
-        ]
-        if optimizer.clip_norm is not None:
-            steps.insert(0, optax.clip_by_global_norm(optimizer.clip_norm))
-        return optax.chain(*steps)
-
-    return labels, freezing.partitioned(tx(1.0), tx(optimizer.old_rate), labels)
-
-
-def enter_stage(
-    nets: Networks,
-    stage: Stage,
-    seed: int,
-    *,
-    d_channels: int,
-    keep_ema: bool,
-    before: InpaintState | None,
-) -> InpaintState:
-    """State at the start of `stage`: older stages kept by name, all else fresh.
-
-    New blocks, heads, optimisers and averages start afresh; the average starts at the
-    weights. Older submodules keep their weights, spectral-norm vectors and statistics.
-
-    Args:
-        nets: From `make_networks`.
-        stage: The stage.
-        seed: The run's.
-        d_channels: Of D's input, 3 or 4.
-        keep_ema: Whether to keep an average of G's weights.
-        before: State at the end of the stage before; None for the first.
-
-    Raises:
-        ValueError: If `before` lacks an older submodule.
-    """
-
-    def enter(net, network, channels, tx, old: TrainState | None, keep_ema):
-        source = (seed, stage.resolution, network)
-        fresh = init_variables(net, source, channels, fading=stage.fade_steps > 0)
-        params = fresh.pop("params")
-        stats = fresh
-        if old is not None:
-            params = freezing.graft(params, old.params, stage.first_new)
-            stats = {
-                name: freezing.graft(tree, old.stats[name], stage.first_new)
-                for name, tree in stats.items()
-            }
-        return TrainState.create(params, stats, tx, keep_ema=keep_ema)
-
-    old_g = None if before is None else before.generator
-    old_d = None if before is None else before.discriminator
-    return InpaintState(
-        generator=enter(nets.generator, 0, 4, nets.g_tx, old_g, keep_ema),
-        discriminator=enter(nets.discriminator, 1, d_channels, nets.d_tx, old_d, False),
-        perceptual_weight=jnp.zeros(()),
-    )
-
-
-def without_old_heads(
-    state: TrainState, generator: Generator
-) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
-    """(params, stats) to evaluate with, without the heads that only a fade needs."""
-    names = variable_shapes(generator, 4, fading=False)["params"]
-    params = {name: state.eval_params[name] for name in names}
-    stats = {
-        collection: {name: tree[name] for name in names if name in tree}
-        for collection, tree in state.stats.items()
-    }
-    return params, stats
 
 
 @dataclasses.dataclass

@@ -8,7 +8,8 @@ import pytest
 from jaxgrow.devices import parallel
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting.gan_step import LossConfig, make_gan_step, make_multi_step
+from jaxgrow.inpainting.gan_step import make_gan_step, make_multi_step
+from jaxgrow.inpainting.losses import LossConfig
 from tests.support import small_gan
 from tests.support.oracles import assert_close, assert_identical
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgrow.inpainting import gan_step
+from jaxgrow.inpainting import fill
 from jaxgrow.inpainting.batch import gather
-from jaxgrow.inpainting.gan_step import composite, fade_factor
+from jaxgrow.inpainting.fill import composite
+from jaxgrow.inpainting.networks import fade_factor
 from jaxgrow.nets import growing
 from jaxgrow.nets.growing import generator_input
 from tests.support import small_gan
@@ -46,7 +47,7 @@ def test_validation_measures_the_error_of_the_averaged_weights_in_the_holes(gan,
     averaged = gan.state.generator.replace(
         params=jax.tree.map(jnp.zeros_like, gan.state.generator.params)
     )
-    evaluate = gan_step.make_eval_step(gan.nets, masks)
+    evaluate = fill.make_eval_step(gan.nets, masks)
     output, error = evaluate(averaged, images, jnp.int32(0))
     real, mask = np.float64(images) / 127.5 - 1, np.asarray(masks) == 1
     hole = np.broadcast_to(mask, real.shape)
@@ -55,7 +56,7 @@ def test_validation_measures_the_error_of_the_averaged_weights_in_the_holes(gan,
 
     raw, _ = jax.jit(
         lambda x: growing.apply(
-            gan.nets.generator, averaged.ema_params, averaged.stats, x
+            gan.nets.generator.net, averaged.ema_params, averaged.stats, x
         )
     )(generator_input(jnp.float32(real), jnp.float32(mask)))
     assert_close(output, np.clip(raw, -1, 1))
@@ -64,7 +65,7 @@ def test_validation_measures_the_error_of_the_averaged_weights_in_the_holes(gan,
 def test_painting_fills_the_hole_within_range_and_keeps_the_rest(gan, data):
     real, mask = gather(data, rows(0, 1))
     params = jax.tree.map(lambda p: 3.0 * p, gan.state.generator.params)
-    paint = gan_step.make_paint_fn(gan.nets.generator, params, {})
+    paint = fill.make_paint_fn(gan.nets.generator.net, params, {})
     painted = np.asarray(paint(real, mask))
     hole = np.broadcast_to(np.asarray(mask) == 1, painted.shape)
     assert_identical(painted[~hole], np.asarray(real)[~hole])

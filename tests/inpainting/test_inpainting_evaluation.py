@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgrow.data.batches import plan_batch
+from jaxgrow.data.batches import PictureBatch, plan_batch
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting import baselines, evaluation
-from jaxgrow.inpainting.batch import Data, StepBatch, gather
+from jaxgrow.inpainting.batch import Data, gather
 from jaxgrow.inpainting.evaluation import compare, intervals, unet_baseline
 from jaxgrow.storage.provenance import git_revision, record_provenance
 
@@ -341,7 +341,7 @@ def test_the_u_net_s_loss_weighs_the_hole_like_the_generator_s():
     masks = jnp.asarray(rectangles(2, 4, 2))
     data = Data(images=images, masks=masks)
     index = jnp.arange(2)
-    batch = StepBatch(index, index < 0, index, jnp.zeros(2, jnp.int32))
+    batch = PictureBatch(index, index < 0, index, jnp.zeros(2, jnp.int32))
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape),
         jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 4, 4, 4))),

@@ -8,7 +8,7 @@ import pytest
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.gan_step import make_gan_step, make_multi_step
-from jaxgrow.inpainting.losses import Due, LossConfig, due_terms
+from jaxgrow.inpainting.losses import DueTerms, LossConfig, due_terms
 from tests.support import small_gan
 from tests.support.oracles import assert_close, assert_identical, quick_jit
 
@@ -51,25 +51,25 @@ def make_step(gan, losses, fn=features_fn, axis_name=None):
 
 def one_step(gan, data, losses, due, fn=features_fn):
     step = make_step(gan, losses, fn)
-    call = quick_jit(lambda *args: step(*args, *due))
+    call = quick_jit(lambda *args: step(*args, due))
     return call(gan.state, data, small_gan.make_batch(0))
 
 
 def test_a_stage_takes_the_term_at_step_0_and_at_every_kth_after():
     losses = config(r1_gamma=1.0, r1_every=2)
     taken = [due_terms(losses, step, has_perceptual=True) for step in range(7)]
-    assert [due.with_perceptual for due in taken] == [
+    assert [due.perceptual for due in taken] == [
         *(True, False, False, True, False, False, True)
     ]
-    assert [due.with_r1 for due in taken] == [step % 2 == 0 for step in range(7)]
+    assert [due.r1 for due in taken] == [step % 2 == 0 for step in range(7)]
     every = [due_terms(config(1), s, has_perceptual=True) for s in range(3)]
-    assert every == [Due()] * 3
-    assert not due_terms(losses, 0, has_perceptual=False).with_perceptual
+    assert every == [DueTerms()] * 3
+    assert not due_terms(losses, 0, has_perceptual=False).perceptual
 
 
 def test_a_step_without_the_term_is_that_of_a_run_without_it_bit_for_bit(gan, data):
-    state, metrics = one_step(gan, data, config(), Due(with_perceptual=False))
-    expected, expected_metrics = one_step(gan, data, config(), Due(), fn=None)
+    state, metrics = one_step(gan, data, config(), DueTerms(perceptual=False))
+    expected, expected_metrics = one_step(gan, data, config(), DueTerms(), fn=None)
     assert_identical(state, expected)
     assert metrics.pop("perceptual_weight") == np.float32(WEIGHT)
     for name in ("g/perceptual", "grad_at_output/perceptual"):
@@ -79,9 +79,9 @@ def test_a_step_without_the_term_is_that_of_a_run_without_it_bit_for_bit(gan, da
 
 @pytest.mark.slow
 def test_a_step_with_the_term_has_it_k_times_over(gan, data):
-    state, metrics = one_step(gan, data, config(), Due())
+    state, metrics = one_step(gan, data, config(), DueTerms())
     heavy = gan._replace(state=weighted(gan.state, EVERY * WEIGHT))
-    expected, plain = one_step(heavy, data, config(1), Due())
+    expected, plain = one_step(heavy, data, config(1), DueTerms())
     for player in ("generator", "discriminator"):
         found = getattr(state, player).opt_state.grads
         assert_close(found, getattr(expected, player).opt_state.grads)
@@ -89,14 +89,14 @@ def test_a_step_with_the_term_has_it_k_times_over(gan, data):
     np.testing.assert_allclose(metrics["g/perceptual"], EVERY * plain["g/perceptual"])
     name = "grad_at_output/perceptual"
     np.testing.assert_allclose(metrics[name], plain[name], rtol=1e-6)
-    without, _ = one_step(gan, data, config(), Due(with_perceptual=False))
+    without, _ = one_step(gan, data, config(), DueTerms(perceptual=False))
     assert small_gan.changed(state.generator.params, without.generator.params)
 
 
 @pytest.mark.slow
 def test_k_of_1_is_the_term_at_every_step_bit_for_bit(gan, data):
-    found = one_step(gan, data, config(1), Due())
-    expected = one_step(gan, data, LossConfig(perceptual="rms"), Due())
+    found = one_step(gan, data, config(1), DueTerms())
+    expected = one_step(gan, data, LossConfig(perceptual="rms"), DueTerms())
     assert_identical(found, expected)
 
 
@@ -109,10 +109,10 @@ def test_the_network_sees_real_and_output_once_a_step_and_otherwise_nothing(gan,
 
     step = make_step(gan, config(), counting)
     batch = small_gan.make_batch(0)
-    jax.eval_shape(lambda *args: step(*args, *Due()), gan.state, data, batch)
+    jax.eval_shape(lambda *args: step(*args), gan.state, data, batch)
     assert len(seen) == 2
-    without = Due(with_perceptual=False)
-    jax.eval_shape(lambda *args: step(*args, *without), gan.state, data, batch)
+    without = DueTerms(perceptual=False)
+    jax.eval_shape(lambda *args: step(*args, without), gan.state, data, batch)
     assert len(seen) == 2
 
 
@@ -121,8 +121,8 @@ def one_by_one(gan, data):
     """State and log after six steps, each by the program of what is due."""
     step = make_step(gan, config())
     calls = {
-        due: quick_jit(lambda *args, due=due: step(*args, *due))
-        for due in (Due(), Due(with_perceptual=False))
+        due: quick_jit(lambda *args, due=due: step(*args, due))
+        for due in (DueTerms(), DueTerms(perceptual=False))
     }
     state, series = gan.state, []
     for i in range(6):

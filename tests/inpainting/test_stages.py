@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import roofline
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import freezing, stages
-from jaxgrow.inpainting.gan_step import LossConfig, make_gan_step
+from jaxgrow.inpainting import networks
+from jaxgrow.inpainting.gan_step import make_gan_step
+from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.inpainting.stages import (
     GrowthConfig,
     OptimizerConfig,
@@ -113,10 +114,10 @@ def test_a_stage_shorter_than_its_warm_up_rises_to_its_end():
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_single_stage_trains_every_resolution_from_scratch(policy):
     gan = small_gan.enter(small_gan.growth_config((16,), freeze=policy))
-    for labels in (gan.nets.g_labels, gan.nets.d_labels):
-        assert {stage_of(name) for name in labels} == {4, 8, 16}
-        assert set(labels.values()) == {"new"}
-    assert max(gan.nets.g_first, gan.nets.d_first) <= 4
+    for player in (gan.nets.generator, gan.nets.discriminator):
+        assert {stage_of(name) for name in player.labels} == {4, 8, 16}
+        assert set(player.labels.values()) == {"new"}
+        assert player.first_trainable <= 4
 
 
 # Entering a stage.
@@ -186,10 +187,10 @@ def test_at_fade_zero_the_grown_generator_still_paints_as_before():
     @jax.jit
     def both(x):
         before, _ = growing.apply(
-            old.nets.generator, old.state.generator.params, {}, halve(x)
+            old.nets.generator.net, old.state.generator.params, {}, halve(x)
         )
         after, _ = growing.apply(
-            new.nets.generator, new.state.generator.params, {}, x, fade=0.0
+            new.nets.generator.net, new.state.generator.params, {}, x, fade=0.0
         )
         return after, double(before)
 
@@ -219,7 +220,7 @@ def test_what_is_shipped_has_no_heads_of_older_stages():
     _, new = enter_8_over_4(fade=0.5, keep_ema=True)
     average = jax.tree.map(lambda p: p + 1.0, new.state.generator.params)
     g = new.state.generator.replace(ema_params=average)
-    params, stats = stages.without_old_heads(g, new.nets.generator)
+    params, stats = networks.without_old_heads(g, new.nets.generator)
     assert set(g.params) - set(params) == {"r4_from_rgb", "r4_to_rgb"}
     assert set(stats["spectral"]) == set(params)
     assert_identical(params["r4_up"], average["r4_up"])
@@ -350,17 +351,15 @@ def test_every_policy_moves_every_submodule_at_its_rate(policy):
     @jax.jit
     def update(state):
         moved = []
-        for player, labels, tx in (
-            (state.generator, nets.g_labels, nets.g_tx),
-            (state.discriminator, nets.d_labels, nets.d_tx),
-        ):
-            trainable, _ = freezing.split(player.params, labels)
+        for name in PLAYERS:
+            player, before = getattr(nets, name), getattr(state, name)
+            trainable, _ = player.split(before.params)
             grads = jax.tree.map(jnp.ones_like, trainable)
-            after = player.apply_gradients(grads, player.stats, tx, 0.0)
-            moved.append(jax.tree.map(jnp.subtract, player.params, after.params))
+            after = before.apply_gradients(grads, before.stats, player.tx, 0.0)
+            moved.append(jax.tree.map(jnp.subtract, before.params, after.params))
         return moved
 
-    firsts = (nets.g_first, nets.d_first)
+    firsts = [getattr(nets, name).first_trainable for name in PLAYERS]
     for moved, parts, rate, first in zip(
         update(state), RATES[policy], (RATE, 2 * RATE), firsts, strict=True
     ):

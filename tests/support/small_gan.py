@@ -1,5 +1,6 @@
 """A GAN of a few hundred weights, with data and batches, for tests that train it."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -7,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgrow.data.batches import plan_batch
-from jaxgrow.inpainting import gan_step, stages
-from jaxgrow.inpainting.batch import Data, StepBatch
+from jaxgrow.data.batches import PictureBatch, plan_batch
+from jaxgrow.inpainting import networks, stages
+from jaxgrow.inpainting.batch import Data
 from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig
 from jaxgrow.nets.growing import NetConfig
 
@@ -52,8 +53,8 @@ class SmallGan(NamedTuple):
     """A stage, its networks, and its state at the start."""
 
     stage: stages.Stage
-    nets: gan_step.Networks
-    state: gan_step.InpaintState
+    nets: networks.Networks
+    state: networks.InpaintState
 
 
 def enter(
@@ -71,7 +72,7 @@ def enter(
 ):
     """Enters stage `index` of `config`; `sgd_rates` (G, D) put SGD in Adam's place."""
     stage = stages.plan_stages(config)[index]
-    nets = stages.make_networks(
+    nets = networks.make_networks(
         stage,
         net or net_config(norm="none"),
         config,
@@ -81,11 +82,12 @@ def enter(
     )
     if sgd_rates is not None:
         g_tx, d_tx = map(recording_sgd, sgd_rates)
-        nets = nets._replace(g_tx=g_tx, d_tx=d_tx)
-    d_channels = 4 if d_sees_mask else 3
-    state = stages.enter_stage(
-        nets, stage, seed, d_channels=d_channels, keep_ema=keep_ema, before=before
-    )
+        nets = dataclasses.replace(
+            nets,
+            generator=dataclasses.replace(nets.generator, tx=g_tx),
+            discriminator=dataclasses.replace(nets.discriminator, tx=d_tx),
+        )
+    state = networks.enter_stage(nets, stage, seed, keep_ema=keep_ema, before=before)
     return SmallGan(stage, nets, state)
 
 
@@ -100,7 +102,7 @@ def make_data(resolution, seed=0):
 
 
 def make_batch(step, batch_size=BATCH_SIZE):
-    return StepBatch(*plan_batch(0, step, batch_size, NUM_IMAGES, NUM_MASKS))
+    return plan_batch(0, step, batch_size, NUM_IMAGES, NUM_MASKS)
 
 
 def stack(batches):
@@ -125,7 +127,7 @@ def changed(before, after):
 def rows(*indices, flip=False, symmetry=0, augmentation=None, images=None):
     """A batch of rows of pictures and masks."""
     n = len(indices)
-    return StepBatch(
+    return PictureBatch(
         image_index=jnp.array(indices),
         flip=jnp.full(n, flip),
         mask_index=jnp.array(indices),

@@ -9,12 +9,12 @@ import numpy as np
 import optax
 from jaxtyping import Bool, PyTree, UInt8
 
-from jaxgrow.data.batches import plan_batch
+from jaxgrow.data.batches import PictureBatch, plan_batch
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.baselines import FillFn
-from jaxgrow.inpainting.batch import Data, StepBatch, gather
-from jaxgrow.inpainting.gan_step import composite
+from jaxgrow.inpainting.batch import Data, gather
+from jaxgrow.inpainting.fill import composite
 from jaxgrow.nets.growing import Generator, NetConfig, generator_input
 from jaxgrow.nets.unet import UNet, widest_unet
 from jaxgrow.pixels import to_signed
@@ -167,7 +167,7 @@ def _batch(
     *,
     augment: bool = False,
     is_paired: bool = False,
-) -> StepBatch:
+) -> PictureBatch:
     plan = plan_batch(
         seed,
         step,
@@ -177,8 +177,8 @@ def _batch(
         augment=augment,
         is_paired=is_paired,
     )
-    pixels = jnp.asarray(images[plan.image_index])
-    return StepBatch(*jax.tree.map(jnp.asarray, plan), images=pixels)
+    plan = plan._replace(images=images[plan.image_index])
+    return jax.tree.map(jnp.asarray, plan)
 
 
 def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
@@ -195,7 +195,7 @@ def _make_step(net: UNet, tx: optax.GradientTransformation, hole_weight: float):
         weight = 1.0 + (hole_weight - 1.0) * mask
         return jnp.mean(weight * jnp.abs(output - real))
 
-    def step(state, data: Data, batch: StepBatch):
+    def step(state, data: Data, batch: PictureBatch):
         params, opt_state = state
         real, mask = gather(data, batch)
         loss, grads = jax.value_and_grad(loss_fn)(params, real, mask)
