@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing else."""
+"""The report of a run: one self-contained HTML page."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from experiments.report.page import read_json, write_page
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes report.html into a run directory and returns its path.
+    """Write report.html into a run directory and return its path.
 
-    Which system the run is one of, its config.json says.
+    The run's config.json names its experiment.
 
     Raises:
         UserError: The disk is full, read-only or forbidden.

@@ -1,15 +1,16 @@
-"""Tables II and III, controls and curves of phase `classify`, for the report."""
+"""Tables II and III, controls and curves of the phase `classify`."""
 
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from experiments.report import classification_curves, page
-from experiments.report.classification_curves import Row, name_of
+from experiments.report import page
+from experiments.report.curves import Chart, curves_of
 from experiments.report.page import Section
-from experiments.report.tables import Table
+from experiments.report.tables import Table, about_data, pivot, show
 from jaxgrow.multiview.evaluation.classification import (
     MODES,
     PAPER_TABLE_2,
@@ -17,18 +18,27 @@ from jaxgrow.multiview.evaluation.classification import (
 )
 
 
+Row: TypeAlias = dict[str, Any]
+
+_NETWORKS = {
+    "resnet18": "ResNet18",
+    "mobilenet_v3": "MobileNetV3",
+    "mobilenet_v3_large": "MobileNetV3 large",
+    "mobilenet_v3_small": "MobileNetV3 small",
+}
 _TESTS = ("single", "generated")
 _FOUR = tuple(itertools.product(("single", "augmented"), _TESTS))  # train, test
 _TITLES = {
     "scratch": "Accuracy with and without generated views, from scratch (Table II)",
     "fine-tuned": "Accuracy from ImageNet weights (Table III)",
 }
+_CLASSIFIER = ("classifier", "start", "trained on")
 _RULE = (
     "The rule, written before there was anything to assess: a gain whose 95 % interval "
     "holds 0 or less is none; if flips, crops or reconstructions, which show no new "
     "view, have 80 % of the gain or more, it is that of averaging several outputs "
-    "(ensembling); otherwise it is that of the views. Real views are the ceiling; for "
-    "the unknown slot, the known view was put into a slot drawn at random."
+    "(ensembling); otherwise it is that of the views. Real views are the ceiling; in "
+    "the test set unknown slot, the conditioning view has a position drawn at random."
 )
 _SETS = (
     "Single, same steps: one view of each object, and as many steps as augmented. "
@@ -39,81 +49,82 @@ _SETS = (
 
 
 def sections(run_dir: Path) -> list[Section]:
-    """Tables II and III, controls, verdicts and curves; missing parts are left out."""
-    found = page.read_json(run_dir / "classify" / "results.json", {})
-    if not found:
+    """Return Tables II and III, controls, verdicts and curves; some may be empty."""
+    results = page.read_json(run_dir / "classify" / "results.json", {})
+    if not results:
         return []
+    names = ("cells", "gains", "verdicts", "modes", "gate")
+    names += ("objects_sweep", "evaluations_sweep")
+    found = {name: [] for name in names} | results
+    by_evaluations = found["evaluations_sweep"]
     return [
-        Section(_TITLES[start], tables=accuracy_tables(found, start))
-        for start in _TITLES
-    ] + [
+        *(Section(_TITLES[s], tables=accuracy_tables(found, s)) for s in _TITLES),
         Section("What the gain at test is", tables=control_tables(found)),
-        Section("Training sets", tables=training_tables(found)),
-        Section("Ways to average the outputs", tables=mode_tables(found)),
+        Section("Training sets", tables=training_tables(found["cells"])),
+        Section("Ways to average the outputs", tables=mode_tables(found["modes"])),
         Section(
             "Accuracy against objects per class",
-            charts=classification_curves.objects_charts(
-                found.get("objects_sweep") or []
+            charts=_sweep_charts(
+                found["objects_sweep"],
+                "objects_per_class",
+                "{train} / {test}",
+                "objects per class (curves: train / test)",
             ),
         ),
         Section(
             "Accuracy against network evaluations",
-            tables=classification_curves.evaluations_tables(
-                found.get("evaluations_sweep") or []
-            ),
-            charts=classification_curves.evaluations_charts(
-                found.get("evaluations_sweep") or []
+            tables=evaluations_tables(by_evaluations),
+            charts=_sweep_charts(
+                by_evaluations, "evaluations", "trained on {train}", "evaluations"
             ),
         ),
         Section(
             "Views only where the classifier is unsure",
-            charts=classification_curves.gate_charts(found.get("gate") or []),
+            charts=gate_charts(found["gate"]),
         ),
     ]
 
 
 def accuracy_tables(found: Row, start: str) -> list[Table]:
-    """The four accuracies of every classifier beside the paper's, and the gains."""
+    """Return the accuracies of every classifier beside the paper's, and the gains."""
     cells = {
         (cell["network"], cell["train"], cell["test"]): cell
-        for cell in found.get("cells") or []
+        for cell in found["cells"]
         if cell["start"] == start
     }
-    networks = list(dict.fromkeys(network for network, *_ in cells))
-    tables = []
-    if networks:
-        columns = {
-            name_of(network): [
-                _accuracy(cells.get((network, *place))) for place in _FOUR
+    networks = dict.fromkeys(network for network, *_ in cells)
+    columns = {
+        _name_of(network): [_accuracy(cells.get((network, *place))) for place in _FOUR]
+        for network in networks
+    }
+    if start == "scratch":
+        columns |= {
+            f"the paper's {_name_of(name)}": [
+                f"{printed[place]:.2f}" for place in _FOUR
             ]
-            for network in networks
+            for name, printed in PAPER_TABLE_2.items()
+            if any(network.startswith(name) for network in networks)
         }
-        if start == "scratch":
-            columns |= _paper_columns(networks)
-        rows = [
-            [f"{train} / {test}", *texts]
-            for (train, test), *texts in zip(_FOUR, *columns.values(), strict=True)
-        ]
-        title = f"{_place(found)}: accuracy, %"
-        note = _note(found, start)
-        tables.append(Table(title, ["train / test", *columns], rows, footnote=note))
-        tables += _gain_tables(found, start)
+    texts = {
+        ((f"{train} / {test}",), column): text
+        for column, of_column in columns.items()
+        for (train, test), text in zip(_FOUR, of_column, strict=True)
+    }
+    title = f"{_place(found)}: accuracy, %"
+    tables = pivot(title, ["train / test"], texts, _note(found, start))
+    tables += _gain_tables(found["gains"], start)
     if start == "fine-tuned" and (missing := found.get("missing")):
-        rows = [[name_of(name), why] for name, why in missing.items()]
+        rows = [[_name_of(name), why] for name, why in missing.items()]
         tables.append(Table("not measured", ["classifier", "why"], rows))
     return tables
 
 
-def _paper_columns(networks: Sequence[str]) -> dict[str, list[str]]:
-    return {
-        f"the paper's {name_of(name)}": [f"{cells[p]:.2f}" for p in _FOUR]
-        for name, cells in PAPER_TABLE_2.items()
-        if any(network.startswith(name) for network in networks)
-    }
+def _name_of(network: str) -> str:
+    return _NETWORKS.get(network, network)
 
 
 def _place(found: Row) -> str:
-    """What the figures were measured on."""
+    """Describe the data that the figures were measured on."""
     parts = [str(found.get("data", "data not known"))]
     for key, unit in (
         ("num_train", "training objects"),
@@ -134,33 +145,20 @@ def _note(found: Row, start: str) -> str:
     )
     if start == "fine-tuned":
         return note + "The paper says that its gains are smaller here than in Table II."
-    if (data := str(found.get("data", ""))) != "nmr":
-        kind = "synthetic objects" if data == "synthetic" else "other objects"
-        note += (
-            f"The paper's figures are of NMR, another data set than these {kind}: only "
-            "signs and sizes of differences can be set beside each other. "
-        )
+    note += about_data(str(found.get("data", "")))
     return note + "The paper does not say which MobileNetV3 it used."
 
 
-def _gain_tables(found: Row, start: str) -> list[Table]:
-    """What changes between two of the four, and against the fairer training sets."""
-    gains = [
-        gain
-        for gain in found.get("gains") or []
-        if gain["start"] == start
-        and _ends(gain)[1] in _FOUR
-        and (_ends(gain)[0] in _FOUR or gain["to"]["train"] == "augmented")
-    ]
-    rows = [
-        [
-            name_of(gain["network"]),
-            *(f"{train} / {test}" for train, test in _ends(gain)),
-            _points(gain),
-            ", ".join(f"{p:.2g}" for p in gain["p"]),
-        ]
-        for gain in gains
-    ]
+def _gain_tables(gains: Sequence[Row], start: str) -> list[Table]:
+    """Differences among the four, and against the fairer training sets."""
+    rows = []
+    for gain in gains:
+        before, after = _ends(gain)
+        is_fair = before in _FOUR or after[0] == "augmented"
+        if gain["start"] == start and after in _FOUR and is_fair:
+            p = ", ".join(f"{p:.2g}" for p in gain["p"])
+            ends = [f"{train} / {test}" for train, test in (before, after)]
+            rows.append([_name_of(gain["network"]), *ends, _points(gain), p])
     head = ["classifier", "from train / test", "to train / test"]
     head += ["points [95 %]", "McNemar's p by seed"]
     return [Table("differences in percent points", head, rows)] if rows else []
@@ -173,111 +171,121 @@ def _ends(gain: Row) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def control_tables(found: Row) -> list[Table]:
-    """The verdicts, then every test set of the classifiers that saw controls."""
-    verdicts = found.get("verdicts") or []
+    """Return the verdicts, then every test set of classifiers tested on controls."""
+    verdicts = found["verdicts"]
+    head = [*_CLASSIFIER, "verdict", "gain, points [95 %]", *RULE_CONTROLS]
     rows = [
-        [
-            name_of(v["network"]),
-            v["start"],
-            v["train"],
-            v["kind"],
-            _points(v["gain"]),
-            *(_share(v["shares"], name) for name in RULE_CONTROLS),
-        ]
+        [*_classifier(v), v["kind"], _points(v["gain"])]
+        + [f"{v['shares'][c]:.0f}" if c in v["shares"] else "-" for c in RULE_CONTROLS]
         for v in verdicts
     ]
-    head = ["classifier", "start", "trained on", "verdict", "gain, points [95 %]"]
-    head += RULE_CONTROLS
     title = "verdicts, and the gains of controls in % of that of generated views"
     tables = [Table(title, head, rows, footnote=_RULE)] if rows else []
-    for network, start in _unique(found, "network", "start"):
-        told = " ".join(
+    for place in dict.fromkeys(map(_place_of, found["cells"])):
+        sentences = " ".join(
             f"Trained on {v['train']}: {v['text']}"
             for v in verdicts
-            if (v["network"], v["start"]) == (network, start)
+            if _place_of(v) == place
         )
-        table = _test_sets(found, network, start)
-        if table is not None:
-            tables.append(table._replace(footnote=told))
+        cells = [cell for cell in found["cells"] if _place_of(cell) == place]
+        gains = [gain for gain in found["gains"] if _place_of(gain) == place]
+        tables += _test_set_tables(cells, gains, sentences)
     return tables
 
 
-def _test_sets(found: Row, network: str, start: str) -> Table | None:
-    """One classifier on every test set, by training sets that were tested on controls.
+def _place_of(row: Row) -> tuple[str, str]:
+    return row["network"], row["start"]
 
-    None if none was.
-    """
-    cells = {
-        (cell["train"], cell["test"]): cell
-        for cell in found["cells"]
-        if (cell["network"], cell["start"]) == (network, start)
+
+def _test_set_tables(
+    cells: Sequence[Row], gains: Sequence[Row], footnote: str
+) -> list[Table]:
+    """One classifier on every test set, by the training sets tested on controls."""
+    above = {
+        _ends(g)[1]: g for g in gains if _ends(g)[0] == (g["to"]["train"], "single")
     }
-    gains = {
-        _ends(gain)[1]: gain
-        for gain in found.get("gains") or []
-        if (gain["network"], gain["start"]) == (network, start)
-        and gain["from"] == {"train": gain["to"]["train"], "test": "single"}
-    }
-    tests = list(dict.fromkeys(test for _, test in cells))
-    trains = list(dict.fromkeys(a for a, b in cells if b not in _TESTS))
-    rows = [
-        [test, *(_above(cells.get((a, test)), gains.get((a, test))) for a in trains)]
-        for test in tests
-    ]
+    trains = {cell["train"] for cell in cells if cell["test"] not in _TESTS}
+    texts = {}
+    for cell in cells:
+        if (train := cell["train"]) in trains:
+            gain = above.get((train, cell["test"]))
+            text = f"{cell['mean']:.2f}" + (f"; {_points(gain)}" if gain else "")
+            texts[(cell["test"],), f"trained on {train}"] = text
+    network, start = _place_of(cells[0])
     title = (
-        f"{name_of(network)}, {start}: accuracy in %; percent points above the single "
+        f"{_name_of(network)}, {start}: accuracy in %; percent points above the single "
         "view [95 %]"
     )
-    head = ["tested on", *(f"trained on {a}" for a in trains)]
-    return Table(title, head, rows) if trains else None
+    return pivot(title, ["tested on"], texts, footnote)
 
 
-def training_tables(found: Row) -> list[Table]:
-    """Every training set on the single view and on generated ones."""
-    cells = {
-        (c["network"], c["start"], c["train"], c["test"]): c
-        for c in found.get("cells") or []
+def training_tables(cells: Sequence[Row]) -> list[Table]:
+    """Return the accuracy of every training set on the single and generated views."""
+    texts = {}
+    for cell in (c for c in cells if c["test"] in _TESTS):
+        texts[_classifier(cell), "steps"] = show(cell.get("num_steps"))
+        texts[_classifier(cell), f"test {cell['test']}"] = _accuracy(cell)
+    return pivot("accuracy, %", _CLASSIFIER, texts, _SETS)
+
+
+def mode_tables(modes: Sequence[Row]) -> list[Table]:
+    """Return the accuracy on generated views by the way of averaging the outputs."""
+    texts = {
+        (_classifier(row), row["mode"]): f"{np.mean(row['accuracy']):.2f}"
+        for row in sorted(modes, key=lambda row: MODES.index(row["mode"]))
     }
-    rows = []
-    for network, start, train in _unique(found, "network", "start", "train"):
-        of_test = [cells.get((network, start, train, test)) for test in _TESTS]
-        steps = next((c.get("num_steps") for c in of_test if c), None)
-        rows.append(
-            [
-                name_of(network),
-                start,
-                train,
-                "-" if steps is None else f"{steps:,}",
-                *map(_accuracy, of_test),
-            ]
+    return pivot("accuracy on generated views, %", _CLASSIFIER, texts)
+
+
+def evaluations_tables(sweep: Sequence[Row]) -> list[Table]:
+    """Return the accuracy by the sampler's evaluations, with intervals."""
+    texts = {}
+    for row in sorted(sweep, key=lambda row: row["evaluations"]):
+        column = f"{_name_of(row['network'])}, {row['train']}"
+        interval = f"[{row['low']:.1f}, {row['high']:.1f}]"
+        text = f"{np.mean(row['accuracy']):.2f} {interval}"
+        texts[(f"{row['evaluations']:,}",), column] = text
+    title = "accuracy on generated views, % [95 %], by classifier and training set"
+    return pivot(title, ["evaluations"], texts)
+
+
+def _sweep_charts(
+    sweep: Sequence[Row], x: str, curve: str, x_label: str
+) -> list[Chart]:
+    """Mean accuracy over seeds by `x`, a chart per network; `curve` names a curve."""
+    return [
+        Chart(
+            f"{_name_of(network)}: accuracy, %",
+            curves_of(
+                (curve.format(**row), row[x], np.mean(row["accuracy"]))
+                for row in sweep
+                if row["network"] == network
+            ),
+            x_label,
+            log_x=x == "evaluations",
         )
-    if not rows:
-        return []
-    head = ["classifier", "start", "trained on", "steps"]
-    head += ["test single", "test generated"]
-    return [Table("accuracy, %", head, rows, footnote=_SETS)]
+        for network in _networks(sweep)
+    ]
 
 
-def mode_tables(found: Row) -> list[Table]:
-    """Accuracy on generated views by how the outputs are averaged."""
-    values = {
-        (m["network"], m["start"], m["train"], m["mode"]): float(np.mean(m["accuracy"]))
-        for m in found.get("modes") or []
-    }
-    if not values:
-        return []
-    rows = []
-    for network, start, train in dict.fromkeys(key[:3] for key in values):
-        shown = [values.get((network, start, train, mode)) for mode in MODES]
-        texts = ["-" if v is None else f"{v:.2f}" for v in shown]
-        rows.append([name_of(network), start, train, *texts])
-    head = ["classifier", "start", "trained on", *MODES]
-    return [Table("accuracy on generated views, %", head, rows)]
+def _networks(rows: Sequence[Row]) -> Iterable[str]:
+    return dict.fromkeys(row["network"] for row in rows)
 
 
-def _unique(found: Row, *names: str) -> Iterable[tuple[str, ...]]:
-    cells = found.get("cells") or []
-    return dict.fromkeys(tuple(cell[name] for name in names) for cell in cells)
+def gate_charts(gates: Sequence[Row]) -> list[Chart]:
+    """Return accuracy against the share of objects for which views are generated."""
+    charts = []
+    for gate in gates:
+        points = [(float(p["share"]), float(p["accuracy"])) for p in gate["points"]]
+        curves = {"least sure first": points}
+        curves["drawn at random"] = [points[0], points[-1]]
+        title = f"{_name_of(gate['network'])}, {gate['train']}"
+        charts.append(Chart(title, curves, "accuracy, %, by objects with views, %"))
+    return charts
+
+
+def _classifier(row: Row) -> tuple[str, str, str]:
+    return _name_of(row["network"]), row["start"], row["train"]
 
 
 def _accuracy(cell: Row | None) -> str:
@@ -289,13 +297,3 @@ def _accuracy(cell: Row | None) -> str:
 
 def _points(gain: Row) -> str:
     return f"{gain['value']:+.2f} [{gain['low']:.2f}, {gain['high']:.2f}]"
-
-
-def _above(cell: Row | None, gain: Row | None) -> str:
-    if cell is None:
-        return "-"
-    return f"{cell['mean']:.2f}" + (f"; {_points(gain)}" if gain else "")
-
-
-def _share(shares: dict[str, float], name: str) -> str:
-    return f"{shares[name]:.0f}" if name in shares else "-"

@@ -1,179 +1,169 @@
-"""Curves of the metrics as inline SVG that takes on the page's colours."""
+"""Line charts as inline SVG that takes on the page's colours."""
 
+import collections
+import html
 import io
+import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 
 _MAX_POINTS = 300  # of one curve; longer ones are averaged down
-_INK = "#010203"  # stands for the page's text colour, which a figure cannot know
+_MAX_MARKERS = 20  # points of a curve; more points are drawn without markers
+_INK = "#010203"  # stands for the page's text colour, which a figure cannot name
 # Mid-tones, each readable on white and on near-black.
 _COLOURS = ("#3b82d6", "#e07a1f", "#2f9e6e", "#c94f8c", "#8a6fd1", "#9a8412", "#5f7d8c")
-_SHARED_AXES = {
+_SHARED_AXES = {  # every other metric has a chart of its own, for their units differ
     "Generator losses": r"g/(?!grad_norm|learning_rate)",
     "Discriminator": r"d/(?!grad_norm|learning_rate)",
     "Gradient norms": r"grad|[gd]/grad_norm",
     "Learning rate": r"(.*/)?learning_rate",
 }
-_OWN_AXES = r"val|eval|fade"  # their units differ
+_NO_METRICS = ("step", "stage_step", "phase_step", "stage", "phase", "steps_per_s")
 _WIDTH, _TOP, _HEIGHT, _BOTTOM, _LEGEND_ROW = 3.5, 0.3, 1.55, 0.45, 0.17  # inches
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
 
-Curve = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]
-"""Steps and values of equal length."""
+Curves = dict[str, list[tuple[float, float]]]
+"""Name -> points (x, y)."""
 
 
-def stage_curves(rows: Sequence[dict[str, Any]]) -> dict[int, list[str]]:
-    """Stage -> its charts as SVG, from the rows of metrics.jsonl.
+class Chart(NamedTuple):
+    """Curves over one pair of axes; `draw` makes the SVG."""
 
-    Rows without a stage, and values that are no finite numbers, are left out.
+    title: str
+    curves: Curves
+    x_label: str
+    log_x: bool = False
+
+
+def curves_of(points: Iterable[tuple[str, Any, Any]]) -> Curves:
+    """Group (name, x, y) by name, in ascending x."""
+    curves = collections.defaultdict(list)
+    for name, x, y in points:
+        curves[name].append((float(x), float(y)))
+    return {name: sorted(of_name) for name, of_name in curves.items()}
+
+
+def metric_charts(
+    rows: Sequence[dict[str, Any]], group: str, step: str, x_label: str
+) -> dict[str, list[Chart]]:
+    """Return the charts of every group, from the rows of metrics.jsonl.
+
+    Rows without a group or a step, and values that are no finite numbers, are left out.
+
+    Args:
+        rows: Of all groups.
+        group: Name of the field that tells the groups apart.
+        step: Name of the field for the x axis.
+        x_label: Title of the x axis.
     """
-    by_stage: dict[int, list[dict[str, Any]]] = {}
+    charts = {str(row[group]): [] for row in rows if row.get(group) is not None}
+    points = collections.defaultdict(list)
     for row in rows:
-        if isinstance(row.get("stage"), int):
-            by_stage.setdefault(row["stage"], []).append(row)
-    charts = {}
-    for stage, stage_rows in by_stage.items():
-        curves = _curves(stage_rows)
-        named = {
-            title: {n: c for n, c in curves.items() if re.match(pattern, n)}
-            for title, pattern in _SHARED_AXES.items()
-        }
-        alone = {n: {n: c} for n, c in curves.items() if re.match(_OWN_AXES, n)}
-        charts[stage] = [
-            _draw(title, shown, prefix=f"s{stage}c{number}")
-            for number, (title, shown) in enumerate((named | alone).items())
-            if shown
-        ]
+        x = row.get(step)
+        for name, y in row.items():
+            if name not in _NO_METRICS and _is_number(x) and _is_number(y):
+                points[str(row.get(group)), _chart_title(name)].append((name, x, y))
+    order = list(_SHARED_AXES)
+    for key in sorted(points, key=lambda k: order.index(k[1]) if k[1] in order else 99):
+        if key[0] in charts:
+            charts[key[0]].append(Chart(key[1], curves_of(points[key]), x_label))
     return charts
 
 
-def line_chart(
-    title: str,
-    points: dict[str, list[tuple[float, float]]],
-    x_label: str,
-    prefix: str,
-    *,
-    log_x: bool = True,
-) -> str:
-    """One chart as SVG, with a curve through the points of every name."""
-    curves = {name: _as_curve(sorted(of_name)) for name, of_name in points.items()}
-    return _draw(title, curves, prefix, x_label, log_x=log_x, marker="o")
-
-
-def _as_curve(points: list[tuple[float, float]]) -> Curve:
-    x, y = np.array(points, float).T
-    return x, y
-
-
-def _curves(rows: Sequence[dict[str, Any]]) -> dict[str, Curve]:
-    """Name of a metric -> its curve over the steps of the stage."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        x: Any = row.get("stage_step", row.get("step"))
-        if not _is_number(x):
-            continue
-        for name, y in row.items():
-            if _is_number(y):
-                points.setdefault(name, []).append((x, y))
-    return {name: _thin(*np.array(p, float).T) for name, p in points.items()}
+def _chart_title(metric: str) -> str:
+    matches = (t for t, pattern in _SHARED_AXES.items() if re.match(pattern, metric))
+    return next(matches, metric)
 
 
 def _is_number(value: Any) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and bool(np.isfinite(value))
+    return is_real and math.isfinite(value)
 
 
-def _thin(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Curve:
-    """Means over runs of neighbouring points, at most `_MAX_POINTS` of them."""
-    runs = min(_MAX_POINTS, len(steps))
-    x, y = (
-        np.array([run.mean() for run in np.array_split(array, runs)])
-        for array in (steps, values)
-    )
-    return x, y
+def draw(chart: Chart, prefix: str) -> str:
+    """Return a chart as an SVG element, with all text escaped.
 
-
-def _draw(
-    title: str,
-    curves: dict[str, Curve],
-    prefix: str,
-    x_label: str = "step of the stage",
-    *,
-    log_x: bool = False,
-    marker: str | None = None,
-) -> str:
-    """One chart; `prefix` keeps its element ids apart from those of other charts."""
+    Args:
+        chart: What to draw.
+        prefix: Of the element's ids, which must differ from those of other charts.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    style: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": prefix,
-        "font.family": "sans-serif",
-        "font.size": 8.5,
-        "text.color": _INK,
-        "axes.edgecolor": _INK,
-        "axes.labelcolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-    }
+    style: Any = _STYLE | {"svg.hashsalt": prefix}
     with matplotlib.rc_context(style):
-        legend_rows = -(-len(curves) // 2) if list(curves) != [title] else 0
-        legend = _LEGEND_ROW * legend_rows
+        has_legend = list(chart.curves) != [chart.title]
+        legend = _LEGEND_ROW * -(-len(chart.curves) // 2) if has_legend else 0
         height = _TOP + _HEIGHT + _BOTTOM + legend
         figure = Figure(figsize=(_WIDTH, height))
         bottom = (_BOTTOM + legend) / height
         axes = figure.add_axes((0.13, bottom, 0.85, _HEIGHT / height))
-        for number, (name, (steps, values)) in enumerate(sorted(curves.items())):
+        for number, (name, points) in enumerate(sorted(chart.curves.items())):
             axes.plot(
-                steps,
-                values,
+                *_thinned(points),
                 color=_COLOURS[number % len(_COLOURS)],
                 linestyle="-" if number < len(_COLOURS) else "--",
                 linewidth=1.3,
-                marker="o" if len(steps) < 3 else marker,
+                marker="o" if len(points) <= _MAX_MARKERS else None,
                 markersize=3,
-                label=name,
+                label=_no_math(name),
             )
-        if log_x:
+        if chart.log_x:
             axes.set_xscale("log")
-        elif _spans_decades(curves):
+        elif _spans_decades(chart.curves):
             axes.set_yscale("log")
-        axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-        axes.set_xlabel(x_label)
+        axes.set_title(
+            _no_math(chart.title), loc="left", fontsize=10, fontweight="bold"
+        )
+        axes.set_xlabel(chart.x_label)
         axes.grid(alpha=0.15, color=_INK)
         axes.spines[["top", "right"]].set_visible(False)
-        if legend_rows:
+        if has_legend:
             figure.legend(
                 loc="lower left", ncols=2, frameon=False, fontsize=8, borderaxespad=0
             )
         svg = io.StringIO()
-        figure.savefig(
-            svg,
-            format="svg",
-            transparent=True,
-            metadata={"Date": None, "Creator": None},
-        )
-    return _for_inlining(svg.getvalue(), title, prefix)
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(svg, format="svg", transparent=True, metadata=no_metadata)
+    return _for_inlining(svg.getvalue(), chart.title, prefix)
 
 
-def _spans_decades(curves: dict[str, Curve]) -> bool:
-    values = np.concatenate([values for _, values in curves.values()])
-    return bool(values.min() > 0 and values.max() > 30 * values.min())
+def _thinned(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y, averaged over runs of neighbours to at most `_MAX_POINTS`."""
+    runs = np.array_split(np.array(points), min(_MAX_POINTS, len(points)))
+    x, y = np.array([run.mean(axis=0) for run in runs]).T
+    return x, y
+
+
+def _no_math(text: str) -> str:
+    return text.replace("$", r"\$")  # which matplotlib takes for a formula's ends
+
+
+def _spans_decades(curves: Curves) -> bool:
+    values = [y for points in curves.values() for _, y in points]
+    return min(values) > 0 and max(values) > 30 * min(values)
 
 
 def _for_inlining(svg: str, title: str, prefix: str) -> str:
-    """Drops the file's head, lets the page rule colours and size, makes ids unique."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace(_INK, "currentColor")
+    """Drop the file's head, leave colours and size to the page, make ids unique."""
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", svg)
     svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     size = r'(<svg\b[^>]*?) height="[^"]*"([^>]*?) width="[^"]*"'
     svg = re.sub(size, r"\1\2", svg, count=1)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    label = f'<svg role="img" aria-label="{html.escape(title)}"'
+    return svg.replace("<svg", label, 1)

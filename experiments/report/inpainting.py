@@ -1,53 +1,183 @@
 """The report of a run of System 1."""
 
+import operator
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.report import page
-from experiments.report.curves import stage_curves
+from experiments.report.curves import metric_charts
 from experiments.report.page import Content, Section
 from experiments.report.tables import (
-    evaluation_tables,
-    headline,
-    memory_table,
-    stage_table,
+    Column,
+    Table,
+    comparison,
+    duration,
+    memory_tables,
+    show,
 )
 from jaxgrow.storage import files
 
 
-_ALT = "Masked input, output, composite and original at {} px"
+_STAGE_COLUMNS = {
+    "resolution": "resolution, px",
+    "parameters": "parameters",
+    "trainable": "trainable",
+    "steps": "steps",
+    "images_seen": "images seen",
+    "wall_s": "time",
+    "steps_per_s": "steps/s",
+    "ended_by": "ended by",
+}
+_METRICS = {  # title, digits, cost
+    "psnr_hole": ("PSNR hole, dB", 2, operator.neg),
+    "ssim_hole": ("SSIM hole", 3, operator.neg),
+    "l1_hole": ("L1 hole", 4, float),
+    "hf_error": ("HF error, dB", 1, float),
+    "mosaic": ("mosaic", 3, abs),
+}
+_FEATURE_METRICS = {"lpips": ("LPIPS", 3, float), "fid": ("FID", 1, float)}
+_HARDER = "10-50"
 
 
 def content(run_dir: Path) -> Content:
-    """Evaluation, then the stages, the largest first."""
+    """Return the evaluation, then the stages, the largest first."""
     found = page.read_json(run_dir / "stages.json", [])
     stages = [stage for stage in found if isinstance(stage, dict)]
     rows = files.read_json_lines(run_dir / "metrics.jsonl")
     evaluation = page.read_json(run_dir / "evaluation" / "results.json", {})
     results = sorted(evaluation.get("results", []), key=lambda r: -r["resolution"])
-    curves = stage_curves(rows)
-    named = page.sample_panels(run_dir / "samples", r"r(\d+)_(\d+)")
-    panels = {int(name): pictures for name, pictures in named.items()}
-    panel = page.picture(run_dir / "evaluation" / "panel.png")
+    charts = metric_charts(rows, "stage", "stage_step", "step of the stage")
+    panels = page.sample_panels(run_dir / "samples", r"r0*(\d+)_(\d+)")
     by_name = [(f"{stage.get('resolution')} px", stage) for stage in stages]
-    tables = stage_table(stages), memory_table(by_name)
     sections = [
         Section(
             "Evaluation on held-out photographs",
             tables=[t for result in results for t in evaluation_tables(result)],
-            pictures=[panel] if panel else [],
+            pictures=page.picture(run_dir / "evaluation" / "panel.png"),
             alt="Holes filled by every method, beside the original",
         ),
-        Section("Stages", tables=[table for table in tables if table]),
+        Section("Stages", tables=[*stage_tables(stages), *memory_tables(by_name)]),
     ]
     sections += [
         Section(
             f"{stage} px",
             level=3,
             pictures=panels.get(stage, []),
-            charts=curves.get(stage, []),
-            alt=_ALT.format(stage),
+            charts=charts.get(stage, []),
+            alt=f"Masked input, output, composite and original at {stage} px",
         )
-        for stage in sorted({*panels, *curves}, reverse=True)
+        for stage in sorted({*panels, *charts}, key=int, reverse=True)
     ]
     top = headline(stages, rows, results, page.read_notes(run_dir))
     return Content(top, sections)
+
+
+def headline(
+    stages: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    results: Sequence[dict[str, Any]],
+    notes: Sequence[str],
+) -> list[tuple[str, str]]:
+    """Return name and value of the figures at the top, those that are known.
+
+    Args:
+        stages: Of stages.json.
+        rows: Of metrics.jsonl.
+        results: Of the evaluation, the largest resolution first.
+        notes: Of the run.
+    """
+    facts = []
+    if stages:
+        wall_s = sum(stage.get("wall_s") or 0.0 for stage in stages)
+        facts.append(("final stage", f"{show(stages[-1].get('resolution'))} px"))
+        facts.append(("generator parameters", show(stages[-1].get("parameters"))))
+        facts.append(("training time", duration(wall_s)))
+    facts += _best_numbers(results[0]) if results else _last_validation(rows)
+    about = [note for note in notes if note.lower().startswith("perceptual")]
+    if about:
+        text = re.sub(r"(?i)^perceptual term:? ", "", about[0])
+        brief = re.split(r": | at | from | \(", text)[0]  # the notes have the rest
+        facts.append(("perceptual term", brief))
+    elif rows:
+        is_on = any("perceptual" in name for row in rows for name in row)
+        facts.append(("perceptual term", "on" if is_on else "off"))
+    return facts
+
+
+def _best_numbers(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return hole PSNR of the trained net and its lead, for holes of 10-50 %."""
+    psnr = {
+        row["method"]: row["metrics"]["psnr_hole"]
+        for row in result["rows"]
+        if row["bin"] == _HARDER and row["metrics"].get("psnr_hole") is not None
+    }
+    own = psnr.pop(result.get("reference"), None)
+    if own is None:
+        return []
+    title = f"hole PSNR at {result['resolution']} px, holes of 10-50 %"
+    facts = [(title, f"{own:.2f} dB")]
+    if psnr:
+        best = max(psnr, key=psnr.__getitem__)
+        facts.append(
+            (f"against the best other ({best})", f"{own - psnr[best]:+.2f} dB")
+        )
+    return facts
+
+
+def _last_validation(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    for row in reversed(rows):
+        if found := [
+            (name.replace("_", " "), f"{value:.4g}")
+            for name, value in row.items()
+            if name.startswith("val") and isinstance(value, int | float)
+        ]:
+            return found
+    return []
+
+
+def stage_tables(stages: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return the table of the stages, with the columns that are known."""
+    names = [n for n in _STAGE_COLUMNS if any(s.get(n) is not None for s in stages)]
+    rows = [
+        [(duration if n == "wall_s" else show)(stage.get(n)) for n in names]
+        for stage in stages
+    ]
+    return [Table("", [_STAGE_COLUMNS[n] for n in names], rows)] if names else []
+
+
+def evaluation_tables(result: dict[str, Any]) -> list[Table]:
+    """Return all metrics for holes of 10-50 %, then hole PSNR by size of the hole.
+
+    The first has a footnote on LPIPS and FID, the second on methods that did not run.
+    """
+    found = {(row["method"], row["bin"]): row["metrics"] for row in result["rows"]}
+    methods = list(dict.fromkeys(method for method, _ in found))
+    bins = list(dict.fromkeys(bin for _, bin in found))
+    shown = _HARDER if _HARDER in bins else bins[-1]
+    metrics = dict(_METRICS)
+    for name, title in (result.get("labels") or {}).items():
+        metrics[name] = (title, *_FEATURE_METRICS[name][1:])
+    needs = (result.get("needs") or {}).items()
+    remarks = [f"{_FEATURE_METRICS[name][0]} {text}" for name, text in needs]
+    remarks += result.get("notes") or []
+    missing = (result.get("missing") or {}).items()
+    reasons = "; ".join(f"{method}: {why}" for method, why in missing)
+    place = f"{result['resolution']} px, {result.get('num_photos', '?')} photographs"
+    size = f"holes of {shown} %" if shown[0].isdigit() else "all holes"
+
+    def column(title: str, name: str, bin: str) -> Column:
+        values = {m: found.get((m, bin), {}).get(name) for m in methods}
+        return Column(title, values, *metrics[name][1:])
+
+    by_metric = [column(title, name, shown) for name, (title, *_) in metrics.items()]
+    by_bin = [
+        column(f"{bin} %" if bin[0].isdigit() else bin, "psnr_hole", bin)
+        for bin in bins
+    ]
+    by_area = f"{place}: hole PSNR in dB by percent of the area"
+    return [
+        comparison(f"{place}: {size}", methods, by_metric, "; ".join(remarks)),
+        comparison(by_area, methods, by_bin, reasons),
+    ]

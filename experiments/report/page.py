@@ -1,6 +1,7 @@
-"""The page of a report: its parts, and how they are written."""
+"""The page of a report: its parts, and how it is written."""
 
 import base64
+import itertools
 import json
 import re
 import shlex
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from experiments.report.curves import Chart, draw
 from experiments.report.tables import Table
 from jaxgrow.storage import files
 
 
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
-_MAX_EARLIER = 3  # panels per stage beside the last one
+_MAX_EARLIER = 3  # panels per group beside the last one
 
 
 class Picture(NamedTuple):
@@ -30,14 +32,14 @@ class Picture(NamedTuple):
 class Section(NamedTuple):
     """A part of the page under a title of level 2 or 3; empty parts are left out.
 
-    `alt` says what the pictures show; all but the first picture are folded away.
+    `alt` describes the pictures; all but the first picture are folded away.
     """
 
     title: str
     level: int = 2
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
-    charts: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
     alt: str = ""
 
     @property
@@ -46,17 +48,23 @@ class Section(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What tells one run's page from another's."""
+    """The part of a page that depends on the experiment.
+
+    Attributes:
+        headline: Name and value of the figures at the top.
+        sections: In the order of the page.
+    """
 
     headline: Sequence[tuple[str, str]]
     sections: Sequence[Section]
 
 
 def write_page(run_dir: Path, content: Content) -> Path:
-    """Writes report.html into a run directory and returns its path.
+    """Write report.html into a run directory and return its path.
 
-    The page needs nothing else: pictures are embedded, curves are inline SVG, there
-    are no scripts and no addresses. Parts whose files are missing are left out.
+    The page is self-contained: pictures are embedded, curves are inline SVG, there
+    are no scripts and no addresses. Text from files is escaped. Parts whose files are
+    missing are left out.
 
     Raises:
         UserError: The disk is full, read-only or forbidden.
@@ -70,18 +78,17 @@ def write_page(run_dir: Path, content: Content) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [
-        section._replace(charts=[Markup(svg) for svg in section.charts])
-        for section in content.sections
-    ]
+    number = itertools.count()
+    versions = read_json(run_dir / "versions.json", {})
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         name=run_dir.resolve().name,
         headline=content.headline,
-        sections=sections,
-        versions=_flatten(read_json(run_dir / "versions.json", {})),
+        sections=content.sections,
+        command=shlex.join(map(str, versions.pop("command", []))),
+        versions=_flatten(versions),
         config=_flatten(read_json(run_dir / "config.json", {})),
-        command=shlex.join(map(str, read_json(run_dir / "command.json", []))),
         notes=read_notes(run_dir),
+        draw=lambda chart: Markup(draw(chart, f"c{next(number)}")),
     )
     path = run_dir / "report.html"
     files.write_bytes(path, page.encode())
@@ -89,12 +96,12 @@ def write_page(run_dir: Path, content: Content) -> Path:
 
 
 def read_notes(run_dir: Path) -> list[str]:
-    """What the run noted for its report."""
+    """Return the sentences that the run noted for its report."""
     return [str(note) for note in read_json(run_dir / "notes.json", [])]
 
 
 def read_json(path: Path, absent: Any) -> Any:
-    """What the file holds if it is there, whole and of the type of `absent`."""
+    """Return the content of a file, or `absent` unless it is whole and of that type."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -103,7 +110,7 @@ def read_json(path: Path, absent: Any) -> Any:
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted name -> value as text."""
+    """Return the leaves as text, by dotted name."""
     flat: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
@@ -115,10 +122,12 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def sample_panels(directory: Path, pattern: str) -> dict[str, list[Picture]]:
-    """Group -> its last panel, then earlier ones spread over the training.
+    """Return the last panel of every group, then earlier ones spread over the training.
 
-    `pattern` has two groups of a file's stem, the panel's group and its step; files
-    that it does not fit are left out.
+    Args:
+        directory: Of the panels.
+        pattern: Regular expression of a file's stem with two groups, the panel's group
+            and its step; files that do not match are left out.
     """
     found: dict[str, list[tuple[int, Path]]] = {}
     for path in directory.glob("*.png"):
@@ -129,18 +138,19 @@ def sample_panels(directory: Path, pattern: str) -> dict[str, list[Picture]]:
         *earlier, last = sorted(samples)
         stride = max(1, -(-len(earlier) // _MAX_EARLIER))
         chosen = [last, *earlier[::stride]]
-        pictures = [picture(path, f"step {step:,}") for step, path in chosen]
-        panels[group] = [p for p in pictures if p]
+        panels[group] = [
+            p for step, path in chosen for p in picture(path, f"step {step:,}")
+        ]
     return panels
 
 
-def picture(path: Path, caption: str = "") -> Picture | None:
-    """None if the file is missing or no whole picture."""
+def picture(path: Path, caption: str = "") -> list[Picture]:
+    """Return the picture, or nothing if the file is missing or no whole picture."""
     try:
         with Image.open(path) as image:
             image.load()
             width, height = image.size
         data = base64.b64encode(path.read_bytes()).decode()
     except (OSError, UnidentifiedImageError):
-        return None
-    return Picture(f"data:image/png;base64,{data}", width, height, caption)
+        return []
+    return [Picture(f"data:image/png;base64,{data}", width, height, caption)]

@@ -1,200 +1,211 @@
-"""Table I, its curve and the phases of a run of System 2, for its report."""
+"""The report of a run of System 2: Table I, its curve, and the phases."""
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.report import classification, page
-from experiments.report.curves import line_chart
+from experiments.report.curves import Chart, curves_of, metric_charts
 from experiments.report.page import Content, Section
-from experiments.report.tables import Table, duration, memory_table
+from experiments.report.tables import (
+    Column,
+    Table,
+    about_data,
+    comparison,
+    duration,
+    memory_tables,
+    transposed,
+)
+from jaxgrow.multiview.evaluation.views import PAPER_TABLE_1
 from jaxgrow.storage import files
 
 
-_METRICS = {  # title, digits
-    "psnr": ("PSNR, dB", 2),
-    "ssim": ("SSIM", 3),
-    "coherence": ("coherence, %", 1),
-    "lpips": ("LPIPS", 3),
-    "fid": ("FID", 2),
+_METRICS = {  # title, unit, digits, cost
+    "psnr": ("PSNR", ", dB", 2, operator.neg),
+    "ssim": ("SSIM", "", 3, operator.neg),
+    "coherence": ("coherence", ", %", 1, operator.neg),
+    "lpips": ("LPIPS", "", 3, float),
+    "fid": ("FID", "", 2, float),
 }
-_COSTS = ("lpips", "fid")  # less is better
-_CEILING = "(ceiling)"
+_NEEDS_WEIGHTS = "needs weights"
 
 
 def content(run_dir: Path) -> Content:
-    """Table I with its panel and curve, then what was trained."""
+    """Return Table I with its panel and curve, then what was trained."""
     found = page.read_json(run_dir / "views" / "table_1.json", {})
     points = page.read_json(run_dir / "views" / "curve.json", [])
     phases = page.read_json(run_dir / "phases.json", {})
     rows = files.read_json_lines(run_dir / "metrics.jsonl")
     panels = page.sample_panels(run_dir / "samples", r"([a-z]+)_(\d+)")
-    panel = page.picture(run_dir / "views" / "panel.png")
-    trained = phase_table(phases), memory_table(of_programs(phases))
+    charts = metric_charts(rows, "phase", "phase_step", "step")
     sections = [
         Section(
-            "Views of test objects from the one that is known",
-            pictures=[panel] if panel else [],
-            alt="The given view framed, the generated ones, and the real ones",
+            "Views of test objects from one conditioning view",
+            pictures=page.picture(run_dir / "views" / "panel.png"),
+            alt="The conditioning view framed, the generated ones, and the real ones",
         ),
         Section("Quality of generated views (Table I)", tables=table_one(found)),
         Section("Quality against network evaluations", charts=curve_charts(points)),
         *classification.sections(run_dir),
-        Section("Networks", tables=[table for table in trained if table]),
+        Section(
+            "Networks",
+            tables=[*phase_tables(phases), *memory_tables(of_programs(phases))],
+        ),
     ]
     sections += [
         Section(
             phase,
             level=3,
             pictures=panels.get(phase, []),
-            charts=phase_charts(phase, rows),
-            alt=f"What {phase} makes of validation objects",
+            charts=of_phase,
+            alt=f"Output of {phase} for validation objects",
         )
-        for phase in dict.fromkeys(row["phase"] for row in rows if "phase" in row)
+        for phase, of_phase in charts.items()
     ]
     return Content(headline(found), sections)
 
 
-def phase_charts(phase: str, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Every metric of a phase against its steps."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        if row.get("phase") != phase:
-            continue
-        for name, value in row.items():
-            if isinstance(value, float) and name != "steps_per_s":
-                curves.setdefault(name, []).append((float(row["phase_step"]), value))
-    return [
-        line_chart(name, {name: points}, "step", f"{phase}{number}", log_x=False)
-        for number, (name, points) in enumerate(sorted(curves.items()))
-    ]
-
-
-def headline(table: dict[str, Any]) -> list[tuple[str, str]]:
-    """Name and value of the figures at the top."""
-    if not table:
+def headline(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return name and value of the figures at the top."""
+    if not found:
         return []
-    ours = {
-        row["num_given"]: row["metrics"]
-        for row in table["rows"]
-        if row["method"] == table["rows"][0]["method"] and not row["given"]
-    }
-    facts = [("test objects", f"{table['num_objects']:,} ({table['data']})")]
+    facts = [("test objects", f"{found['num_objects']:,} ({found['data']})")]
+    ours = _means(found)[found["rows"][0]["method"]]
     for size in (min(ours), max(ours)):
-        views = f"{size} view{'s' if size > 1 else ''} given"
+        views = _counted(size)
         facts.append((f"PSNR, {views}", f"{ours[size]['psnr']:.2f} dB"))
         facts.append((f"coherence, {views}", f"{ours[size]['coherence']:.1f} %"))
-    facts.append(
-        ("coherence of real views", f"{table['coherence_classifier_accuracy']:.1f} %")
-    )
-    facts.append(("network evaluations", f"{table['num_evaluations']:,}"))
+    accuracy = found["coherence_classifier_accuracy"]
+    facts.append(("coherence of real views", f"{accuracy:.1f} %"))
+    facts.append(("network evaluations", f"{found['num_evaluations']:,}"))
     return facts
 
 
+def _counted(size: int) -> str:
+    return f"{size} conditioning view{'s' if size > 1 else ''}"
+
+
+def _means(found: dict[str, Any]) -> dict[str, dict[int, dict[str, float]]]:
+    """Method -> number of conditioning views -> metrics."""
+    means: dict[str, dict[int, dict[str, float]]] = {}
+    for row in found["rows"]:
+        if not row["given"]:
+            means.setdefault(row["method"], {})[row["num_given"]] = row["metrics"]
+    return means
+
+
 def table_one(found: dict[str, Any]) -> list[Table]:
-    """Quality by the number of given views, then by which they are."""
+    """Return quality by the number of conditioning views, the paper's, and by set."""
     if not found:
         return []
-    means = [row for row in found["rows"] if not row["given"]]
-    metrics = [name for name in _METRICS if name in means[0]["metrics"]]
-    sizes = sorted({row["num_given"] for row in means})
-    by = {(row["method"], row["num_given"]): row["metrics"] for row in means}
-    methods = list(dict.fromkeys(method for method, _ in by))
-    head = ["method"]
-    head += [f"{name} {size}" for name in metrics for size in sizes]
-    unmeasured = [_METRICS[name][0] for name in _COSTS if name not in metrics]
-    head += unmeasured
-    absent = ["needs weights"] * len(unmeasured)
-    rows = [
-        [m, *(_cell(by[m, s], name) for name in metrics for s in sizes), *absent]
-        for m in methods
+    return [size_table(found), paper_table(found), *set_tables(found["rows"])]
+
+
+def size_table(found: dict[str, Any]) -> Table:
+    """Return the quality of every method by the number of conditioning views."""
+    means = _means(found)
+    some = next(iter(means.values()))
+    measured = some[min(some)].keys()
+    columns = [
+        Column(
+            f"{title} {size}",
+            {method: of_size[size][name] for method, of_size in means.items()},
+            digits,
+            cost,
+        )
+        for name, (title, _, digits, cost) in _METRICS.items()
+        for size in (sorted(some) if name in measured else ())
     ]
-    real = (
-        "PSNR is in dB, coherence in %, beside the number of given views. Coherence of "
-        f"real views: {found['coherence_classifier_accuracy']:.1f} %, its ceiling. "
+    absent = [title for name, (title, *_) in _METRICS.items() if name not in measured]
+    columns += [Column(title, {}, 0, float, _NEEDS_WEIGHTS) for title in absent]
+    footnote = (
+        "PSNR is in dB, coherence in %, beside the number of conditioning views. "
+        f"Coherence of real views: {found['coherence_classifier_accuracy']:.1f} %, its "
+        "ceiling. Reconstruction is the real view through the autoencoder."
     )
-    missing = "Reconstruction is the real view through the autoencoder. "
-    if unmeasured:
-        missing += (
-            f"{' and '.join(unmeasured)} need feature networks whose weights are not "
-            "in the package: see docs/weights.md."
+    if absent:
+        footnote += (
+            f" {' and '.join(absent)} need feature networks whose weights are not in "
+            "the package: see docs/weights.md."
         )
-    sized = Table(
-        "by the number of given views",
-        head,
-        rows,
-        _best(methods, metrics, sizes, by),
-        real + missing,
+    title = "by the number of conditioning views"
+    return comparison(title, list(means), columns, footnote)
+
+
+def paper_table(found: dict[str, Any]) -> Table:
+    """Return Table I of the paper beside the run's first method, with the differences.
+
+    The paper's figures are those of Di Giacomo et al. (2024), as printed.
+    """
+    method, ours = next(iter(_means(found).items()))
+    head, rows = ["metric"], [[] for _ in PAPER_TABLE_1]
+    for row, name in zip(rows, PAPER_TABLE_1, strict=True):
+        title, unit, *_ = _METRICS[name]
+        row.append(title + unit)
+    for at in range(3):
+        head += [f"ours, {_counted(at + 1)}", "the paper's"]
+        for row, (name, printed) in zip(rows, PAPER_TABLE_1.items(), strict=True):
+            value = ours.get(at + 1, {}).get(name)
+            absent = _NEEDS_WEIGHTS if name in ("fid", "lpips") else "-"
+            text = absent if value is None else f"{value:.{_METRICS[name][2]}f}"
+            row += [text, f"{printed[at]:g}"]
+    size, accuracy = found.get("size", 64), found["coherence_classifier_accuracy"]
+    footnote = (
+        f"{about_data(found['data'])}"
+        f"{'' if size == 64 else f'Its images have 64 px a side, these {size}. '}"
+        f"Ours is {method}: the mean over all sets of as many conditioning views and "
+        "all missing views; the paper does not say how it averages. Coherence is by a "
+        f"classifier trained here, right on {accuracy:.1f} % of real views; the paper "
+        "fine-tunes another. SSIM has a Gaussian window of 11 x 11 px, sigma 1.5, and "
+        "FID grows as images get fewer; the paper states neither its window nor its "
+        "number of images. LPIPS is of SqueezeNet in both."
     )
-    return [sized, *by_given(found["rows"], methods)]
+    return Table("Table I of the paper", head, rows, footnote=footnote)
 
 
-def by_given(rows: Sequence[dict[str, Any]], methods: Sequence[str]) -> list[Table]:
-    """Every method on every set of given views, a table for each metric."""
+def set_tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return every method on every set of conditioning views, a table per metric."""
     of_sets = [row for row in rows if row["given"]]
-    by = {(row["given"], row["method"]): row["metrics"] for row in of_sets}
-    sets = list(dict.fromkeys(row["given"] for row in of_sets))
+    methods = list(dict.fromkeys(row["method"] for row in of_sets))
     tables = []
-    for name in (n for n in _METRICS if n in of_sets[0]["metrics"]):
-        cells = [
-            [given, *(_cell(by[given, m], name) for m in methods)] for given in sets
-        ]
-        best = {
-            (line, methods.index(m) + 1)
-            for line, given in enumerate(sets)
-            for m in _winners({m: by[given, m][name] for m in methods}, name)
-        }
-        title = f"{_METRICS[name][0]}, by given views"
-        folded = bool(tables)
-        tables.append(
-            Table(title, ["given", *methods], cells, frozenset(best), is_folded=folded)
-        )
+    for name, (title, unit, digits, cost) in _METRICS.items():
+        values: dict[str, dict[str, float]] = {}
+        for row in of_sets:
+            if name in row["metrics"]:
+                of_set = values.setdefault(row["given"], {})
+                of_set[row["method"]] = row["metrics"][name]
+        if values:
+            columns = [Column(k, v, digits, cost) for k, v in values.items()]
+            table = comparison(
+                f"{title}{unit}, by conditioning views", methods, columns
+            )
+            table = transposed(table, "conditioning views")
+            tables.append(table._replace(is_folded=bool(tables)))
     return tables
 
 
-def _cell(metrics: dict[str, float], name: str) -> str:
-    return f"{metrics[name]:.{_METRICS[name][1]}f}"
-
-
-def _best(methods, metrics, sizes, by) -> frozenset[tuple[int, int]]:
-    columns = [(name, size) for name in metrics for size in sizes]
-    return frozenset(
-        (methods.index(m), column)
-        for column, (name, size) in enumerate(columns, start=1)
-        for m in _winners({m: by[m, size][name] for m in methods}, name)
-    )
-
-
-def _winners(values: dict[str, float], metric: str) -> list[str]:
-    """The methods with the best value, ceilings aside."""
-    rivals = {m: value for m, value in values.items() if _CEILING not in m}
-    top = (min if metric in _COSTS else max)(rivals.values())
-    return [m for m, value in rivals.items() if value == top]
-
-
-def curve_charts(points: Sequence[dict[str, Any]]) -> list[str]:
-    """PSNR and coherence against evaluations, and PSNR against time, by sampler."""
+def curve_charts(points: Sequence[dict[str, Any]]) -> list[Chart]:
+    """Return PSNR and coherence against cost, with a curve for every sampler."""
     axes = [
-        ("evaluations", "psnr", "PSNR, dB"),
-        ("evaluations", "coherence", "Coherence, %"),
-        ("ms_per_object", "psnr", "PSNR, dB, by time"),
+        ("PSNR, dB", "evaluations", "psnr"),
+        ("Coherence, %", "evaluations", "coherence"),
+        ("PSNR, dB, by time", "ms_per_object", "psnr"),
     ]
-    charts = []
-    for number, (x, y, title) in enumerate(axes):
-        curves: dict[str, list[tuple[float, float]]] = {}
-        for point in points:
-            if x in point and y in point:
-                at = float(point[x]), float(point[y])
-                curves.setdefault(point["sampler"], []).append(at)
-        if curves:
-            charts.append(line_chart(title, curves, x.replace("_", " "), f"v{number}"))
-    return charts
+    charts = [
+        Chart(
+            title,
+            curves_of((p["sampler"], p[x], p[y]) for p in points if x in p and y in p),
+            x.replace("_", " "),
+            log_x=True,
+        )
+        for title, x, y in axes
+    ]
+    return [chart for chart in charts if chart.curves]
 
 
-def phase_table(phases: dict[str, Any]) -> Table | None:
-    """What was trained, how long."""
-    if not phases:
-        return None
+def phase_tables(phases: dict[str, Any]) -> list[Table]:
+    """Return the size, duration and last validation of every trained network."""
     head = ["network", "parameters", "steps", "time", "steps/s", "validation"]
     rows = [
         [
@@ -208,13 +219,13 @@ def phase_table(phases: dict[str, Any]) -> Table | None:
         for name, entry in phases.items()
         if "/" not in name  # one of many classifiers, which have tables of their own
     ]
-    return Table("", head, rows)
+    return [Table("", head, rows)] if rows else []
 
 
 def of_programs(phases: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Networks with what their memory was; of equal classifiers the first.
+    """Return the networks with their memory; of equal classifiers the first.
 
-    A training that ran another's program has noted nothing of it.
+    A training that ran the compiled program of another has no note of its memory.
     """
     found: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
     for name, entry in phases.items():

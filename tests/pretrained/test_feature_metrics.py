@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from experiments.report.tables import evaluation_tables
+from experiments.report.inpainting import evaluation_tables
 from jaxgrow.inpainting import evaluation
 from jaxgrow.inpainting.evaluation.results import to_json
 from jaxgrow.metrics import lpips
