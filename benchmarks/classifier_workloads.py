@@ -11,7 +11,7 @@ import optax
 from benchmarks import measure
 from benchmarks.measure import Call, Sides
 from benchmarks.sizes import Sizes
-from benchmarks.views_twins import torch
+from benchmarks.view_twins import torch
 from jaxgrow.multiview import classifier_step
 from jaxgrow.multiview.steps import Batch, ImageData
 from jaxgrow.nets.classifiers import ClassifierConfig

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import measure
 from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
-from benchmarks.views_twins import torch
+from benchmarks.view_twins import torch
 from jaxgrow.data.batches import plan_batch, plan_rows
 from jaxgrow.data.file_sources import ImageFolder
 from jaxgrow.data.files import map_in_threads

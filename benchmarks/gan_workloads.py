@@ -1,35 +1,39 @@
 """System 1's training step as workloads, with and without the perceptual term."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import gan_step, measure
+from benchmarks import measure, training_steps
+from benchmarks.gan_twins import GanTwin, PerceptualTwin
 from benchmarks.measure import Sides
-from benchmarks.perceptual_step import TorchPerceptual
 from benchmarks.sizes import Sizes
 from jaxgrow.inpainting.losses import LossConfig
+from jaxgrow.inpainting.networks import InpaintState
 from jaxgrow.inpainting.stages import Stage
-from jaxgrow.nets.vgg19 import VGG19Features, make_features_fn
+from jaxgrow.nets.vgg19 import make_features_fn
+
+
+_ADVERSARIAL_WEIGHT = 0.01
 
 
 def gan_sides(resolution: int, sizes: Sizes, *, perceptual: bool) -> Sides:
-    """The step at one resolution, all stages training, as the preset `paper` has it."""
-    losses = LossConfig(adversarial_weight=0.01)
-    data, batch = gan_step.make_batch(resolution, sizes.gan_batch)
-    params = _vgg_params() if perceptual else None
-    features_fn = make_features_fn(params) if params is not None else None
-    stage = Stage(0, resolution, 4, 1000, 0)
-    state, step = gan_step.build(stage, "none", losses, features_fn)
+    """Build the step at one resolution with additive skips and nothing frozen."""
+    data, batch = training_steps.random_pictures(resolution, sizes.gan_batch)
+    vgg = training_steps.random_vgg() if perceptual else None
+    state, step = training_steps.build_stage(
+        Stage(0, resolution, 4, 1000, 0),
+        "none",
+        LossConfig(adversarial_weight=_ADVERSARIAL_WEIGHT),
+        make_features_fn(vgg) if vgg is not None else None,
+    )
 
-    def make_twin() -> gan_step.TorchTwin:
-        term = TorchPerceptual(params) if params is not None else None
-        return gan_step.TorchTwin(resolution, data, 0.01, term)
+    def make_twin() -> GanTwin:
+        term = PerceptualTwin(vgg) if vgg is not None else None
+        return GanTwin(resolution, data, _ADVERSARIAL_WEIGHT, term)
 
     twin = make_twin()
-    state = gan_step.with_weights(state, twin.start)
+    state = _with_weights(state, twin)
     if perceptual:
         state = state.replace(perceptual_weight=jnp.ones(()))
     run, program = measure.stepper(step, state, data, batch, sizes.steps_per_call)
@@ -58,8 +62,13 @@ def gan_sides(resolution: int, sizes: Sizes, *, perceptual: bool) -> Sides:
     )
 
 
-def _vgg_params() -> Any:
-    """Random weights: what they are does not change the time."""
-    return jax.jit(VGG19Features().init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))[
-        "params"
-    ]
+def _with_weights(state: InpaintState, twin: GanTwin) -> InpaintState:
+    """Return `state` with the twin's weights and singular vectors."""
+    networks = []
+    for train_state, variables in zip(
+        (state.generator, state.discriminator), twin.start, strict=True
+    ):
+        arrays = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), variables)
+        params = arrays.pop("params")
+        networks.append(train_state.replace(params=params, stats=arrays))
+    return state.replace(generator=networks[0], discriminator=networks[1])

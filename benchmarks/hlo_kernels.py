@@ -1,6 +1,6 @@
-"""What XLA's own analysis leaves out, counted from its text of a program.
+"""Counts that XLA's own analysis leaves out, from the text of a compiled program.
 
-That is every kernel of a program for a GPU, and oneDNN's convolutions in one for a CPU.
+They are every kernel of a program for a GPU, and oneDNN's calls in one for a CPU.
 """
 
 import math
@@ -19,7 +19,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?(%\S+) \(.*\) -> .* \{$", re.MULTILINE)
 _INSTRUCTION = re.compile(
     r"^\s+(?:ROOT )?(%\S+) = (\([^=]*?\)|\S+) ([\w-]+)\(([^)]*)\)(.*)$", re.MULTILINE
 )
-# They start no kernel: names for what is there already.
+# These only name existing arrays and start no kernel.
 _FREE = {"parameter", "get-tuple-element", "bitcast", "constant", "tuple"}
 _CONTROL = {"while", "conditional", "async-start"}
 
@@ -28,17 +28,12 @@ class Kernel(NamedTuple):
     """One kernel of a program.
 
     Attributes:
-        num_bytes: Of operands and results, as if no cache helped.
-        flops: Of its convolutions and matrix products alone.
-        dtype: Of their operands; None where there are none.
-        width: Channels of a convolution's narrower side; of a matrix product the
-            smaller of the sums' length and the results' last side.
+        num_bytes: Bytes of operands and results, as if no cache helped.
+        flops: Operations of its convolutions and matrix products alone.
     """
 
     num_bytes: int
     flops: float = 0.0
-    dtype: str | None = None
-    width: int = 0
 
 
 class _Instruction(NamedTuple):
@@ -50,10 +45,10 @@ class _Instruction(NamedTuple):
 
 
 def kernels_of(hlo: str) -> list[Kernel]:
-    """The kernels of a scheduled program for a GPU, in order.
+    """Return the kernels of a scheduled program for a GPU, in order.
 
     Raises:
-        ValueError: It branches, or has a loop of unknown length.
+        ValueError: The program branches, or has a loop of unknown length.
     """
     hlo = re.sub(r"/\*.*?\*/", "", hlo)
     bodies, entry = {}, ""
@@ -66,7 +61,7 @@ def kernels_of(hlo: str) -> list[Kernel]:
 
 
 def onednn_kernels_of(hlo: str) -> list[Kernel]:
-    """The calls of oneDNN in a program for a CPU (jaxgrow/nets/onednn.py), in order."""
+    """Return the calls of oneDNN (jaxgrow/ops) in a program for a CPU, in order."""
     hlo = re.sub(r"/\*.*?\*/", "", hlo)
     found = [_parsed(match) for match in _INSTRUCTION.finditer(hlo)]
     shapes = {i.name: i.shape for i in found}
@@ -85,7 +80,7 @@ def onednn_kernels_of(hlo: str) -> list[Kernel]:
 
 
 def shapes_of(hlo: str) -> dict[str, str]:
-    """What every instruction makes of what, by its name: `f32[2] <- f32[2], f32[]`."""
+    """Return result and operands by instruction: `f32[2] <- f32[2], f32[]`."""
     hlo = re.sub(r"/\*.*?\*/", "", hlo)
     found = [_parsed(match) for match in _INSTRUCTION.finditer(hlo)]
     arrays = {i.name: re.sub(r"\{[^}]*\}", "", i.shape) for i in found}
@@ -115,8 +110,7 @@ def _kernels_of(computation: str, bodies: dict[str, Any]) -> list[Kernel]:
             num_bytes = _num_bytes(i.shape) + sum(
                 _num_bytes(shapes[name]) for name in i.operands
             )
-            products = _products(i, shapes, bodies)
-            kernels.append(Kernel(num_bytes=num_bytes, **products))
+            kernels.append(Kernel(num_bytes, _flops_of(i, shapes, bodies)))
     return kernels
 
 
@@ -125,8 +119,8 @@ def _parsed(match: re.Match[str]) -> _Instruction:
     return _Instruction(name, shape, op, re.findall(r"%[^\s,]+", operands), rest)
 
 
-def _products(i: _Instruction, shapes, bodies) -> dict[str, Any]:
-    """What a `Kernel` says of the products in an instruction."""
+def _flops_of(i: _Instruction, shapes, bodies) -> float:
+    """Operations of the convolution or matrix product in an instruction, or 0."""
     if i.op == "dot":
         contracted = re.search(r"lhs_contracting_dims=\{([\d,]+)\}", i.rest)
         assert contracted is not None, i
@@ -135,26 +129,21 @@ def _products(i: _Instruction, shapes, bodies) -> dict[str, Any]:
         return _library_product(i, shapes)
     inner = re.search(r"calls=(%[^\s,]+)", i.rest)
     if inner is None:
-        return {}
+        return 0.0
     body = bodies[inner[1]]
     within = {j.name: j.shape for j in body}
-    parts = [_products(j, within, bodies) for j in body if j.op in ("dot", "fusion")]
-    return next((part for part in parts if part), {})
+    parts = [_flops_of(j, within, bodies) for j in body if j.op in ("dot", "fusion")]
+    return next((part for part in parts if part), 0.0)
 
 
-def _matrix_product(i: _Instruction, shapes, contracted: list[str]) -> dict[str, Any]:
-    first = shapes[i.operands[0]]
-    depth = math.prod(_sizes(first)[int(d)] for d in contracted)
-    result = _sizes(i.shape)
-    return {
-        "flops": 2.0 * math.prod(result) * depth,
-        "dtype": _type(first),
-        "width": min(depth, result[-1]),
-    }
+def _matrix_product(i: _Instruction, shapes, contracted: list[str]) -> float:
+    first = _sizes(shapes[i.operands[0]])
+    depth = math.prod(first[int(d)] for d in contracted)
+    return 2.0 * math.prod(_sizes(i.shape)) * depth
 
 
-def _library_product(i: _Instruction, shapes) -> dict[str, Any]:
-    """Convolutions of cuDNN and products of cuBLAS."""
+def _library_product(i: _Instruction, shapes) -> float:
+    """Operations of a convolution of cuDNN or a product of cuBLAS."""
     target = re.search(r'custom_call_target="([^"]*)"', i.rest)
     name = target[1] if target else ""
     if "gemm" in name or "matmul" in name:
@@ -162,7 +151,7 @@ def _library_product(i: _Instruction, shapes) -> dict[str, Any]:
         assert depth is not None, i
         return _matrix_product(i, shapes, [depth[1]])
     if "conv" not in name:
-        return {}
+        return 0.0
     result, first, second = i.shape, *(shapes[name] for name in i.operands[:2])
     output, kernel = {
         "__cudnn$convBackwardInput": (first, second),
@@ -170,24 +159,13 @@ def _library_product(i: _Instruction, shapes) -> dict[str, Any]:
     }.get(name, (result, second))
     labels = re.search(r"dim_labels=\w+_(\w+)->\w+", i.rest)
     assert labels is not None, i
-    channels = [_sizes(kernel)[labels[1].index(c)] for c in "io"]
     # Every number of the output takes a product with each weight that leads to it.
-    weights = math.prod(_sizes(kernel)) / channels[1]
-    return {
-        "flops": 2.0 * math.prod(_sizes(output)) * weights,
-        "dtype": _type(first),
-        "width": min(channels),
-    }
-
-
-def _type(shape: str) -> str:
-    array = _ARRAY.search(shape)
-    assert array is not None, shape
-    return array[1]
+    weights = math.prod(_sizes(kernel)) / _sizes(kernel)[labels[1].index("o")]
+    return 2.0 * math.prod(_sizes(output)) * weights
 
 
 def _sizes(shape: str) -> list[int]:
-    """Of an array, or of the first one of a tuple."""
+    """Sides of an array, or of the first one of a tuple."""
     array = _ARRAY.search(shape)
     assert array is not None, shape
     return [int(n) for n in array[2].split(",") if n]

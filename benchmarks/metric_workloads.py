@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
-from benchmarks.views_twins import torch
+from benchmarks.view_twins import torch
 from jaxgrow.metrics import frechet, image
 
 

@@ -1,125 +1,161 @@
-"""Training steps as programs to be compiled and looked at, not run: no arrays."""
+"""Training steps as compiled programs: their kernels, operations and bytes.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+    python -m benchmarks.programs            # for the device that JAX has
+    python -m benchmarks.programs --h100     # for an H100, on a machine without a GPU
+
+Nothing is run. The table of a revision beside that of the revision before shows what
+a change does to the programs. `--h100` needs XLA's plug-in for CUDA ('jaxgrow[cuda13]'
+or [cuda12], in an environment of its own). The plug-in compiles for a device that is
+only described: fusions, libraries and kernels are those of a GPU, except for the tuning
+of matrix products and convolutions.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+from unittest import mock
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
+import tyro
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
 
-from benchmarks import gan_step
-from jaxgrow.data.batches import PictureBatch
-from jaxgrow.inpainting.losses import LossConfig
-from jaxgrow.inpainting.stages import Stage
-from jaxgrow.multiview import classifier_step, steps
-from jaxgrow.multiview.sde import VPSDE
-from jaxgrow.multiview.steps import (
-    Batch,
-    Diffusion,
-    ImageData,
-    LatentData,
-)
-from jaxgrow.nets import autoencoder, classifiers, score
-from jaxgrow.nets.autoencoder import AutoencoderConfig
-from jaxgrow.nets.classifiers import ClassifierConfig
-from jaxgrow.nets.growing import NetConfig
-from jaxgrow.nets.score import ScoreConfig
-from jaxgrow.nets.vgg19 import VGG19Features, make_features_fn
-from jaxgrow.training.train_state import TrainState
+from benchmarks import hlo_kernels, roofline, table, training_steps
+from benchmarks.training_steps import Program
+from jaxgrow.devices import backend, runtime
+from jaxgrow.errors import UserError
 
 
-_ROWS = 1024  # of the data; a step gathers its batch from them
-_VIEWS, _LATENTS = 4, 64
+Dtype = Literal["float32", "bfloat16"]
+
+# NVIDIA's H100 SXM as an XLA GpuTargetConfigProto.
+_H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: 84942979072
+  shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 minor: 0 }
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
 
 
-class Program(NamedTuple):
-    """A step, and the shapes of its state, its data and its batch."""
-
-    step: Callable[..., Any]
-    state: Any
-    data: Any
-    batch: Any
-
-
-def gan(resolution: int, batch_size: int, dtype: Any = "float32") -> Program:
-    """System 1's step of a stage of the preset `paper`, but for `dtype`."""
-    step, state, data, batch = paper_stage(resolution, batch_size, dtype)
-    return Program(step, shapes_of(state), shapes_of(data), batch)
+PROGRAMS: dict[str, Callable[[Dtype], Program]] = {
+    **{
+        f"gan-{r}": functools.partial(training_steps.gan, r, 128)
+        for r in (4, 8, 16, 32, 64)
+    },
+    "score": functools.partial(training_steps.score_step, 512),
+    "autoencoder": functools.partial(training_steps.autoencoder_step, 128),
+    "resnet18": functools.partial(training_steps.resnet18_step, 128),
+}
+"""Builders by name; each takes the type of the products."""
 
 
-def paper_stage(resolution: int, batch_size: int, dtype: Any) -> Program:
-    """The same with arrays: older stages frozen, VGG19's term of random weights.
+def compile_for_h100(program: Program) -> Any:
+    """Compile for an H100 that is not there.
 
-    The term's weights are arguments of nothing: constants, as in a run.
+    Raises:
+        UserError: The CUDA plug-in is not installed.
     """
-    stage = Stage(int(np.log2(resolution)) - 2, resolution, resolution, 1000, 0)
-    params = jax.jit(VGG19Features().init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    features_fn = make_features_fn(params["params"], compute_dtype=dtype)
-    state, step = gan_step.build(
-        stage,
-        "none" if resolution == 4 else "all",
-        LossConfig(),
-        features_fn,
-        net=NetConfig(compute_dtype=dtype),
-    )
-    data, _ = gan_step.make_batch(resolution, _ROWS)
-    rows = np.arange(batch_size, dtype=np.int32) % _ROWS
-    return Program(step, state, data, PictureBatch(rows, rows % 2 == 0, rows, rows % 8))
-
-
-def score_step(batch_size: int, dtype: Any = "float32") -> Program:
-    """The paper's score network with its average."""
-    config, tx = ScoreConfig(compute_dtype=dtype), optax.adam(1e-4)
-    state = jax.eval_shape(
-        lambda: TrainState.create(
-            score.init_score(config, _VIEWS, _LATENTS, 0), {}, tx, keep_ema=True
+    try:
+        topology = topologies.get_topology_desc(
+            platform="cuda",
+            topology_name="h100",
+            topology="1x1x1",
+            target_config=_H100,
         )
-    )
-    diffusion = Diffusion(VPSDE(), "uniform", 0.2)
-    step = steps.make_score_step(config, diffusion, tx, ema_decay=0.999)
-    data = LatentData(
-        jax.ShapeDtypeStruct((_ROWS, _VIEWS, _LATENTS), jnp.float32),  # pyright: ignore
-        jax.ShapeDtypeStruct((_ROWS, _VIEWS), jnp.bool_),  # pyright: ignore
-    )
-    return Program(step, state, data, _batch(batch_size))
+    except NotImplementedError:
+        raise UserError(
+            "compiling for a GPU takes XLA's plug-in for CUDA, though no GPU: install "
+            "'jaxgrow[cuda13]' or [cuda12] in an environment of its own."
+        ) from None
+    place = SingleDeviceSharding(topology.devices[0])
+
+    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+    step, *shapes = program
+    shapes = jax.tree.map(placed, shapes)
+    return jax.jit(step, donate_argnums=0).lower(*shapes).compile()
 
 
-def autoencoder_step(batch_size: int, dtype: Any = "float32") -> Program:
-    """The paper's autoencoder at 64 px."""
-    config, tx = AutoencoderConfig(compute_dtype=dtype), optax.adam(1e-3)
-    state = jax.eval_shape(
-        lambda: TrainState.create(
-            autoencoder.init_autoencoder(config, 0), {}, tx, keep_ema=False
+@contextlib.contextmanager
+def _for_a_gpu() -> Iterator[None]:
+    """Trace as on a GPU, without the plug-in looking for one."""
+    jax.config.update("jax_platforms", "cpu")
+    with (
+        mock.patch.object(backend, "on_cpu", return_value=False),
+        mock.patch.object(backend, "on_gpu", return_value=True),
+    ):
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Which programs to compile."""
+
+    only: tuple[str, ...] = tuple(PROGRAMS)
+    """Their names."""
+    compute_dtype: Dtype = "float32"
+    """Type of the products."""
+    h100: bool = False
+    """Compile for an H100 instead of the device that JAX has."""
+
+
+def main(options: Options) -> None:
+    if unknown := set(options.only) - set(PROGRAMS):
+        raise UserError(
+            f"there is no program {sorted(unknown)[0]}: choose among "
+            f"{', '.join(PROGRAMS)}."
         )
+    rows = []
+    with _for_a_gpu() if options.h100 else contextlib.nullcontext():
+        for name in options.only:
+            program = PROGRAMS[name](options.compute_dtype)
+            if options.h100:
+                compiled = compile_for_h100(program)
+            else:
+                step, *shapes = program
+                compiled = jax.jit(step, donate_argnums=0).lower(*shapes).compile()
+            rows.append([name, *_counts(compiled)])
+            print(*rows[-1], flush=True)
+    print(table.markdown(["program", "kernels", "GFLOP", "GB"], rows, left=1))
+
+
+def _counts(compiled: Any) -> list[str]:
+    """Number of kernels (on CPU of oneDNN's calls), GFLOP and GB of a program."""
+    text, cost = compiled.as_text(), roofline.cost_of(compiled)
+    on_gpu = backend.on_gpu()
+    kernels = (hlo_kernels.kernels_of if on_gpu else hlo_kernels.onednn_kernels_of)(
+        text
     )
-    step = steps.make_autoencoder_step(config, tx, augment=False, fill=1.0)
-    return Program(step, state, _images(), _batch(batch_size))
+    numbers = (cost.flops / 1e9, cost.bytes_accessed / 1e9)
+    return [str(len(kernels)), *(f"{number:.4g}" for number in numbers)]
 
 
-def resnet18_step(batch_size: int, dtype: Any = "float32") -> Program:
-    """ResNet18 at 64 px, batch statistics over all devices."""
-    config, tx = ClassifierConfig(compute_dtype=dtype), optax.adam(1e-4)
-
-    def create() -> TrainState:
-        params, stats = classifiers.init_classifier(config, 1000, 0)
-        return TrainState.create(params, stats, tx, keep_ema=False)
-
-    step = classifier_step.make_classifier_step(config, tx)
-    return Program(step, jax.eval_shape(create), _images(), _batch(batch_size))
-
-
-def shapes_of(tree: Any) -> Any:
-    """Shapes and types in place of arrays."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
-
-
-def _images() -> ImageData:
-    return ImageData(
-        jax.ShapeDtypeStruct((_ROWS, 64, 64, 3), jnp.uint8),  # pyright: ignore
-        jax.ShapeDtypeStruct((_ROWS,), jnp.int32),  # pyright: ignore
-    )
-
-
-def _batch(size: int) -> Batch:
-    return Batch(np.zeros(size, np.int32), np.zeros((size, 2), np.uint32))
+if __name__ == "__main__":
+    runtime.configure()
+    try:
+        main(tyro.cli(Options, prog="python -m benchmarks.programs"))
+    except UserError as error:
+        sys.exit(f"error: {error}")

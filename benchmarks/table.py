@@ -1,9 +1,10 @@
-"""The tables of docs/performance.md, from the JSON files of results.
+"""Tables of docs/performance.md, written from the JSON files of results.
 
     python -m benchmarks.table
 
-A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`, where the name is
-`speed DEVICE`, `memory DEVICE`, `behind DEVICE`, `targets DEVICE`, `scaling` or `h100`.
+A table stands between `<!-- NAME -->` and `<!-- end of NAME -->`. A name is
+`speed DEVICE`, `memory DEVICE`, `behind DEVICE` or `targets DEVICE`, where DEVICE is a
+folder of results.
 """
 
 import json
@@ -24,7 +25,7 @@ Found = Mapping[str, Any]
 
 
 def line(found: Found) -> str:
-    """One workload in a line of the terminal."""
+    """Return a workload as one line for the terminal."""
     times = ", ".join(f"{name} {ms:g} ms" for name, ms in found["ms"].items())
     ratio = f", {found['ratio']:.2f} times" if "ratio" in found else ""
     share = ""
@@ -34,13 +35,13 @@ def line(found: Found) -> str:
 
 
 def read_results(folder: Path) -> list[Found]:
-    """The workloads of a device, in the order of their titles' kinds and names."""
+    """Read the workloads of a device, in the order of their files' names."""
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     return [f for f in found if "workload" in f]
 
 
 def speed_table(results: Sequence[Found]) -> str:
-    """Every workload: time, ratio, rate, cost, limit."""
+    """Build the table of time, ratio, rate, cost and limit of every workload."""
     rows = []
     for found in results:
         ours, others = _sides(found)
@@ -61,11 +62,11 @@ def speed_table(results: Sequence[Found]) -> str:
         )
     head = ["workload", "ours, ms", "fastest other, ms", "ratio", "of CPU time"]
     head += ["per second", "GFLOP", "GB", "limit, ms", "share of it"]
-    return f"{_conditions(results)}\n\n{_markdown(head, rows, left=1)}"
+    return f"{_conditions(results)}\n\n{markdown(head, rows, left=1)}"
 
 
 def memory_table(results: Sequence[Found]) -> str:
-    """Every program with a batch: peak memory, and what a GiB more holds."""
+    """Build the table of peak memory, for every workload that has a batch."""
     rows = [
         [
             found["title"],
@@ -78,11 +79,11 @@ def memory_table(results: Sequence[Found]) -> str:
         if "batch_per_gib" in found
     ]
     head = ["step", "batch", "weights, moments, data, MiB", "peak, MiB"]
-    return _markdown([*head, "examples per further GiB"], rows, left=1)
+    return markdown([*head, "examples per further GiB"], rows, left=1)
 
 
 def behind_list(results: Sequence[Found]) -> str:
-    """The workloads in which another library is quicker."""
+    """List the workloads in which another library is quicker, worst first."""
     slower = [f for f in results if f.get("ratio", 1.0) < 1.0]
     if not slower:
         return "No workload is behind."
@@ -93,75 +94,12 @@ def behind_list(results: Sequence[Found]) -> str:
     )
 
 
-def scaling_table(found: Found) -> str:
-    """Collectives of the data-parallel steps, and the estimate for many devices."""
-    rows = [
-        [
-            row["step"],
-            str(row["devices"]),
-            str(row["batch_per_device"]),
-            str(row["collectives"]),
-            _number(row["mbytes"]),
-            str(row["asynchronous"]),
-        ]
-        for row in found["collectives"]
-    ]
-    head = ["step", "devices", "batch of each", "all-reduces", "MB in all", "async"]
-    first = _markdown(head, rows, left=1)
-    rows = [
-        [
-            row["step"],
-            row["kind"],
-            str(row["batch_per_device"]),
-            _number(row["compute_ms"]),
-            _number(row["all_reduce_ms"]),
-            f"{row['efficiency']:.0%}",
-            f"{row['efficiency_overlapped']:.0%}",
-        ]
-        for row in found["estimate"]
-    ]
-    head = ["step", "scaling", "batch of each", "arithmetic, ms", "all-reduce, ms"]
-    head += ["efficiency", "if overlapped"]
-    second = _markdown(head, rows, left=2)
-    return f"{first}\n\n{found['assumptions']}\n\n{second}"
-
-
-def h100_table(found: Found) -> str:
-    """Predicted times, and what each step of them was predicted from."""
-    rows = [
-        [
-            row["step"],
-            str(row["batch_size"]),
-            _number(row["gflop"]),
-            _number(row["gbytes"]),
-            f"{row['kernels']:,}",
-            _number(row["limit_ms"]),
-            _number(row["predicted_ms"]),
-        ]
-        for row in found["steps"]
-    ]
-    head = ["step", "batch", "GFLOP", "GB", "kernels", "limit, ms", "predicted, ms"]
-    totals = [
-        [
-            row["task"],
-            _number(row["limit_s"]),
-            _number(row["predicted_s"]),
-            f"{_number(row['fast_s'])} to {_number(row['slow_s'])}",
-            row["goal"],
-        ]
-        for row in found["tasks"]
-    ]
-    heads = ["task", "limit, s", "predicted, s", "range", "goal"]
-    tasks = _markdown(heads, totals, left=1)
-    return f"{found['assumptions']}\n\n{_markdown(head, rows, left=1)}\n\n{tasks}"
-
-
 def targets_table(reached: Sequence[Target]) -> str:
-    """Goals for one GPU beside what was measured."""
+    """Build the table of goals for one GPU beside the measurements."""
     rows = [
         [t.name, t.goal, t.measured, "yes" if t.is_reached else "no"] for t in reached
     ]
-    return _markdown(["task", "goal", "measured", "reached"], rows, left=1)
+    return markdown(["task", "goal", "measured", "reached"], rows, left=1)
 
 
 def _targets_of(results: Sequence[Found]) -> str:
@@ -175,32 +113,23 @@ _BY_DEVICE: dict[str, Callable[[Sequence[Found]], str]] = {
     "behind": behind_list,
     "targets": _targets_of,
 }
-_BY_FILE: dict[str, Callable[[Found], str]] = {
-    "scaling": scaling_table,
-    "h100": h100_table,
-}
 
 
 def render(page: str, results: Path) -> str:
-    """`page` with every table written anew from the files below `results`."""
+    """Return `page` with every table rebuilt from the files below `results`."""
 
     def block(match: re.Match[str]) -> str:
         name = match.group(1)
         kind, _, device = name.partition(" ")
-        if kind in _BY_DEVICE:
-            found = read_results(results / device)
-            text = _BY_DEVICE[kind](found) if found else _NOTHING
-        elif (file := results / f"{kind}.json").exists():
-            text = _BY_FILE[kind](json.loads(file.read_text()))
-        else:
-            text = _NOTHING
+        found = read_results(results / device)
+        text = _BY_DEVICE[kind](found) if found else _NOTHING
         return f"<!-- {name} -->\n\n{text}\n\n<!-- end of {name} -->"
 
     return _BLOCK.sub(block, page)
 
 
 def rewrite(page: Path, results: Path) -> None:
-    """Writes a page's tables anew."""
+    """Rebuild the tables of a page in place."""
     page.write_text(render(page.read_text(), results))
 
 
@@ -230,14 +159,14 @@ def _conditions(results: Sequence[Found]) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three digits, whole numbers from 100 on; nothing for None."""
+    """Three digits, whole numbers from 100 on; empty for None."""
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """A table whose first `left` columns are text and the others numbers."""
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """Return a table whose first `left` columns are text and the others numbers."""
     rule = ["---"] * left + ["---:"] * (len(head) - left)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 

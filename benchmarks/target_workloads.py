@@ -1,7 +1,7 @@
-"""What the goals for one GPU are stated in, as it would be run: bf16, and no twin.
+"""The goals for one GPU, as a user would run them: bfloat16, without a twin.
 
-The same steps and the same generation stand beside PyTorch in other workloads; here
-each has the sizes of its goal.
+Other workloads compare the same steps and the same generation with PyTorch. These have
+the sizes that the goals state.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks import measure, programs, view_workloads, views_step
+from benchmarks import generation_workload, measure, training_steps, view_workloads
 from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
 from jaxgrow.nets import score
@@ -19,8 +19,8 @@ from jaxgrow.nets.score import ScoreConfig
 
 
 def stage_sides(resolution: int, sizes: Sizes) -> Sides:
-    """A stage of the preset `paper`: older stages frozen, the perceptual term."""
-    step, state, data, batch = programs.paper_stage(
+    """Build a stage of the preset `paper`: older stages frozen, perceptual term on."""
+    step, state, data, batch = training_steps.paper_stage(
         resolution, sizes.gan_batch, sizes.compute_dtype
     )
     state = state.replace(perceptual_weight=jnp.ones(()))
@@ -40,18 +40,18 @@ def stage_sides(resolution: int, sizes: Sizes) -> Sides:
 
 
 def score_sides(sizes: Sizes) -> Sides:
-    """The score network at a batch that can reach half of the device's rate."""
+    """Build the score network's step at a batch that can reach half the peak."""
     batch_size = sizes.target_score_batch
-    options = view_workloads.options(sizes, batch_size=batch_size)
     config = ScoreConfig(width=sizes.score_width)
     flops = 6.0 * _matrix_weights(config) * batch_size
-    return _alone(views_step.score_sides(options), flops=flops)
+    sizes = dataclasses.replace(sizes, views_batch=batch_size)
+    return _alone(view_workloads.score_sides(sizes), flops=flops)
 
 
 def generation_sides(sizes: Sizes) -> Sides:
-    """Three views of each of 10,000 objects."""
+    """Build the generation of three views of each of 10,000 objects."""
     sizes = dataclasses.replace(sizes, generated_objects=sizes.target_objects)
-    return _alone(view_workloads.generation_sides(sizes))
+    return _alone(generation_workload.generation_sides(sizes))
 
 
 def _alone(sides: Sides, **changes: Any) -> Sides:
@@ -59,6 +59,6 @@ def _alone(sides: Sides, **changes: Any) -> Sides:
 
 
 def _matrix_weights(config: ScoreConfig) -> int:
-    """Weights that every object is multiplied with once forward and twice back."""
+    """Weights that multiply every object once forwards and twice backwards."""
     shapes = jax.eval_shape(lambda: score.init_score(config, 4, 64, 0))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes) if leaf.ndim == 2)

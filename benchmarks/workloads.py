@@ -1,4 +1,4 @@
-"""All workloads by name."""
+"""Table of all workloads by name."""
 
 import dataclasses
 import functools
@@ -9,11 +9,11 @@ from benchmarks import (
     classifier_workloads,
     data_workloads,
     gan_workloads,
+    generation_workload,
     metric_workloads,
     target_workloads,
     targets,
     view_workloads,
-    views_step,
 )
 from benchmarks.classifier_workloads import Case
 from benchmarks.measure import Sides
@@ -26,9 +26,9 @@ class Workload:
     """One row of the table.
 
     Attributes:
-        title: What is done, for the table.
-        build: Sets both sides up and checks that they compute the same.
-        is_long: Left out on CPU unless it is asked for by name.
+        title: Name in the table.
+        build: Function that builds both sides and checks that they compute the same.
+        is_long: True if a run on CPU leaves it out unless it is named.
         compute_dtype: Type of our products; None = as the options say.
     """
 
@@ -68,7 +68,7 @@ def _sampling(title: str, name, num_steps: int) -> Workload:
     )
 
 
-# By importance: what the budget does not reach are the last ones.
+# Most important first: a short budget drops the last ones.
 WORKLOADS: dict[str, Workload] = {
     **{
         f"target-stage-{r}": _target(
@@ -87,11 +87,11 @@ WORKLOADS: dict[str, Workload] = {
     **{f"gan-{r}": _gan(r, False) for r in (8, 16, 32)},
     "score": Workload(
         "score network, step",
-        lambda sizes: views_step.score_sides(view_workloads.options(sizes)),
+        view_workloads.score_sides,
     ),
     "autoencoder": Workload(
         "autoencoder, step, 64 px",
-        lambda sizes: views_step.autoencoder_sides(view_workloads.options(sizes)),
+        view_workloads.autoencoder_sides,
     ),
     "resnet18": _classifier("ResNet18, step, 64 px", Case("resnet18")),
     "mobilenet-v3-large": _classifier(
@@ -103,7 +103,7 @@ WORKLOADS: dict[str, Workload] = {
     "sampling-12": _sampling("sampling, 12 evaluations (DDIM)", "ddim", 12),
     "generation": Workload(
         "3 views of an object from 1: encode, 12 evaluations, decode",
-        view_workloads.generation_sides,
+        generation_workload.generation_sides,
     ),
     "data-jpeg": Workload("data, JPEG of 256 px to 64 px", data_workloads.jpeg_sides),
     "data-map": Workload("data, memory map", data_workloads.map_sides),
@@ -129,12 +129,12 @@ WORKLOADS: dict[str, Workload] = {
 
 
 def choose(only: Sequence[str], *, on_cpu: bool) -> list[str]:
-    """Names of the workloads to run.
+    """Return the names of the workloads to run.
 
     Args:
-        only: Names, or their beginnings up to a hyphen; none = all but, on CPU, the
-            long ones.
-        on_cpu: Whether the device is a CPU.
+        only: Names, or their beginnings up to a hyphen; empty = all, except the long
+            ones on CPU.
+        on_cpu: True if the device is a CPU.
 
     Raises:
         UserError: There is no such workload.

@@ -1,7 +1,6 @@
-"""Benchmarks: registry, timing in turns, roofline, collectives, tables in the docs."""
+"""Benchmarks: registry, timing in turns, roofline, tables in the docs."""
 
 import json
-import math
 import time
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from benchmarks import (
     __main__,
     measure,
     roofline,
-    scaling,
     table,
     workloads,
 )
@@ -260,50 +258,6 @@ def test_the_command_line_runs_a_workload_and_writes_what_it_found(
     assert said["sizes"]["rows"] == CPU.rows
     __main__.main(__main__.Options(budget_s=0.0, out=tmp_path, docs=None))
     assert "No time was left for nothing" in capsys.readouterr().out
-
-
-def test_all_reduces_are_read_from_a_compiled_program():
-    hlo = """
-      %all-reduce.1 = (f32[3,4]{1,0}, bf16[5]{0}) all-reduce(%a, %b), to_apply=%sum
-      %all-reduce.2 = f32[] all-reduce(%c), to_apply=%sum
-      ROOT %x = f32[3,4]{1,0} add(%all-reduce.1, %d)
-    """
-    assert scaling.collectives_of(hlo) == (2, 48 + 10 + 4, 0)
-    start = "%s = f32[8]{0} all-reduce-start(%c)\n%d = f32[8]{0} all-reduce-done(%s)"
-    assert scaling.collectives_of(start) == (1, 32, 1)
-
-
-def test_a_gradients_all_reduce_is_as_large_as_the_weights():
-    devices = 2
-
-    def step(state, data, batch):
-        grads = jax.grad(lambda w: jnp.mean((data[batch] @ w) ** 2))(state)
-        return state - grads, {"norm": jnp.sum(grads)}
-
-    state, data = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((8, 4), (6, 8)))
-    program = scaling.programs.Program(step, state, data, np.zeros(4, np.int32))
-    hlo = scaling.compiled_text(program, devices)
-    assert scaling.collectives_of(hlo).num_bytes == 4 * 8 * 4
-    assert scaling.collectives_of(scaling.compiled_text(program, 1)).count == 0
-
-
-def test_a_rings_time_is_its_bytes_over_the_link_and_its_hops():
-    gigabyte = 1e9
-    expected = 2 * 3 / 4 * gigabyte / (scaling.LINK_GBYTES_PER_S * 1e9) * 1e3
-    hops = 2 * math.log2(4) * scaling.HOP_US * 1e-3
-    assert scaling.all_reduce_ms(gigabyte, 4) == pytest.approx(expected + hops)
-    assert scaling.all_reduce_ms(gigabyte, 1) == 0.0
-
-
-def test_efficiency_on_many_devices_is_of_one_devices_prediction():
-    row = {"predicted_ms": 10.0, "kernels": 1000, "batch_size": 128}
-    weak = scaling.estimated("step", "weak", row, 1e6)
-    assert weak["compute_ms"] == 10.0
-    wire = scaling.all_reduce_ms(1e6, scaling.MANY)
-    assert weak["efficiency"] == pytest.approx(10.0 / (10.0 + wire), abs=1e-3)
-    strong = scaling.estimated("step", "strong", row, 1e6)
-    assert strong["compute_ms"] == pytest.approx(2.0 + 8.0 / 128)
-    assert strong["batch_per_device"] == 1
 
 
 def test_operations_that_are_known_better_take_the_place_of_xlas_count(product):

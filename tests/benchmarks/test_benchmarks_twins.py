@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import gan_step, measure, roofline, views_twins
+from benchmarks import gan_twins, measure, roofline, view_twins
 from benchmarks.sizes import TINY
 from benchmarks.workloads import WORKLOADS
 
@@ -24,8 +24,8 @@ SLOW = [
 def _one_thread(monkeypatch):
     """PyTorch's second thread would only spin where other tests run beside this."""
     monkeypatch.setattr(measure, "num_cpus", lambda: 1)
-    monkeypatch.setattr(views_twins, "num_cpus", lambda: 1)
-    monkeypatch.setattr(gan_step, "os_cpus", lambda: [0])
+    monkeypatch.setattr(view_twins, "num_cpus", lambda: 1)
+    monkeypatch.setattr(gan_twins, "num_cpus", lambda: 1)
 
 
 @pytest.mark.parametrize(
