@@ -21,8 +21,9 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from experiments.places_grow.config import PRESETS, VGG_WEIGHTS, Config
+from experiments.places_grow.config import VGG_WEIGHTS, Config
 from experiments.places_grow.prepare import load_pictures, validation_set
+from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.shared import cli
 from jaxgrow.errors import UserError
@@ -186,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = tyro.cli(Options, prog=_PROGRAM, description=__doc__, args=line)
         compare(options, console)
 
-    return cli.run(body)
+    return cli.run(body, Options)
 
 
 if __name__ == "__main__":

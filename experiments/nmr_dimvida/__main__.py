@@ -8,7 +8,8 @@ Every field of a preset can be changed, and the same command resumes:
 
     python -m experiments.nmr_dimvida paper --data.path NMR_Dataset.zip
 
-A preset's --help lists the fields.
+A preset's --help shows what it changes and the fields people set, --help-all all
+fields.
 """
 
 import sys
@@ -32,24 +33,35 @@ from experiments.shared import run_dir as runs
 from jaxgrow.devices import hosts
 
 
-def parse(arguments: list[str]) -> Config:
-    """The command line as a config; exits by itself on --help and unknown fields.
+_PROGRAM = cli.Program(
+    name="python -m experiments.nmr_dimvida",
+    about=__doc__,
+    presets=PRESETS,
+    without_data="--data.source synthetic --data.path None for synthetic objects",
+    shown={
+        "run_dir": "folder of the run; one that is there is resumed",
+        "phases": "phases to run, in this order",
+        "seed": "root of every random draw",
+        "data.source": "synthetic, nmr, softras or folder",
+        "data.path": "archive or folder of the data",
+        "data.size": "pixels along a side",
+        "autoencoder.latent_dim": "numbers that stand for one view",
+        "score.width": "features of the score network",
+        "score_training.batch_size": "objects per step, over all devices",
+        "sampler.num_steps": "steps of the sampler",
+        "classify.seeds": "trainings of every classifier",
+        "devices": "local devices to train on; None = all",
+    },
+)
 
-    Raises:
-        UserError: For an unknown preset or a field with a value out of range.
-    """
-    return cli.parse(
-        arguments,
-        program="python -m experiments.nmr_dimvida",
-        about=__doc__,
-        presets=PRESETS,
-        default="demo",
-        commands={},
-    )
+
+def parse(arguments: list[str]) -> Config:
+    """Return the command line as a config; see `cli.Program.parse`."""
+    return _PROGRAM.parse(arguments)
 
 
 def do_phases(config: Config, console: Console) -> None:
-    """Does every phase that is asked for and not done yet."""
+    """Run every phase that is asked for and not done yet."""
     hosts.join(config.hosts)
     runs.claim(config.run_dir, EXPERIMENT, config)
     run = Run(config, console)
@@ -82,7 +94,7 @@ def _evaluate(run: Run, objects: Objects) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line; returns the exit status."""
+    """Run a command line and return the exit status."""
 
     def body(console: Console) -> None:
         config = parse(sys.argv[1:] if arguments is None else arguments)
@@ -91,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
             path = report.write_report(config.run_dir)
             console.print(f"report: {path}", markup=False, highlight=False)
 
-    return cli.run(body)
+    return cli.run(body, Config)
 
 
 if __name__ == "__main__":

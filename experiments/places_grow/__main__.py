@@ -1,4 +1,4 @@
-"""Grow an inpainting GAN on pictures, evaluate it, and tell of it in report.html.
+"""Grow an inpainting GAN on pictures, evaluate it, and write report.html.
 
 Without a name the demo runs:
 
@@ -8,7 +8,8 @@ Every field of a preset can be changed, and the same command resumes:
 
     python -m experiments.places_grow better --data.source folder --data.path photos
 
-A preset's --help lists the fields.
+A preset's --help shows what it changes and the fields people set, --help-all all
+fields.
 """
 
 import dataclasses
@@ -19,13 +20,11 @@ from rich.console import Console
 
 from experiments import report
 from experiments.places_grow import evaluate as evaluation
-from experiments.places_grow.config import PRESETS, Config
+from experiments.places_grow.config import Config
+from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.shared import cli
 from jaxgrow.devices import hosts
-
-
-_PROGRAM = "python -m experiments.places_grow"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,24 +37,36 @@ class Evaluate:
     """Steps of the U-Net baseline; None = as the run's config says."""
 
 
-def parse(arguments: list[str]) -> Config | Evaluate:
-    """The command line as a config; exits by itself on --help and unknown fields.
+_PROGRAM = cli.Program(
+    name="python -m experiments.places_grow",
+    about=__doc__,
+    presets=PRESETS,
+    commands={"evaluate": Evaluate},
+    without_data="--data.source photos for the photographs that come along",
+    shown={
+        "run_dir": "folder of the run; one that is there is resumed",
+        "seed": "root of every random draw",
+        "data.source": "photos, folder, places365, tfds, idx or digits",
+        "data.path": "folder or .tar of the pictures",
+        "masks.folder_path": "folder of own masks, white = hole, and",
+        "masks.folder": "their weight beside masks.rectangle, stroke and half",
+        "batch_size": "pictures per step, over all devices",
+        "growth.resolutions": "side of the pictures in pixels, stage by stage",
+        "growth.steps": "batches of each stage",
+        "growth.freeze": "older stages: all, generator, slow or none",
+        "devices": "local devices to train on; None = all",
+        "vgg_weights": "perceptual network; without the file the term is off",
+    },
+)
 
-    Raises:
-        UserError: For an unknown preset or a field with a value out of range.
-    """
-    return cli.parse(
-        arguments,
-        program=_PROGRAM,
-        about=__doc__,
-        presets=PRESETS,
-        default="demo",
-        commands={"evaluate": Evaluate},
-    )
+
+def parse(arguments: list[str]) -> Config | Evaluate:
+    """Return the command line as a config; see `cli.Program.parse`."""
+    return _PROGRAM.parse(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line; returns the exit status."""
+    """Run a command line and return the exit status."""
 
     def body(console: Console) -> None:
         command = parse(sys.argv[1:] if arguments is None else arguments)
@@ -72,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         path = report.write_report(run_dir)
         console.print(f"report: {path}", markup=False, highlight=False)
 
-    return cli.run(body)
+    return cli.run(body, Config)
 
 
 if __name__ == "__main__":

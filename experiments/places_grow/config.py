@@ -1,4 +1,4 @@
-"""What a run is: one frozen dataclass and five presets."""
+"""The config of a run."""
 
 import dataclasses
 from pathlib import Path
@@ -112,75 +112,3 @@ class Config:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-# The paper's numbers. bfloat16 products over float32 weights are ours, for speed alone.
-_PAPER = Config(
-    run_dir=Path("runs/places_paper"),
-    net=NetConfig(compute_dtype="bfloat16"),
-    losses=LossConfig(perceptual_dtype="bfloat16"),
-)
-
-_BETTER = dataclasses.replace(
-    _PAPER,
-    run_dir=Path("runs/places_better"),
-    masks=MaskConfig(rectangle=1.0, stroke=1.0, max_area=0.5),
-    net=NetConfig(skip="add"),
-    growth=GrowthConfig(freeze="slow", fade=0.5),
-    optimizer=OptimizerConfig(schedule="cosine", ema_decay=0.999),
-    losses=LossConfig(
-        perceptual="rms", perceptual_from=16, hole_weight=6.0, r1_gamma=0.1
-    ),
-)
-
-_DEMO = dataclasses.replace(
-    _BETTER,
-    run_dir=Path("runs/places_demo"),
-    batch_size=32,
-    num_masks=4_096,
-    growth=GrowthConfig(
-        resolutions=(4, 8, 16, 32), steps=(200, 300, 250, 100), freeze="slow", fade=0.3
-    ),
-    optimizer=OptimizerConfig(
-        g_learning_rate=(2e-3,), schedule="cosine", ema_decay=0.98
-    ),
-    # R1 needs a second program per stage, and the demo's time is mostly compilation.
-    losses=dataclasses.replace(_BETTER.losses, r1_gamma=0.0),
-    log_every=25,
-    validate_every=50,
-    checkpoint_every=50,
-    unet_steps=100,
-)
-
-_SMOKE = dataclasses.replace(
-    _DEMO,
-    run_dir=Path("runs/places_smoke"),
-    data=DataConfig(crops_per_image=16, val_crops_per_image=1),
-    batch_size=8,
-    num_masks=256,
-    growth=GrowthConfig(resolutions=(4, 8), steps=(20, 20), freeze="all", fade=0.5),
-    log_every=5,
-    validate_every=10,
-    checkpoint_every=10,
-    unet_steps=10,
-)
-
-_MNIST = dataclasses.replace(
-    _DEMO,
-    run_dir=Path("runs/places_mnist"),
-    data=DataConfig(source="idx", path=Path("data/mnist")),
-    growth=GrowthConfig(
-        resolutions=(4, 8, 16, 32), steps=(500, 1_000, 1_000, 1_000), freeze="all"
-    ),
-)
-
-PRESETS: dict[str, tuple[str, Config]] = {
-    "demo": (
-        "Embedded photographs, 4 to 32 px: about five minutes on two CPU cores.",
-        _DEMO,
-    ),
-    "smoke": ("The same way to the report in under a minute; learns nothing.", _SMOKE),
-    "paper": ("The paper's run to 64 px; give it real data and a GPU.", _PAPER),
-    "better": ("To 64 px with our choices at the same size.", _BETTER),
-    "mnist": ("The paper's prototyping data; idx files in data/mnist.", _MNIST),
-}

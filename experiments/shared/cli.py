@@ -1,91 +1,100 @@
-"""Command lines of presets, and the one sentence that a mistake ends with."""
+"""Command lines of presets: parsing, the short help, and errors in one sentence."""
 
 import contextlib
+import dataclasses
 import io
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 from rich.console import Console
 
+from experiments.shared import short_help
 from experiments.shared.run_dir import Stopped
+from jaxgrow.cli.flags import spell_flags
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 
 
-Presets = Mapping[str, tuple[str, Any]]
-"""Name -> what it is good for, and the config."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """An entry point that runs presets, and commands besides.
 
-
-def parse(
-    arguments: list[str],
-    *,
-    program: str,
-    about: str | None,
-    presets: Presets,
-    default: str,
-    commands: Mapping[str, type],
-) -> Any:
-    """The command line as a config; exits by itself on --help and unknown fields.
-
-    Args:
-        arguments: A preset or command and its fields; without a name, `default`.
-        program: What the help calls it.
-        about: What the help says of it.
-        presets: Configs, each of whose fields can be changed.
+    Attributes:
+        name: How it is called, say "python -m experiments.places_grow".
+        about: What it does, for the help.
+        presets: Name -> what it is good for, and the config. One is "paper".
+        shown: Dotted names of the fields that people set -> a line of help.
+        without_data: Flags that take the data that comes along in place of a
+            preset's own.
         default: The preset that runs without a name.
-        commands: Name -> dataclass of what can be done besides.
-
-    Raises:
-        UserError: For an unknown name or a field with a value out of range.
+        commands: Name -> dataclass of its fields.
     """
-    if arguments and arguments[0] in ("-h", "--help"):
-        kinds: Any = _every_command(presets, commands)
-        return tyro.cli(kinds, args=["--help"], prog=program, description=about)
-    if not arguments or arguments[0].startswith("-"):
-        arguments = [default, *arguments]
-    name, *fields = arguments
-    with _own_errors():
-        if name in commands:
-            return tyro.cli(commands[name], args=fields, prog=f"{program} {name}")
-        if name in presets:
-            about_preset, preset = presets[name]
-            return tyro.cli(
-                type(preset),
-                default=preset,
-                args=fields,
-                prog=f"{program} {name}",
-                description=about_preset,
+
+    name: str
+    about: str | None
+    presets: Mapping[str, tuple[str, Any]]
+    shown: Mapping[str, str]
+    without_data: str
+    default: str = "demo"
+    commands: Mapping[str, type] = dataclasses.field(default_factory=dict)
+
+    def parse(self, arguments: list[str]) -> Any:
+        """Return the command line as a config; exits by itself on --help.
+
+        Args:
+            arguments: A preset or command and its fields; without a name, `default`.
+
+        Raises:
+            UserError: For an unknown name, a field with a value out of range, or a
+                preset whose data is not there.
+        """
+        if arguments and arguments[0] in ("-h", "--help", "--help-all"):
+            commands = {name: kind.__doc__ for name, kind in self.commands.items()}
+            print(short_help.of_program(self.name, self.about, self.presets, commands))
+            raise SystemExit(0)
+        if not arguments or arguments[0].startswith("-"):
+            arguments = [self.default, *arguments]
+        name, *fields = arguments
+        if name in self.commands:
+            return _parse(self.commands[name], fields, prog=f"{self.name} {name}")
+        if name not in self.presets:
+            known = ", ".join([*self.presets, *self.commands])
+            raise UserError(f"there is no preset {name!r}: choose from {known}.")
+        return self._parse_preset(name, fields)
+
+    def _parse_preset(self, name: str, fields: list[str]) -> Any:
+        about, preset = self.presets[name]
+        program = f"{self.name} {name}"
+        if {"-h", "--help"} & set(fields):
+            base = None if name == "paper" else self.presets["paper"][1]
+            print(short_help.of_preset(program, about, preset, base, self.shown))
+            raise SystemExit(0)
+        fields = ["--help" if field == "--help-all" else field for field in fields]
+        config = _parse(
+            type(preset), fields, default=preset, prog=program, description=about
+        )
+        before, data = preset.data, config.data
+        is_own = (data.source, data.path) == (before.source, before.path)
+        if is_own and data.path is not None and not data.path.exists():
+            raise UserError(
+                f"{data.path}, the data of the preset {name}, is not there: name yours "
+                f"by --data.source and --data.path, or pass {self.without_data}."
             )
-    known = ", ".join([*presets, *commands])
-    raise UserError(f"there is no preset {name!r}: choose from {known}.")
+        return config
 
 
-def _every_command(presets: Presets, commands: Mapping[str, type]) -> Any:
-    """A type whose help lists all presets."""
-    kinds: list[Any] = [
-        Annotated[
-            type(preset),
-            tyro.conf.subcommand(name, default=preset, description=about),
-        ]
-        for name, (about, preset) in presets.items()
-    ]
-    kinds += [
-        Annotated[kind, tyro.conf.subcommand(name, description=kind.__doc__)]
-        for name, kind in commands.items()
-    ]
-    union = kinds[0]
-    for kind in kinds[1:]:
-        union |= kind
-    return union
+def _parse(kind: type, fields: list[str], **options: Any) -> Any:
+    with _own_errors():
+        return tyro.cli(kind, args=fields, **options)
 
 
 @contextlib.contextmanager
 def _own_errors() -> Iterator[None]:
-    """Raises a config's own `UserError` in place of the box that tyro makes of it."""
+    """Raise a config's own `UserError` in place of the box that tyro makes of it."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -100,8 +109,14 @@ def _own_errors() -> Iterator[None]:
         raise
 
 
-def run(body: Callable[[Console], None]) -> int:
-    """Runs `body`; returns the exit status, its mistakes and stops told in a line."""
+def run(body: Callable[[Console], None], config: type) -> int:
+    """Run `body` and return the exit status; errors and stops are told in a line.
+
+    Args:
+        body: What to run.
+        config: Dataclass that the command line sets; its fields that an error names
+            are spelled as flags.
+    """
     runtime.configure()
     runtime.keep_compiled()
     console = Console(soft_wrap=True)
@@ -110,7 +125,7 @@ def run(body: Callable[[Console], None]) -> int:
         body(console)
         together = True
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spell_flags(str(error), config)}", file=sys.stderr)
         status = 2
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)

