@@ -153,7 +153,7 @@ if __name__ == "__main__":
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     # Of a GPU's memory: PyTorch needs a part too, and JAX would take three quarters.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.55")
-    runtime.configure()
+    runtime.configure(onednn=True)
     try:
         main(tyro.cli(Options, prog="python -m benchmarks", description=__doc__))
     except UserError as error:

@@ -133,7 +133,7 @@ def table(operations: list[Operation], shapes: dict[str, str], top: int) -> str:
 
 
 if __name__ == "__main__":
-    runtime.configure()
+    runtime.configure(onednn=True)
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_enable_command_buffer="
     try:

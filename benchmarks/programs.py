@@ -154,7 +154,7 @@ def _counts(compiled: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    runtime.configure()
+    runtime.configure(onednn=True)
     try:
         main(tyro.cli(Options, prog="python -m benchmarks.programs"))
     except UserError as error:

@@ -1,12 +1,13 @@
 """Strict numerics, two virtual devices, and a cheap compiler for every test."""
 
+import math
 import os
 
 import jax
 import jaxlib.version
 import pytest
 
-from jaxgrow.devices import runtime
+from jaxgrow.devices import backend, runtime
 
 
 def _choose_quick_emitters():
@@ -32,15 +33,27 @@ def key():
     return jax.random.key(0)
 
 
-@pytest.fixture(params=["onednn", "xla"])
-def either_library(request, monkeypatch):
-    """Convolutions on CPU by oneDNN, where it is there, and by XLA."""
-    from jaxgrow.ops import onednn
+@pytest.fixture
+def onednn():
+    """Convolutions by oneDNN, whose programs JAX's compilation cache cannot store."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    least = getattr(jax.config, name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(runtime.ONEDNN_SWITCH, "true")
+        runtime.configure()
+    if not backend.uses_onednn():
+        pytest.skip("oneDNN is not tested on this machine")
+    jax.config.update(name, math.inf)
+    yield
+    backend.choose_onednn(False)
+    jax.config.update(name, least)
 
-    if request.param == "xla":
-        monkeypatch.setenv(onednn.SWITCH, "false")
-    elif not onednn.available():
-        pytest.skip("oneDNN is not there, or switched off")
+
+@pytest.fixture(params=["onednn", "xla"])
+def either_library(request):
+    """Convolutions on CPU by oneDNN, and by XLA."""
+    if request.param == "onednn":
+        request.getfixturevalue("onednn")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -62,7 +62,10 @@ def parse(arguments: list[str]) -> Config:
 
 def do_phases(config: Config, console: Console) -> None:
     """Run every phase that is asked for and not done yet."""
-    hosts.join(config.hosts)
+    # Epochs are only counted once the objects are loaded; runs of epochs are long.
+    trainings = config.autoencoder_training, config.score_training
+    num_steps = sum(t.steps or 1_000 * (t.epochs or 0) for t in trainings)
+    cli.start(config.hosts, num_steps=num_steps)
     runs.claim(config.run_dir, EXPERIMENT, config)
     run = Run(config, console)
     runs.describe(config.run_dir, EXPERIMENT, config)

@@ -24,7 +24,7 @@ from experiments.places_grow.config import Config
 from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.shared import cli
-from jaxgrow.devices import hosts
+from jaxgrow.devices import hosts, runtime
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     def body(console: Console) -> None:
         command = parse(sys.argv[1:] if arguments is None else arguments)
         if isinstance(command, Evaluate):
+            runtime.keep_compiled()
             evaluation.evaluate_run(command.run, command.unet_steps, console)
             run_dir = command.run
         else:

@@ -11,9 +11,10 @@ from experiments.places_grow.prepare import Feed, Pictures, load_pictures
 from experiments.places_grow.reporter import Reporter
 from experiments.places_grow.run import Progressed, Run
 from experiments.places_grow.stage_step import StageStep
+from experiments.shared import cli
 from experiments.shared import run_dir as runs
 from experiments.shared.run_dir import Stopped
-from jaxgrow.devices import hosts, memory, parallel
+from jaxgrow.devices import memory, parallel
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.networks import InpaintState
@@ -31,7 +32,7 @@ def train(config: Config, console: Console) -> None:
         UserError: For a mistake of the user's, or a loss that is no longer finite.
         Stopped: After SIGINT or SIGTERM during steps, once the run is saved.
     """
-    hosts.join(config.hosts)
+    cli.start(config.hosts, num_steps=sum(config.growth.steps))
     placement = parallel.place(config.parallel, config.devices, config.batch_size)
     runs.claim(config.run_dir, EXPERIMENT, config)
     checkpointer = Checkpointer(config.run_dir / "checkpoints")

@@ -19,6 +19,9 @@ from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 
 
+_LONG_STEPS = 200
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
     """An entry point that runs presets, and commands besides.
@@ -109,6 +112,21 @@ def _own_errors() -> Iterator[None]:
         raise
 
 
+def start(config: hosts.HostsConfig, *, num_steps: int) -> None:
+    """Meet the other processes and choose how programs are compiled.
+
+    A long training convolves with oneDNN on CPU. A short one is mostly compilation and
+    stores its programs instead, which oneDNN does not allow.
+
+    Args:
+        config: The processes of the run.
+        num_steps: Training steps of the run.
+    """
+    runtime.configure(onednn=num_steps >= _LONG_STEPS)
+    hosts.join(config)
+    runtime.keep_compiled()
+
+
 def run(body: Callable[[Console], None], config: type) -> int:
     """Run `body` and return the exit status; errors and stops are told in a line.
 
@@ -118,7 +136,6 @@ def run(body: Callable[[Console], None], config: type) -> int:
             are spelled as flags.
     """
     runtime.configure()
-    runtime.keep_compiled()
     console = Console(soft_wrap=True)
     status, together = 0, False
     try:

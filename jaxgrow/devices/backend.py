@@ -1,4 +1,4 @@
-"""Where the networks run, for what they compute another way there."""
+"""The kind of device that programs are traced for, and the library that convolves."""
 
 import contextlib
 import contextvars
@@ -8,31 +8,44 @@ import jax
 
 
 _SPLIT = contextvars.ContextVar("split", default=False)
+_ONEDNN = False
 
 
 def on_cpu() -> bool:
-    """Whether arrays lie on the CPU unless they are told otherwise."""
+    """True if JAX's default device is a CPU."""
     return jax.default_backend() == "cpu"
 
 
 def on_gpu() -> bool:
-    """Whether they lie on a GPU."""
+    """True if JAX's default device is a GPU."""
     return jax.default_backend() == "gpu"
 
 
 def is_split() -> bool:
-    """Whether XLA will split over devices what is being traced."""
+    """True if XLA will split over devices what is being traced."""
     return _SPLIT.get()
 
 
 @contextlib.contextmanager
 def splitting() -> Iterator[None]:
-    """Within it, what is traced will be split over devices by XLA.
+    """Mark what is traced within as split over devices by XLA.
 
-    `jax.jit` does not trace again for it: a function is for the one or for the other.
+    `jax.jit` keeps one trace of a function, so a function must always be called within
+    this context or never.
     """
     token = _SPLIT.set(True)
     try:
         yield
     finally:
         _SPLIT.reset(token)
+
+
+def choose_onednn(chosen: bool) -> None:
+    """Choose oneDNN or XLA for convolutions on CPU; see `runtime.configure`."""
+    global _ONEDNN
+    _ONEDNN = chosen
+
+
+def uses_onednn() -> bool:
+    """True if float32 convolutions that are traced now run on oneDNN."""
+    return _ONEDNN and on_cpu() and not is_split()

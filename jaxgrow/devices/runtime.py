@@ -10,31 +10,53 @@ from pathlib import Path
 from typing import Any
 
 
+ONEDNN_SWITCH = "JAXGROW_ONEDNN"
+"""Environment variable, true or false, that overrides an entry point's choice."""
+ONEDNN_JAXLIBS = ("0.10.2", "0.11.2", "0.12.0.1")
+"""Versions of jaxlib whose oneDNN is tested against XLA's convolutions."""
+
 _INDIVIDUAL_DOT = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
-_COMPILED_AFTER_S = 0.5  # what compiles faster is not worth a file
+_MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
 
 
-def configure() -> None:
-    """Picks XLA's fast paths; call it before the first JAX operation.
+def configure(*, onednn: bool = False) -> None:
+    """Set XLA's flags and choose the library that convolves on CPU.
 
-    A flag that the user has set in XLA_FLAGS is kept, and none is given to a version
-    that does not know it, for that one would abort.
+    An entry point calls it before the first JAX operation. A flag that the user has set
+    in XLA_FLAGS is kept. A flag is given only to versions that accept it, because XLA
+    aborts on an unknown one.
 
-    CPU: what XLA keeps of the convolutions (nets/onednn_conv.py) takes its fast path.
-    jaxlib 0.10 and 0.11 route them to a slow library by default; without oneDNN a
-    training step of the generator is 1.7 times faster.
+    CPU: jaxlib 0.10 and 0.11 send XLA's convolutions to a slow library by default. The
+    flag restores the fast one, which makes a training step of the generator 1.7 times
+    faster if XLA convolves.
 
-    GPU: no flags. Convolutions recorded into CUDA graphs would save a start each, but a
-    process that finds its programs compiled meets cuDNN first while it records, which
-    fails.
+    GPU: no flags. Recording convolutions into CUDA graphs would save a launch each, but
+    fails in a process that finds its programs compiled, because cuDNN then starts
+    during the recording.
+
+    Args:
+        onednn: Convolve with oneDNN on x86 CPUs under Linux, with a tested jaxlib. XLA
+            convolves elsewhere. oneDNN is faster, but XLA can neither store nor export
+            a program that calls it, so XLA convolves too if the user has set
+            JAX_COMPILATION_CACHE_DIR. JAXGROW_ONEDNN overrides this argument.
     """
-    jaxlib = _version_of("jaxlib")
-    if jaxlib is not None and (0, 10) <= jaxlib < (0, 12):
+    from jaxgrow.devices import backend  # imports JAX, which `cache_folder` must not
+
+    jaxlib = _version_of("jaxlib") or ""
+    if (0, 10) <= _numbers(jaxlib) < (0, 12):
         _set_flag("xla_cpu_experimental_ynn_fusion_type", _INDIVIDUAL_DOT)
+    default = onednn and "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    wanted = os.environ.get(ONEDNN_SWITCH, str(default)).lower() == "true"
+    is_tested = (
+        platform.system() == "Linux"
+        and platform.machine() == "x86_64"
+        and jaxlib in ONEDNN_JAXLIBS
+    )
+    backend.choose_onednn(wanted and is_tested)
 
 
 def cache_folder() -> Path:
-    """`jaxgrow` in $XDG_CACHE_HOME, or in ~/.cache.
+    """Return the folder `jaxgrow` in $XDG_CACHE_HOME, or in ~/.cache.
 
     Raises:
         RuntimeError: There is no home directory.
@@ -44,22 +66,26 @@ def cache_folder() -> Path:
 
 
 def keep_compiled(folder: Path | None = None) -> None:
-    """Keeps compiled programs, so that a second run need not compile them.
+    """Store compiled programs on disk, so that a second run need not compile them.
 
-    But on CPUs where oneDNN convolves, whose calls XLA cannot store (nets/onednn.py).
+    A program is identified by its code, the devices, the flags and the versions. The
+    stored program is the compiled one, bit for bit. If oneDNN convolves, nothing is
+    stored, because XLA cannot serialise its calls. A folder that cannot be written
+    causes a warning. JAX's own settings take precedence: JAX_COMPILATION_CACHE_DIR,
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS and JAX_ENABLE_COMPILATION_CACHE.
 
-    A program is found again by its code, the devices, the flags and the versions, and
-    is the one that was stored, bit for bit. What cannot be kept costs a warning. JAX's
-    own settings take precedence: JAX_COMPILATION_CACHE_DIR,
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, and JAX_ENABLE_COMPILATION_CACHE=false
-    for none.
+    Call it after `configure` and `hosts.join`, because it looks for the devices.
 
     Args:
-        folder: Where; None = `compiled` in `cache_folder()`. Who can write there can
-            run code in this process, so it is made for its owner alone.
+        folder: Cache folder; None means `compiled` in `cache_folder()`. It is created
+            for its owner alone, because a writer of it can run code in this process.
     """
-    import jax  # not needed by those who only ask for the folder
+    import jax
 
+    from jaxgrow.devices import backend
+
+    if backend.uses_onednn():
+        return
     config: Any = jax.config
     if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return
@@ -78,28 +104,31 @@ def keep_compiled(folder: Path | None = None) -> None:
     config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         name = "jax_persistent_cache_min_compile_time_secs"
-        config.update(name, _COMPILED_AFTER_S)
+        config.update(name, _MIN_COMPILE_S)
 
 
 def _set_flag(name: str, value: str) -> None:
-    """Adds a flag to XLA_FLAGS unless the user has set it."""
+    """Add a flag to XLA_FLAGS unless the user has set it."""
     flags = os.environ.get("XLA_FLAGS", "")
     if f"--{name}" not in [flag.partition("=")[0] for flag in flags.split()]:
         os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
 
 
-def _version_of(package: str) -> tuple[int, ...] | None:
-    """(0, 10, 2) for 0.10.2; None if the package is not installed."""
+def _numbers(version: str) -> tuple[int, ...]:
+    """(0, 10, 2) for "0.10.2"."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _version_of(package: str) -> str | None:
     try:
-        version = importlib.metadata.version(package)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers."""
-    packages = [
+    """Return the versions of Python and of the packages that decide a run's numbers."""
+    packages = (
         "jaxgrow",
         "jax",
         "jaxlib",
@@ -107,11 +136,6 @@ def versions() -> dict[str, str]:
         "optax",
         "orbax-checkpoint",
         "numpy",
-    ]
-    found = {"python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    )
+    found = {name: _version_of(name) or "not installed" for name in packages}
+    return {"python": platform.python_version(), **found}

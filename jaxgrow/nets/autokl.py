@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.ops.conv import Conv
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.ops.onednn import conv_general_dilated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

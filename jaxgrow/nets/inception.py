@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.ops.onednn import conv_general_dilated
 from jaxgrow.typing import Params, UnitImage
 
 

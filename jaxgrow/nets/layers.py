@@ -20,7 +20,7 @@ from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.ops import onednn
 from jaxgrow.ops.batch_norm import BatchNorm
 from jaxgrow.ops.filling import fill_up, with_channels
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.ops.onednn import conv_general_dilated
 from jaxgrow.ops.taps import THIN, shifts
 from jaxgrow.typing import Activation
 

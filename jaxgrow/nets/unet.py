@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.ops.onednn import conv_general_dilated
 
 
 class UNet(nn.Module):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.ops.filling import fill_up
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.ops.onednn import conv_general_dilated
 from jaxgrow.ops.pooling import max_pool
 from jaxgrow.typing import FeaturesFn, Image, Params
 

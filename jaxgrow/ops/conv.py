@@ -1,6 +1,6 @@
 """Square convolutions with PyTorch's symmetric padding, quick on CPU too.
 
-Off the CPU everything is XLA's plain convolution, and on CPU oneDNN's (onednn_conv.py).
+Off the CPU everything is XLA's plain convolution, and on CPU oneDNN's (onednn.py).
 Where that is not available, XLA's is good with many channels on both sides; the
 exceptions are written here another way, with the same results up to rounding. On CPU
 there are reverse-mode gradients only (`jax.custom_vjp`): no `jax.jvp`.
@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow.devices import backend
-from jaxgrow.ops import onednn, onednn_conv
+from jaxgrow.ops import onednn
 from jaxgrow.ops.sums import sum_pixels
 from jaxgrow.ops.taps import (
     COLUMNS,
@@ -81,7 +81,7 @@ def convolve(
     if onednn.available(x, kernel):
         pad = k // 2
         pads = ((pad, pad), (pad, pad))
-        return onednn_conv.conv_general_dilated(x, kernel, (stride, stride), pads)
+        return onednn.conv_general_dilated(x, kernel, (stride, stride), pads)
     if k == 1 or max(h, w) <= _TINY * stride:
         return _convolve_by_taps(x, kernel, stride)
     if stride == 1 and min(i, o) <= THIN and w % COLUMNS == 0:
@@ -121,7 +121,7 @@ def convolve_doubled(
     sums = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
     taps = jnp.einsum("rk,cl,klio->rcoi", sums, sums, kernel)
     shape = (b, 2 * h, 2 * w, kernel.shape[-1])
-    return onednn_conv.convolve_transposed(x, taps, (2, 2), ((1, 1), (1, 1)), shape)
+    return onednn.convolve_transposed(x, taps, (2, 2), ((1, 1), (1, 1)), shape)
 
 
 def _convolve_by_taps(

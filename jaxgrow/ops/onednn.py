@@ -1,58 +1,292 @@
-"""Calls of oneDNN on CPU, the library that PyTorch convolves with there.
+"""Convolutions and their gradients by oneDNN, the library that PyTorch uses on CPU.
 
-jaxlib for x86 contains oneDNN, and XLA calls it for any operation whose target is
-`__onednn$convolution`, but makes no such operation of its own accord: its convolutions
-take 1.2 to 100 times as long for the shapes of these networks. So they are made here.
-Target and settings (XLA's `onednn_config.proto` and `onednn_convolution.cc`) are no
-public interface and may change; before they are used, small ones are compared with
-XLA's, and where that fails XLA convolves.
+jaxlib for x86 contains oneDNN. XLA calls it for any operation whose target is
+`__onednn$convolution`, but creates no such operation itself: its own convolutions take
+1.2 to 100 times as long for the shapes of these networks. The target and its settings
+(XLA's `onednn_config.proto` and `onednn_convolution.cc`) are no public interface, so an
+entry point chooses oneDNN for tested versions alone (`devices.runtime.configure`).
 
-XLA cannot store a compiled program with such a call: it takes the call for one of
-another kind and reads what is not there. So a process that has found oneDNN adds no
-program to JAX's compilation cache any more.
+XLA can neither store nor export a program with such a call. Reverse-mode gradients
+exist to any order; forward-mode gradients (`jax.jvp`) do not. Under `jax.vmap` a call
+becomes a loop of calls.
 """
 
+import dataclasses
 import functools
 import json
-import math
-import os
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow.devices import backend
+from jaxgrow.ops.taps import COLUMNS, THIN, to_columns
 
-
-SWITCH = "JAXGROW_ONEDNN"
-"""Environment variable: `false` leaves every convolution to XLA."""
 
 Pair: TypeAlias = tuple[int, int]
 """For rows and for columns."""
 
 _TARGET = "__onednn$convolution"
 _STATUS_RETURNING = 2  # API_VERSION_STATUS_RETURNING of XLA's CustomCallApiVersion
-_STORED_FROM_S = "jax_persistent_cache_min_compile_time_secs"
+_NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+_CACHED_BYTES = 4 * 2**20
+_IMAGES_AT_ONCE = 16
 
 
 def available(*operands: Array) -> bool:
-    """Whether such arrays are convolved by oneDNN in this process now.
-
-    Empty arrays never are. Where others are, no program is stored from now on.
-    """
-    found = (
-        os.environ.get(SWITCH, "true").lower() != "false"
-        and backend.on_cpu()
-        and not backend.is_split()
-        and all(x.dtype == jnp.float32 and x.size > 0 for x in operands)
-        and _works()
+    """True if oneDNN is chosen and can convolve these arrays."""
+    return backend.uses_onednn() and all(
+        x.dtype == jnp.float32 and x.size > 0 for x in operands
     )
-    if found:
-        jax.config.update(_STORED_FROM_S, math.inf)
-    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """How a kernel goes over pictures; both ways."""
+
+    strides: Pair
+    pads: tuple[Pair, Pair]
+
+
+def conv_general_dilated(
+    lhs: Float[Array, "b h w i"],
+    rhs: Float[Array, "k m j o"],
+    window_strides: Sequence[int],
+    padding: str | Sequence[Pair],
+    *,
+    dimension_numbers: Any = ("NHWC", "HWIO", "NHWC"),
+    feature_group_count: int = 1,
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    precision: Any = None,
+    **options: Any,
+) -> Float[Array, "b p q o"]:
+    """`jax.lax.conv_general_dilated`, by oneDNN where it is available and can do it.
+
+    It can do float32 pictures (NHWC, the default here, and kernels HWIO) in one group,
+    without dilation, padded by less than the kernel's sides, by which the gradients
+    pad, and of a kernel's size at least. Its products are of full precision.
+    """
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    if (
+        available(lhs, rhs)
+        and numbers == _NHWC
+        and not options
+        and feature_group_count == 1
+        and lhs.shape[3] == rhs.shape[2]
+        and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    ):
+        pads, (k, m) = padding, rhs.shape[:2]
+        if isinstance(pads, str):
+            pads = lax.padtype_to_pads(lhs.shape[1:3], (k, m), window_strides, pads)
+        rows, columns = (_ints(two) for two in pads)
+        fits = lhs.shape[1] + sum(rows) >= k and lhs.shape[2] + sum(columns) >= m
+        if fits and min(*rows, *columns) >= 0 and max(rows) < k and max(columns) < m:
+            window = _Window(_ints(window_strides), (rows, columns))
+            return _convolve(lhs, rhs, window)
+    return lax.conv_general_dilated(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        precision=precision,
+        **options,
+    )
+
+
+def convolve_transposed(
+    g: Float[Array, "b p q o"],
+    kernel: Float[Array, "k m i o"],
+    strides: Pair,
+    pads: tuple[Pair, Pair],
+    shape: tuple[int, ...],
+) -> Float[Array, "b h w i"]:
+    """The gradient of a convolution's input, of this shape, if oneDNN is available."""
+    return _input_gradient(g, kernel, _Window(strides, pads), shape)
+
+
+def convolve_depthwise(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k m 1 c"],
+    strides: Pair,
+    pads: tuple[Pair, Pair],
+) -> Float[Array, "b p q c"]:
+    """Every channel on its own, where oneDNN is available; it has no gradients."""
+    shape, groups = _shape(x, kernel, _Window(strides, pads)), x.shape[3]
+    return call(x, kernel, shape, strides=strides, pads=pads, groups=groups)
+
+
+def _shape(x: Array, kernel: Array, window: _Window) -> tuple[int, ...]:
+    """Of the output."""
+    p, q = (
+        (side + sum(pads) - k) // stride + 1
+        for side, k, stride, pads in zip(
+            x.shape[1:3], kernel.shape[:2], window.strides, window.pads, strict=True
+        )
+    )
+    return x.shape[0], p, q, kernel.shape[-1]
+
+
+# Output, gradient of the input, gradient of the kernel: each is linear in its two
+# arrays, and the gradients of each are the other two, so that gradients of any order
+# are these three.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k m i o"], window: _Window
+) -> Float[Array, "b p q o"]:
+    shape = _shape(x, kernel, window)
+    if window.strides == (1, 1):
+        return _convolve_unstrided(x, kernel, shape, window.pads)
+    return call(x, kernel, shape, strides=window.strides, pads=window.pads)
+
+
+def _convolve_unstrided(
+    x: Float[Array, "b h w i"],
+    kernel: Float[Array, "k m _ _"],
+    shape: tuple[int, ...],
+    pads: tuple[Pair, Pair],
+    axes: Literal["HWIO", "HWOI"] = "HWIO",
+) -> Float[Array, "b p q o"]:
+    """A convolution of stride 1.
+
+    To a picture, which has 3 channels, it goes four columns at a time, whose channels
+    lie side by side: that multiplies by some zeros, but fills vector registers with 12
+    numbers where 3 were, and takes half the time.
+    """
+    width, o = shape[2:]
+    if o > THIN or width % COLUMNS:
+        return call(x, kernel, shape, axes=axes, pads=pads)
+    kernel = kernel.swapaxes(2, 3) if axes == "HWOI" else kernel
+    columns = (*shape[:2], width // COLUMNS, COLUMNS * o)
+    y = call(x, to_columns(kernel), columns, strides=(1, COLUMNS), pads=pads)
+    return y.reshape(shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _input_gradient(
+    g: Float[Array, "b p q o"],
+    kernel: Float[Array, "k m i o"],
+    window: _Window,
+    shape: tuple[int, ...],
+) -> Float[Array, "b h w i"]:
+    """Convolutions of g with the turned kernel, one for each phase of the input.
+
+    Row s v + a of the input meets tap t in row v + (a + pad - t) / s of the output, for
+    the t that leave no remainder: every phase a < s has taps of its own.
+    """
+    b, h, w, i = shape
+    (s, t), (top, left) = window.strides, (pads[0] for pads in window.pads)
+    p, q = -(-h // s), -(-w // t)
+
+    def phase(a: int, e: int) -> Array:
+        taps = kernel[(a + top) % s :: s, (e + left) % t :: t][::-1, ::-1]
+        if 0 in taps.shape:
+            return jnp.zeros((b, p, q, i), g.dtype)
+        rows, above = _phase_pads(p, g.shape[1], taps.shape[0], (a + top) // s)
+        columns, aside = _phase_pads(q, g.shape[2], taps.shape[1], (e + left) // t)
+        frame = [(0, 0, 0), above, aside, (0, 0, 0)]
+        framed = lax.pad(g, jnp.zeros((), g.dtype), frame)
+        return _convolve_unstrided(framed, taps, (b, p, q, i), (rows, columns), "HWOI")
+
+    phases = [[phase(a, e) for e in range(t)] for a in range(s)]
+    interleaved = jnp.stack([jnp.stack(row, 3) for row in phases], 2)
+    return interleaved.reshape(b, s * p, t * q, i)[:, :h, :w]
+
+
+def _phase_pads(
+    p: int, rows: int, taps: int, first: int
+) -> tuple[Pair, tuple[int, int, int]]:
+    """Zeros before and after `rows` rows of g, so that `taps` taps make p rows.
+
+    Those that oneDNN adds, and as (before, after, 0) those that are too many for it, or
+    with a minus sign the rows that no tap sees.
+    """
+    before = taps - 1 - first
+    after = p - rows - before + taps - 1
+    inside = min(max(before, 0), taps - 1), min(max(after, 0), taps - 1)
+    return inside, (before - inside[0], after - inside[1], 0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _kernel_gradient(
+    x: Float[Array, "b h w i"],
+    g: Float[Array, "b p q o"],
+    window: _Window,
+    sides: Pair,
+) -> Float[Array, "k m i o"]:
+    """A convolution over (rows, columns x channels) of x, images as its channels.
+
+    Entry (r, c, i, o) of the gradient sums x[n, s y + r - pad, s z + c - pad, i]
+    g[n, y, z, o] over images n and pixels (y, z): to a picture whose channels are the
+    images and whose columns are the columns and channels of x, g is a dilated kernel.
+    Of more than 4 MiB 16 images are taken at a time, which is quicker. At stride 1 x
+    and g can change places, which turns the result around; the smaller one is the
+    picture, for that has to be transposed.
+    """
+    (k, m), (b, h, w, i), (_, p, q, o) = sides, x.shape, g.shape
+    (s, t), (top, left) = window.strides, (pads[0] for pads in window.pads)
+    if window.strides == (1, 1) and o < i:
+        (top, bottom), (left, right) = window.pads
+        pads = (k - 1 - top, k - 1 - bottom), (m - 1 - left, m - 1 - right)
+        turned: Any = _kernel_gradient(g, x, _Window((1, 1), pads), sides)
+        return turned[::-1, ::-1].swapaxes(2, 3)
+    bottom, right = k + (p - 1) * s - h - top, m + (q - 1) * t - w - left
+    x = x[:, : h + min(bottom, 0), : w + min(right, 0)]
+    pads = (top, max(bottom, 0)), (left * i, max(right, 0) * i)
+    in_cache = 4 * (x.size + g.size) <= _CACHED_BYTES
+
+    def part(x: Array, g: Array) -> Array:
+        n, h, w, _ = x.shape
+        picture = x.reshape(n, -1).T.reshape(1, h, w * i, n)
+        shape, dilations = (1, k, m * i, o), (s, t * i)
+        return call(picture, g, shape, axes="IHWO", pads=pads, dilations=dilations)
+
+    size = b if in_cache else _IMAGES_AT_ONCE
+    parts = [part(x[n : n + size], g[n : n + size]) for n in range(0, b, size)]
+    return sum(parts[1:], parts[0]).reshape(k, m, i, o)
+
+
+def _convolve_backward(window: _Window, saved, g):
+    x, kernel = saved
+    d_x = _input_gradient(g, kernel, window, x.shape)
+    return d_x, _kernel_gradient(x, g, window, kernel.shape[:2])
+
+
+def _input_gradient_backward(window: _Window, shape: tuple[int, ...], saved, c):
+    del shape
+    g, kernel = saved
+    d_kernel = _kernel_gradient(c, g, window, kernel.shape[:2])
+    return _convolve(c, kernel, window), d_kernel
+
+
+def _kernel_gradient_backward(window: _Window, sides: Pair, saved, c):
+    del sides
+    x, g = saved
+    return _input_gradient(g, c, window, x.shape), _convolve(x, c, window)
+
+
+def _saving(function):
+    """Forward pass of a function of two arrays, which its gradients need."""
+    return lambda a, b, *static: (function(a, b, *static), (a, b))
+
+
+_convolve.defvjp(_saving(_convolve), _convolve_backward)
+_input_gradient.defvjp(_saving(_input_gradient), _input_gradient_backward)
+_kernel_gradient.defvjp(_saving(_kernel_gradient), _kernel_gradient_backward)
+
+
+def _ints(pair: Sequence[int]) -> Pair:
+    first, second = pair
+    return int(first), int(second)
 
 
 def call(
@@ -101,48 +335,6 @@ def call(
         legacy_backend_config=json.dumps({"onednn_conv_config": settings}),
     )
     return call_onednn(x, kernel)
-
-
-@functools.cache
-def _works() -> bool:
-    """Whether oneDNN can be used, tried without storing what is tried."""
-    before = getattr(jax.config, _STORED_FROM_S)
-    jax.config.update(_STORED_FROM_S, math.inf)
-    try:
-        return _is_right()
-    finally:
-        jax.config.update(_STORED_FROM_S, before)
-
-
-def _is_right() -> bool:
-    """Whether jaxlib knows the target and gives what it is taken to give."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 6, 5, 3)).astype(np.float32)
-    kernel = rng.normal(size=(3, 2, 3, 4)).astype(np.float32)
-    strided = {"strides": (2, 1), "pads": ((1, 0), (1, 0))}
-    dilated = {"axes": "IHWO", "pads": ((0, 1), (2, 0)), "dilations": (1, 2)}
-    turned = {"axes": "HWOI", "pads": ((2, 1), (0, 1))}
-    depthwise = {"strides": (2, 1), "pads": ((1, 0), (0, 1)), "groups": 3}
-    cases = [
-        (kernel, (2, 3, 5, 4), strided),
-        (kernel, (2, 6, 3, 4), dilated),
-        (kernel.swapaxes(2, 3), (2, 7, 5, 4), turned),
-        (kernel[:, :, :1, :3], (2, 3, 5, 3), depthwise),
-    ]
-
-    def pairs(x, *kernels):
-        return [
-            (call(x, kernel, shape, **options), by_xla(x, kernel, **options))
-            for kernel, (_, shape, options) in zip(kernels, cases, strict=True)
-        ]
-
-    arrays = (x, *(kernel for kernel, *_ in cases))
-    try:
-        # Compiled first, so that it runs even while something else is traced.
-        found = jax.jit(pairs).lower(*arrays).compile()(*arrays)
-    except (RuntimeError, TypeError, ValueError):
-        return False
-    return all(np.allclose(ours, xlas, atol=1e-4) for ours, xlas in found)
 
 
 def by_xla(

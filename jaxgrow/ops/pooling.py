@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow.ops import onednn
-from jaxgrow.ops.onednn_conv import convolve_depthwise
+from jaxgrow.ops.onednn import convolve_depthwise
 
 
 def max_pool(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgrow.errors import UserError
-from jaxgrow.ops import conv, onednn
+from jaxgrow.ops import conv
 
 
 pytest.importorskip("torch")
@@ -78,9 +78,7 @@ def test_a_products_cost_is_known_in_closed_form(product):
     assert roofline.cost_of(product, loop_trips=3).flops == 3 * cost.flops
 
 
-@pytest.mark.skipif(
-    not onednn.available(), reason="oneDNN is not there, or switched off"
-)
+@pytest.mark.usefixtures("onednn")
 def test_a_convolutions_cost_is_known_in_closed_form():
     x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 32))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgrow.devices import runtime
+from jaxgrow.devices import backend, runtime
 
 
 CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
@@ -30,7 +30,7 @@ print(len(hits), float(y).hex())
 """
 
 
-def configured(monkeypatch, flags="", **versions):
+def configured(monkeypatch, flags="", onednn=False, **versions):
     """XLA_FLAGS after `configure` with these packages."""
 
     def version(name):
@@ -40,7 +40,7 @@ def configured(monkeypatch, flags="", **versions):
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     monkeypatch.setenv("XLA_FLAGS", flags)
-    runtime.configure()
+    runtime.configure(onednn=onednn)
     return os.environ["XLA_FLAGS"].split()
 
 
@@ -61,6 +61,32 @@ def test_a_version_gets_only_flags_that_it_knows(jaxlib, expected, monkeypatch):
 def test_the_users_own_flags_are_kept(monkeypatch):
     mine = ["--xla_gpu_enable_command_buffer=", f"{CPU_FLAG.partition('=')[0]}="]
     assert configured(monkeypatch, " ".join(mine), jaxlib="0.10.2") == mine
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "jaxlib", "is_chosen"),
+    [
+        ("Linux", "x86_64", "0.11.2", True),
+        ("Linux", "x86_64", "0.11.1", False),
+        ("Linux", "aarch64", "0.11.2", False),
+        ("Darwin", "x86_64", "0.11.2", False),
+    ],
+)
+def test_onednn_convolves_on_tested_machines_unless_the_user_wants_programs_kept(
+    system, machine, jaxlib, is_chosen, monkeypatch
+):
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(backend, "_ONEDNN", False)
+    for name in (runtime.ONEDNN_SWITCH, "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    configured(monkeypatch, jaxlib=jaxlib, onednn=True)
+    assert backend.uses_onednn() == is_chosen
+    configured(monkeypatch, jaxlib=jaxlib, onednn=False)
+    assert not backend.uses_onednn()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "somewhere")
+    configured(monkeypatch, jaxlib=jaxlib, onednn=True)
+    assert not backend.uses_onednn()
 
 
 def run(folder: Path, **env: str) -> tuple[list[str], str]:

@@ -16,7 +16,6 @@ from jaxgrow.nets.layers import (
     convolve_branches,
     convolve_transposed,
 )
-from jaxgrow.ops import onednn
 from tests.support import oracles
 from tests.support.oracles import assert_close
 
@@ -57,8 +56,6 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_strided_one():
 def test_what_suits_a_gpu_changes_neither_result_nor_gradients(
     operation, i, o, monkeypatch
 ):
-    monkeypatch.setenv(onednn.SWITCH, "false")  # it would sum in another order
-
     def channels(dtype):
         """Of the one product's kernel: those that it reads, those that it makes."""
         fresh = lambda *args: apply(*args)  # noqa: E731 - for `apply` was traced before

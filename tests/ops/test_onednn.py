@@ -13,27 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from jaxgrow.devices import backend, parallel
-from jaxgrow.ops import onednn, onednn_conv
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+from jaxgrow.devices import backend, parallel, runtime
+from jaxgrow.ops import onednn
+from jaxgrow.ops.onednn import conv_general_dilated
 from tests.support.oracles import quick_jit
 
 
 TARGET = "__onednn$convolution"
 NHWC = ("NHWC", "HWIO", "NHWC")
 
-needs_onednn = pytest.mark.skipif(
-    not onednn.available(), reason="oneDNN is not there, or switched off"
-)
+needs_onednn = pytest.mark.usefixtures("onednn")
 
-# A program whose convolution is not stored; storing it would end in an error.
+# Prints the convolution's program.
 PROGRAM = """
+import sys
 import jax
 from jaxgrow.devices import runtime
-runtime.configure()
-from jaxgrow.ops.onednn_conv import conv_general_dilated
+if len(sys.argv) > 1:
+    runtime.configure(onednn=sys.argv[1] == "True")
+    runtime.keep_compiled()
+from jaxgrow.ops.onednn import conv_general_dilated
 x, kernel = jax.numpy.ones((2, 8, 8, 4)), jax.numpy.ones((3, 3, 4, 4))
-jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))(x, kernel)
+convolve = jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))
+print(convolve.lower(x, kernel).as_text())
+convolve(x, kernel)
 """
 
 # Picture, kernel, strides, padding: what the networks have, and what they do not.
@@ -96,8 +99,8 @@ def with_gradients(convolve, strides, padding):
 @pytest.mark.parametrize("case", CASES)
 def test_convolutions_and_gradients_twice_are_xlas(case, monkeypatch):
     if CASES[case][0][0] == 3:  # images: more than are taken at once
-        monkeypatch.setattr(onednn_conv, "_CACHED_BYTES", 0)
-        monkeypatch.setattr(onednn_conv, "_IMAGES_AT_ONCE", 2)
+        monkeypatch.setattr(onednn, "_CACHED_BYTES", 0)
+        monkeypatch.setattr(onednn, "_IMAGES_AT_ONCE", 2)
     shape, kernel_shape, strides, padding = CASES[case]
     x, kernel = draw(shape, 0), draw(kernel_shape, 1)
     with jax.enable_x64(True):
@@ -174,20 +177,6 @@ def test_flax_and_vmap_get_the_same_by_it():
     np.testing.assert_allclose(apply(params, x), expected, atol=1e-5)
 
 
-@pytest.fixture
-def not_tried_yet():
-    onednn._works.cache_clear()
-    yield
-    onednn._works.cache_clear()
-
-
-@needs_onednn
-def test_it_is_found_while_something_else_is_traced(not_tried_yet):
-    seen = []
-    jax.jit(lambda x: (seen.append(onednn.available(x)), x)[1])(jnp.ones(2))
-    assert seen == [True]
-
-
 X, KERNEL, DEPTHWISE = (
     jnp.asarray(draw(shape, seed, np.float32))
     for seed, shape in enumerate([(2, 6, 6, 4), (3, 3, 4, 4), (3, 3, 1, 4)])
@@ -222,56 +211,59 @@ def is_left_to_xla():
 
 
 @needs_onednn
-def test_it_is_left_to_xla_where_the_user_or_the_devices_say_so(monkeypatch):
+def test_it_is_left_to_xla_where_the_devices_say_so(monkeypatch):
     assert not is_left_to_xla()
     with backend.splitting():
         assert is_left_to_xla()
     assert not is_left_to_xla()
-    with monkeypatch.context() as patch:
-        patch.setattr(backend, "on_cpu", lambda: False)
-        assert is_left_to_xla()
-    monkeypatch.setenv(onednn.SWITCH, "False")
+    monkeypatch.setattr(backend, "on_cpu", lambda: False)
     assert is_left_to_xla()
 
 
-@needs_onednn
+def test_a_program_is_exported_for_every_platform_unless_an_entry_point_chose_it():
+    fn = jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))
+    exported = jax.export.export(fn, platforms=["cpu", "cuda", "tpu"])(X, KERNEL)
+    assert TARGET not in exported.mlir_module()
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("_TARGET", "__onednn$nothing"), ("by_xla", lambda x, kernel, **_: 1.0)],
+    ("arguments", "switch", "is_used"),
+    [
+        ((), None, False),
+        (("False",), None, False),
+        (("True",), None, True),
+        (("True",), "false", False),
+        (("False",), "true", True),
+    ],
 )
-def test_a_library_that_is_missing_or_wrong_is_not_used(
-    name, value, monkeypatch, not_tried_yet
-):
-    monkeypatch.setattr(onednn, name, value)
-    assert is_left_to_xla()
-
-
 @needs_onednn
-@pytest.mark.parametrize(("switch", "stored"), [("true", False), ("false", True)])
-def test_a_program_with_its_calls_is_not_stored(switch, stored, tmp_path):
-    env = os.environ | {
-        onednn.SWITCH: switch,
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+def test_an_entry_point_chooses_it_and_its_programs_are_not_stored(
+    arguments, switch, is_used, tmp_path
+):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("JAX")}
+    env |= {
+        "XDG_CACHE_HOME": str(tmp_path),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_RAISE_PERSISTENT_CACHE_ERRORS": "1",
     }
-    subprocess.run([sys.executable, "-c", PROGRAM], env=env, check=True)
-    kept = [path for path in tmp_path.iterdir() if "lambda" in path.name]
-    assert bool(kept) == stored
+    env |= {} if switch is None else {runtime.ONEDNN_SWITCH: switch}
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    assert (TARGET in done.stdout) == is_used
+    kept = [path for path in tmp_path.rglob("*") if "lambda" in path.name]
+    assert bool(kept) == (bool(arguments) and not is_used)
 
 
-def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices():
-    def program(num_devices):
-        fn = parallel.RowsFn(
-            lambda kernel, x: conv_general_dilated(x, kernel, (1, 1), "SAME"),
-            num_devices,
-        )
-        return fn._fn.lower(KERNEL, X).as_text()
-
-    assert (TARGET in program(1)) == onednn.available()
-    assert TARGET not in program(2)
+@needs_onednn
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices(num_devices):
+    fn = parallel.RowsFn(
+        lambda kernel, x: conv_general_dilated(x, kernel, (1, 1), "SAME"), num_devices
+    )
+    assert (TARGET in fn._fn.lower(KERNEL, X).as_text()) == (num_devices == 1)
 
 
+@needs_onednn
 @pytest.mark.parametrize(("kind", "by_onednn"), [("pmap", True), ("mesh", False)])
 def test_a_step_on_two_devices_has_its_calls_where_each_has_a_program(kind, by_onednn):
     def step(kernel, data, x):
@@ -282,5 +274,4 @@ def test_a_step_on_two_devices_has_its_calls_where_each_has_a_program(kind, by_o
     placement = parallel.Placement(2, kind)
     compiled = placement.compile_step(step)
     arrays = placement.replicate(KERNEL), None, placement.shard_batch(X)
-    text = compiled.lower(*arrays).as_text()
-    assert (TARGET in text) == (by_onednn and onednn.available())
+    assert (TARGET in compiled.lower(*arrays).as_text()) == by_onednn

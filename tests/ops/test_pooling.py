@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxgrow.ops import onednn
 from jaxgrow.ops.pooling import max_pool, mean_pool
 from tests.support.oracles import assert_close, quick_jit
 
@@ -64,7 +63,7 @@ def test_means_divide_by_nine_at_the_border_too(shape):
         assert_close(found, theirs)
 
 
-@pytest.mark.skipif(not onednn.available(), reason="oneDNN is not there")
+@pytest.mark.usefixtures("onednn")
 def test_means_are_computed_once_by_onednn():
     x = jnp.ones((2, 4, 4, 3))
     assert "onednn" in jax.jit(mean_pool).lower(x).as_text()
