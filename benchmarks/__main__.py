@@ -1,11 +1,11 @@
-"""Every workload beside other libraries: time, ratio, cost, share of the roofline.
+"""Compare every workload with other libraries: time, ratio, cost, roofline.
 
     python -m benchmarks
     python -m benchmarks --only gan score resnet18-demo
 
-Before a workload is timed, both sides must compute the same numbers. One JSON file per
-workload goes into the folder of results, and the tables of docs/performance.md are
-written anew from the files.
+Both sides must compute the same numbers before they are timed. Each workload writes a
+JSON file into the folder of results, and the tables of docs/performance.md are rebuilt
+from these files.
 """
 
 import dataclasses
@@ -36,27 +36,27 @@ _SIZES = {"cpu": CPU, "gpu": GPU, "tiny": TINY}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Workloads, budget and output."""
 
     only: tuple[str, ...] = ()
-    """Workloads, or their beginnings: gan, score, resnet18-demo; none = all, but on
-    CPU without the GAN step at 64 px."""
+    """Workloads, or their beginnings: gan, score, resnet18-demo. None = all; on CPU
+    without the long ones."""
     rounds: int = 7
-    """Timed rounds of each side at most; the median counts."""
+    """Most timed rounds of each side; the median counts."""
     budget_s: float = 840.0
-    """Seconds for everything: rounds are fewer where it is short, and what it does not
-    reach is left out, by name."""
+    """Seconds for everything. A short budget has fewer rounds, and prints the
+    workloads that it does not reach."""
     sizes: Literal["auto", "cpu", "gpu", "tiny"] = "auto"
-    """Of the workloads; auto = of this kind of device, tiny = to see that all runs."""
+    """Sizes of the workloads; auto = for the device, tiny = a test of the code."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of our products in System 2; the twins have float32. The workloads target-*,
-    which have no twin, take bfloat16."""
+    """Type of our products in System 2; the twins use float32. The workloads target-*,
+    which have no twin, use bfloat16."""
     torch_compile: bool = False
-    """Also time the twins under torch.compile, whose compiling takes minutes."""
+    """Also time the twins under torch.compile, which takes minutes to compile."""
     out: Path | None = None
-    """Folder of the results; None = benchmarks/results/<device>."""
+    """Folder of results; None = benchmarks/results/<device>."""
     docs: Path | None = Path(__file__).parents[1] / "docs" / "performance.md"
-    """Page whose tables are written anew; None = none."""
+    """Page whose tables are rebuilt; None = no page."""
 
 
 def main(options: Options) -> None:
@@ -79,14 +79,14 @@ def main(options: Options) -> None:
         if left <= 0:
             late.append(name)
             continue
-        # Half of what is left for each is for compiling and checking.
+        # Compiling and checking take the other half of a workload's share.
         seconds = left / (len(names) - number) / 2
         workload = WORKLOADS[name]
         dtype = workload.compute_dtype or options.compute_dtype
         sizes = dataclasses.replace(_SIZES[kind], compute_dtype=dtype)
         try:
             found = _measure(workload, sizes, peak_of(dtype), options, seconds)
-        except Exception as error:  # one that fails must not cost the others
+        except Exception as error:  # one failure must not stop the others
             failed.append(name)
             traceback.print_exception(error)
             continue
@@ -101,7 +101,7 @@ def main(options: Options) -> None:
     if late:
         print(f"No time was left for {', '.join(late)}: raise --budget-s.")
     if failed:
-        raise UserError(f"{', '.join(failed)} failed: see above in what.")
+        raise UserError(f"{', '.join(failed)} failed: see the errors above.")
 
 
 def _measured_peak(dtype: str) -> Peak:
@@ -116,7 +116,7 @@ def _measured_peak(dtype: str) -> Peak:
 def _measure(
     workload: "Workload", sizes: Sizes, peak: Peak, options: Options, seconds: float
 ) -> dict[str, Any]:
-    """What the JSON file of a workload holds."""
+    """Measure a workload; return the content of its JSON file."""
     sides = workload.build(sizes)
     try:
         found = measure.report(
@@ -133,7 +133,7 @@ def _measure(
 
 
 def _put_twins_beside_us(*, on_cpu: bool) -> None:
-    """On a GPU PyTorch works there too, and rounds its products as XLA does."""
+    """Run PyTorch on the GPU too, with products rounded as XLA rounds them."""
     import torch
 
     if on_cpu:
@@ -149,9 +149,9 @@ def _put_twins_beside_us(*, on_cpu: bool) -> None:
 
 
 if __name__ == "__main__":
-    # Before PyTorch is loaded: its idle threads would spin and slow both sides down.
+    # Set before PyTorch loads: its idle threads would spin and slow both sides.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    # Of a GPU's memory: PyTorch needs a part too, and JAX would take three quarters.
+    # JAX would take three quarters of a GPU's memory, and PyTorch needs a part.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.55")
     runtime.configure(onednn=True)
     try:

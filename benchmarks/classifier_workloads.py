@@ -1,4 +1,4 @@
-"""The training step of a classifier beside PyTorch's, from the same weights."""
+"""Training steps of classifiers as workloads."""
 
 import functools
 from typing import Any, Literal, NamedTuple
@@ -27,11 +27,11 @@ from tests.support import torch_twins_features, torch_twins_views
 from tools.bridge import convert
 
 
-_CLASSES = 1000  # that PyTorch's networks are made with
+_CLASSES = 1000  # of PyTorch's networks
 
 
 class Case(NamedTuple):
-    """Which network on which pictures."""
+    """A network and the shape of its batch."""
 
     arch: Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"]
     side: int = 64
@@ -58,9 +58,9 @@ class Twin:
         self.tx = torch.optim.Adam(self.net.parameters(), lr=1e-4)
 
     def pictures(self, images: np.ndarray) -> Any:
-        """uint8 NHWC as the network takes it."""
+        """Convert uint8 NHWC to the network's input."""
         x = torch.tensor(images).permute(0, 3, 1, 2) / 255.0
-        if not self.is_resnet:  # which normalises by itself
+        if not self.is_resnet:  # ResNet18 normalises its input itself
             mean, std = (
                 torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD)
             )
@@ -95,7 +95,7 @@ def _variables(case: Case, net: Any) -> dict[str, Any]:
 
 
 def classifier_sides(case: Case, sizes: Sizes) -> Sides:
-    """One step with Adam; pictures are neither mirrored nor dropped from."""
+    """Build one step with Adam, without mirroring and dropout."""
     rng = np.random.default_rng(0)
     shape = (case.batch_size, case.side, case.side, 3)
     images = rng.integers(0, 256, shape, np.uint8)
@@ -146,5 +146,5 @@ def classifier_sides(case: Case, sizes: Sizes) -> Sides:
 
 
 def _tolerance(sizes: Sizes) -> float:
-    """Batch statistics of few values magnify rounding."""
+    """Batch statistics of few values magnify rounding, so it is wider."""
     return 5 * measure.tolerance(sizes.compute_dtype)

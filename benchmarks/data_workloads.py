@@ -1,4 +1,4 @@
-"""How many pictures a second reach a training step, by where they lie."""
+"""Data pipelines as workloads: JPEG files, a memory map, arrays on the device."""
 
 import functools
 import io
@@ -26,7 +26,7 @@ _SIDE, _FILE_SIDE, _BATCH = 64, 256, 128
 
 
 class _Scenes:
-    """A data set as PyTorch's users write it: decode, cut, shrink, one by one."""
+    """A usual PyTorch data set: decode, crop and shrink pictures one by one."""
 
     def __init__(self, files: list[Path]):
         self.files = files
@@ -41,7 +41,7 @@ class _Scenes:
 
 
 def jpeg_sides(sizes: Sizes) -> Sides:
-    """JPEG files of 256 px to pictures of 64 px by area means."""
+    """Build the decoding of JPEG files of 256 px to 64 px by area means."""
     folder = tempfile.TemporaryDirectory()
     files = _write_files(Path(folder.name), sizes.files)
     source = ImageFolder(Path(folder.name))
@@ -60,7 +60,7 @@ def jpeg_sides(sizes: Sizes) -> Sides:
     def theirs() -> Any:
         return list(loader)
 
-    # Both round a mean of 16 pixels, Pillow in integers.
+    # Both round a mean of 16 pixels; Pillow computes it in integers.
     found = np.concatenate([np.asarray(x) for x in theirs()])
     assert np.abs(ours().astype(int) - found).max() <= 1
     return Sides(
@@ -105,7 +105,7 @@ class _Mapped:
 
 
 def map_sides(sizes: Sizes) -> Sides:
-    """Batches of 128 in a shuffled order, from a file that is mapped into memory."""
+    """Build shuffled batches of 128 from a file that is mapped into memory."""
     folder = tempfile.TemporaryDirectory()
     file = Path(folder.name) / "images.npy"
     np.save(file, _rows(sizes))
@@ -137,7 +137,7 @@ def map_sides(sizes: Sizes) -> Sides:
 
 
 def device_sides(sizes: Sizes) -> Sides:
-    """Batches of 128 gathered, mirrored, scaled on the device, with their masks."""
+    """Build batches of 128 with masks, gathered, mirrored and scaled on the device."""
     images = _rows(sizes)
     masks = np.random.default_rng(1).integers(0, 2, (256, _SIDE, _SIDE, 1), np.uint8)
     data = Data(jnp.asarray(images), jnp.asarray(masks))

@@ -1,9 +1,9 @@
-"""Where the time of a workload goes: the kernels of one step of ours, slowest first.
+"""Print the kernels of one step of a workload of ours, slowest first.
 
     python -m benchmarks.kernel_times target-stage-64
 
-They are read from a trace of the profiler. On a GPU it is taken without CUDA graphs,
-in which a kernel does not say what it is of.
+They are read from a trace of the profiler. On a GPU the trace is taken without CUDA
+graphs, whose kernels have no name of an operation.
 """
 
 import collections
@@ -32,12 +32,12 @@ _MOST_KINDS = 12
 
 
 class Operation(NamedTuple):
-    """What one operation of a compiled program takes.
+    """Time of one operation of a compiled program.
 
     Attributes:
-        name: In the program's text.
-        ms: Of all its kernels, per step.
-        kernels: How many it starts, per step.
+        name: Name in the program's text.
+        ms: Time of all its kernels, per step.
+        kernels: Number of its kernels, per step.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Operation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to look at."""
+    """Workload and length of the list."""
 
     workload: Annotated[str, tyro.conf.Positional]
-    """One workload, as in python -m benchmarks."""
+    """A workload of python -m benchmarks."""
     top: int = 40
     """Operations to show."""
 
@@ -60,7 +60,7 @@ def main(options: Options) -> None:
 
     on_cpu = jax.default_backend() == "cpu"
     if options.workload not in WORKLOADS:
-        choose([options.workload], on_cpu=on_cpu)  # says which there are
+        choose([options.workload], on_cpu=on_cpu)  # names them if there is none
         raise UserError(f"{options.workload} is several workloads: name one.")
     workload = WORKLOADS[options.workload]
     chosen = sizes.CPU if on_cpu else sizes.GPU
@@ -70,7 +70,7 @@ def main(options: Options) -> None:
 
 
 def measured(build: Any, chosen: Sizes) -> tuple[list[Operation], dict[str, str]]:
-    """The operations of one step of ours, and the shapes that each is of.
+    """Measure the operations of one step of ours; return them and their shapes.
 
     Raises:
         UserError: The workload is not one program of XLA's.
@@ -90,18 +90,18 @@ def measured(build: Any, chosen: Sizes) -> tuple[list[Operation], dict[str, str]
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """All events of the profiler's traces below a folder."""
+    """Return all events of the profiler's traces below a folder."""
     traces = [gzip.decompress(f.read_bytes()) for f in folder.rglob("*.trace.json.gz")]
     return [event for trace in traces for event in json.loads(trace)["traceEvents"]]
 
 
 def by_operation(events: Iterable[dict[str, Any]], steps: int) -> list[Operation]:
-    """Times by operation, slowest first.
+    """Sum times by operation, slowest first.
 
     Args:
-        events: In the format of Chrome's trace viewer; those count that say which
-            operation they are of.
-        steps: That the trace has.
+        events: Events in the format of Chrome's trace viewer; those without the name
+            of an operation are ignored.
+        steps: Number of steps in the trace.
     """
     ms: dict[str, float] = collections.defaultdict(float)
     kernels: collections.Counter[str] = collections.Counter()
@@ -117,7 +117,7 @@ def by_operation(events: Iterable[dict[str, Any]], steps: int) -> list[Operation
 
 
 def table(operations: list[Operation], shapes: dict[str, str], top: int) -> str:
-    """Sums by kind, then the slowest operations."""
+    """Return the sums by kind, then the slowest operations."""
     by_kind: dict[str, float] = collections.defaultdict(float)
     for one in operations:
         by_kind[re.sub(r"[.\d]+$", "", one.name)] += one.ms

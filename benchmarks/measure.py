@@ -1,4 +1,4 @@
-"""What the benchmarks share: two sides of a workload, rounds in turn, JSON files."""
+"""Two sides of a workload, timed in alternating rounds, and their JSON files."""
 
 import dataclasses
 import gc
@@ -17,33 +17,34 @@ import jax
 from benchmarks import roofline
 from benchmarks.roofline import Peak
 from jaxgrow.devices import memory, runtime
+from jaxgrow.storage.provenance import git_revision
 
 
 Call: TypeAlias = Callable[[], Any]
 
 OURS = "jaxgrow"
-_SHORTEST_ROUND_S = 0.1  # calls that are quicker are repeated within a round
+_SHORTEST_ROUND_S = 0.1  # shorter calls are repeated within a round
 _LONG_CALL_S = 1.0
 _MOST_REPEATS = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sides:
-    """One workload here and in other libraries, checked to compute the same.
+    """A workload here and in other libraries, checked to compute the same.
 
     Attributes:
-        ours: Does it once, and gives arrays to wait for.
-        twins: The same by others, by name.
-        items: Pictures, objects, rows of one call.
-        unit: What the items are.
-        checked: What agreed before anything was timed, and how closely.
-        program: What XLA made of ours; None where the work is not XLA's.
-        program_calls: How often ours calls it.
-        loop_trips: How often the program's one loop runs, if XLA counts it once.
-        flops: Operations of a step of ours, where they are known better than by
-            `roofline.cost_of`; None = its count.
-        steps_per_call: Steps that one call of ours takes in one loop on the device.
-        batch_size: Examples at once, for the memory that each takes; 0 leaves it out.
+        ours: Function that does the work once and returns arrays to wait for.
+        twins: The same work in other libraries, by name.
+        items: Number of pictures, objects or rows of one call.
+        unit: Name of the items.
+        checked: The quantity that agreed before timing, and its tolerance.
+        program: Our compiled program; None if the work is not XLA's.
+        program_calls: Calls of the program in one call of ours.
+        loop_trips: Iterations of the program's loop, if XLA counts it once.
+        flops: Operations of a step of ours, if a closed form is better than the count
+            of `roofline.cost_of`; None = that count.
+        steps_per_call: Steps of one call of ours, in one loop on the device.
+        batch_size: Examples of a step, for the memory of each; 0 = not reported.
         make_compiled: Builds the twin under `torch.compile`; None if it has no network.
         close: Removes the files that the sides read.
     """
@@ -64,19 +65,19 @@ class Sides:
 
 
 class Times(NamedTuple):
-    """Medians over the rounds, in ms per call: by the clock, and of all threads."""
+    """Median wall time and CPU time of all threads, in ms per call."""
 
     ms: float
     cpu_ms: float
 
 
 def num_cpus() -> int:
-    """CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def device_name() -> str:
-    """Name of a folder for results: `cpu-2-cores`, `nvidia-h100-80gb-hbm3`."""
+    """Return the folder of results: `cpu-2-cores`, `nvidia-h100-80gb-hbm3`."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         return f"cpu-{num_cpus()}-cores"
@@ -84,7 +85,7 @@ def device_name() -> str:
 
 
 def tolerance(dtype: str = "float32") -> float:
-    """How closely two libraries agree: GPUs round the operands of products."""
+    """Return the relative tolerance; GPUs round the operands of products."""
     exact = jax.default_backend() == "cpu" and dtype == "float32"
     return 1e-4 if exact else 2e-2
 
@@ -92,9 +93,9 @@ def tolerance(dtype: str = "float32") -> float:
 def stepper(
     step: Callable[..., Any], state: Any, data: Any, batch: Any, steps_per_call: int = 1
 ) -> tuple[Call, Any]:
-    """(call, program): steps again and again; a call gives the last metrics.
+    """Return (call, program); a call takes the next steps and returns the metrics.
 
-    With more than one step per call they run in one loop on the device.
+    More than one step per call run in one loop on the device.
     """
     if steps_per_call > 1:
         step = _in_a_loop(step)
@@ -122,19 +123,19 @@ def _repeat(x: Any, count: int) -> Any:
 
 
 def first_step(metrics: Mapping[str, Any], name: str) -> float:
-    """A metric of the first step of a call."""
+    """Return a metric of the first step of a call."""
     return float(jax.numpy.ravel(metrics[name])[0])
 
 
 def time_in_turn(
     sides: Mapping[str, Call], rounds: int, seconds: float = float("inf")
 ) -> dict[str, Times]:
-    """Medians of every side; the sides take turns, so that noise disturbs all alike.
+    """Return medians of every side; the sides alternate, so that all share the noise.
 
     Args:
         sides: Calls by name; each runs once before it is timed.
-        rounds: At most so many of each side.
-        seconds: No new round begins after them; one is always run.
+        rounds: Most rounds of each side.
+        seconds: Time after which no round begins; one is always run.
     """
     repeats = {name: _repeats(call) for name, call in sides.items()}
     wall: dict[str, list[float]] = {name: [] for name in sides}
@@ -159,7 +160,7 @@ def time_in_turn(
 
 
 def _repeats(call: Call) -> int:
-    """Calls of a round; the first of all, which is slower, only where all are long."""
+    """Calls of a round; the slower first call counts only if all calls are long."""
     took = _seconds(call)
     if took < _LONG_CALL_S:
         took = _seconds(call)
@@ -189,10 +190,10 @@ def report(
     seconds: float = float("inf"),
     torch_compile: bool = False,
 ) -> dict[str, Any]:
-    """Times every side of a workload; what its JSON file holds, but for provenance.
+    """Time every side of a workload; return its JSON file without provenance.
 
-    A twin under `torch.compile` that cannot be built or run is left out, with the
-    reason, and so are the operations and bytes of a GPU's program that branches.
+    A twin under `torch.compile` that fails is left out with the reason, as are the
+    operations and bytes of a GPU's program that branches.
     """
     calls, skipped = {OURS: sides.ours, **sides.twins}, {}
     if sides.make_compiled is not None and not torch_compile:
@@ -234,7 +235,7 @@ def report(
 
 
 def _cost(sides: Sides, ms: float, peak: Peak) -> dict[str, Any]:
-    """Operations and bytes of a step that takes `ms`, and the limit that they set."""
+    """Operations and bytes of a step that takes `ms`, and their limit."""
     cost = roofline.cost_of(
         sides.program, loop_trips=sides.loop_trips, steps=sides.steps_per_call
     )
@@ -250,9 +251,9 @@ def _cost(sides: Sides, ms: float, peak: Peak) -> dict[str, Any]:
 
 
 def _memory(sides: Sides) -> dict[str, Any]:
-    """What the program takes, and how many more examples a GiB would hold."""
+    """Memory of the program, and the examples that a further GiB would hold."""
     needed = memory.of_program(sides.program)
-    assert needed is not None  # every backend that this is run on says so
+    assert needed is not None  # CPU and GPU report it
     found = {
         "peak_mib": round(memory.megabytes(needed.peak_bytes), 1),
         "arguments_mib": round(memory.megabytes(needed.argument_bytes), 1),
@@ -269,11 +270,12 @@ def _rounded(value: float) -> float:
 
 
 def provenance(peak: Peak) -> dict[str, Any]:
-    """On what, with what and how busy."""
+    """Return device, versions, flags, revision and load."""
     import torch
 
     return {
         "device": jax.devices()[0].device_kind,
+        "revision": git_revision(Path(__file__)),
         "cpus": num_cpus(),
         "machine": platform.processor() or platform.machine(),
         "versions": runtime.versions() | {"torch": torch.__version__},
@@ -293,7 +295,7 @@ def write_json(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def forget() -> None:
-    """Frees what the last workload left behind."""
+    """Free the memory of the last workload."""
     gc.collect()
     jax.clear_caches()
     if jax.default_backend() != "cpu":

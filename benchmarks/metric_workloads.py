@@ -1,4 +1,4 @@
-"""PSNR and SSIM, and statistics for Frechet distances, beside other libraries'."""
+"""Metrics as workloads: PSNR and SSIM, and statistics for Frechet distances."""
 
 import functools
 from typing import Any
@@ -18,7 +18,7 @@ _SIDE = 64
 
 
 def psnr_ssim_sides(sizes: Sizes) -> Sides:
-    """PSNR and SSIM of every picture, beside scikit-image's."""
+    """Build PSNR and SSIM of every picture, beside scikit-image's."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def psnr_ssim_sides(sizes: Sizes) -> Sides:
 
 
 def statistics_sides(sizes: Sizes) -> Sides:
-    """Mean and covariance of features in float64, beside NumPy's and PyTorch's."""
+    """Build mean and covariance of features in float64, beside NumPy and PyTorch."""
     shape = (sizes.feature_rows, sizes.feature_dim)
     features = np.random.default_rng(0).standard_normal(shape, np.float32)
     on_device, tensor = jnp.asarray(features), torch.tensor(features)

@@ -112,7 +112,7 @@ def _for_a_gpu() -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which programs to compile."""
+    """Programs to compile, and the device."""
 
     only: tuple[str, ...] = tuple(PROGRAMS)
     """Their names."""

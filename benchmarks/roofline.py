@@ -1,9 +1,9 @@
-"""What a device can do at most, measured, and how near to it a program comes.
+"""The measured peak of a device, and the least time of a program on it.
 
 A program of F operations on B bytes of memory takes max(F / peak, B / bandwidth) at
 least (the roofline of Williams et al. 2009). Peak and bandwidth are those of one large
 matrix product and one large copy in the same process, so that a busy or throttled
-machine lowers the limit as it lowers the rest.
+machine lowers the limit too.
 """
 
 import functools
@@ -24,19 +24,18 @@ _REPEATS = 8
 
 
 class Peak(NamedTuple):
-    """Of one device: billions of operations and of bytes per second."""
+    """Billions of operations and of bytes per second of one device."""
 
     gflops_per_s: float
     gbytes_per_s: float
 
 
 class Cost(NamedTuple):
-    """Of one call of a program: operations, bytes read and written.
+    """Operations and bytes of one call of a program.
 
     Attributes:
         flops: Additions and multiplications.
-        bytes_accessed: Sum over the program's kernels, as if none found anything in a
-            cache.
+        bytes_accessed: Bytes read and written by its kernels, as if no cache helped.
     """
 
     flops: float
@@ -44,7 +43,7 @@ class Cost(NamedTuple):
 
 
 def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
-    """The least time in ms: max(F / peak, B / bandwidth)."""
+    """Return the least time in ms: max(F / peak, B / bandwidth)."""
     seconds = max(
         flops / (peak.gflops_per_s * 1e9), bytes_accessed / (peak.gbytes_per_s * 1e9)
     )
@@ -52,15 +51,16 @@ def limit_ms(flops: float, bytes_accessed: float, peak: Peak) -> float:
 
 
 def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
-    """What a compiled program takes: by XLA's analysis, on a GPU kernel by kernel.
+    """Return the cost of a compiled program.
 
-    XLA's analysis counts no custom call. On CPU those of oneDNN are added to it; on a
-    GPU our count is of products and convolutions alone.
+    On CPU it is XLA's analysis, which counts no custom call, plus the calls of oneDNN.
+    On a GPU it is a sum over kernels with the operations of products and convolutions
+    alone.
 
     Args:
         program: `jax.jit(...).lower(...).compile()`.
-        loop_trips: How often the program's one loop runs, which XLA counts once.
-        steps: That the program's one loop takes, of which one is meant.
+        loop_trips: Iterations of the program's loop, which XLA counts once.
+        steps: Steps in the program's loop; the cost is that of one.
 
     Raises:
         ValueError: A GPU's program branches, or has a loop of unknown length.
@@ -77,17 +77,17 @@ def cost_of(program: Any, *, loop_trips: int = 1, steps: int = 1) -> Cost:
 
 
 def measure_peak(dtype: str = "float32") -> Peak:
-    """The best of some matrix products and of some copies on the first device."""
+    """Time matrix products and copies on the first device; return the best rates."""
     kind = jax.default_backend()
     side = _MATRIX_SIDE.get(kind, _MATRIX_SIDE_ELSEWHERE)
     floats = _COPY_FLOATS.get(kind, _COPY_FLOATS_ELSEWHERE)
-    # Random, for a GPU is faster on equal numbers; so scaled that products of products
-    # keep their size.
+    # A GPU is faster on equal numbers, so they are random; the scale keeps the size of
+    # products of products.
     normal = jax.random.normal(jax.random.key(0), (side, side)) / side**0.5
     matrix = normal.astype(dtype)
     product = _best_seconds(functools.partial(jax.jit(jnp.matmul), matrix), matrix)
-    # The change of sign keeps XLA from leaving the copy out; in place, for fresh pages
-    # would cost more than the copy.
+    # The change of sign keeps XLA from removing the copy. It is in place, because fresh
+    # pages would cost more than the copy.
     copy = _best_seconds(
         jax.jit(jnp.negative, donate_argnums=0), jnp.ones(floats, jnp.float32)
     )
@@ -95,7 +95,7 @@ def measure_peak(dtype: str = "float32") -> Peak:
 
 
 def _best_seconds(fn: Any, x: Any) -> float:
-    """Of some calls, each on the result of the one before."""
+    """Least time of some calls, each on the result of the one before."""
     x = fn(x).block_until_ready()
     found = []
     for _ in range(_REPEATS):

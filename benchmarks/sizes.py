@@ -1,4 +1,4 @@
-"""How large the workloads are, on CPU and elsewhere."""
+"""Sizes of the workloads on CPU, on a GPU and in tests."""
 
 import dataclasses
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Sizes of all workloads; the networks' are the papers' unless it says so."""
+    """Sizes of all workloads; networks have the papers' sizes unless noted."""
 
     gan_batch: int = 64
     """Pictures of a step of System 1."""
@@ -21,13 +21,13 @@ class Sizes:
     generated_objects: int = 8
     """Objects whose views are generated from one."""
     target_score_batch: int = 32_768
-    """Objects of a step of the score network at which its rate is measured."""
+    """Objects of the score network's step in its goal."""
     target_objects: int = 10_000
-    """Objects whose views one GPU is to generate in ten seconds."""
+    """Objects of the goal for generation."""
     score_width: int = 1536
-    """Of the score network."""
+    """Width of the score network."""
     base_channels: int = 64
-    """Of the autoencoder."""
+    """Base channels of the autoencoder."""
     files: int = 64
     """JPEG files that the data pipeline reads."""
     rows: int = 4096
@@ -39,10 +39,10 @@ class Sizes:
     feature_dim: int = 512
     """Features of a row; Inception has 2048."""
     steps_per_call: int = 1
-    """Training steps in one loop on the device; on CPU XLA's gradients of convolutions
-    are 10 to 80 times slower inside of a loop."""
+    """Training steps in one loop on the device. On CPU XLA's gradients of convolutions
+    are 10 to 80 times slower inside a loop."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of our products in System 2; the twins have float32."""
+    """Type of our products in System 2; the twins use float32."""
 
 
 CPU = Sizes()
@@ -70,7 +70,7 @@ TINY = Sizes(
     generated_objects=2,
     target_score_batch=4,
     target_objects=2,
-    score_width=256,  # of fewer the norms' groups amplify rounding
+    score_width=256,  # below it the norms' small groups amplify rounding
     base_channels=4,
     files=4,
     rows=256,
@@ -78,4 +78,4 @@ TINY = Sizes(
     feature_rows=128,
     feature_dim=16,
 )
-"""To see that all of it runs; the figures mean nothing."""
+"""Sizes for tests of the code; the times mean nothing."""

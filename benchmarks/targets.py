@@ -1,4 +1,4 @@
-"""Whether a device reaches what is asked of one GPU, from the results of `target-*`."""
+"""Goals for one GPU, and the results of `target-*` that reach them or not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ _SCHEDULE_S, _SHARE, _GENERATION_S = 900.0, 0.5, 10.0
 
 
 class Target(NamedTuple):
-    """A goal, what was measured, and whether that reaches it."""
+    """A goal and its measurement."""
 
     name: str
     goal: str
@@ -20,7 +20,7 @@ class Target(NamedTuple):
 
 
 def targets(results: Sequence[Mapping[str, Any]]) -> list[Target]:
-    """The goals whose workloads are all among the results."""
+    """Return the goals whose workloads are all among the results."""
     by_name = {found["workload"]: found for found in results}
     stages = {r: by_name[n] for r in SCHEDULE if (n := f"target-stage-{r}") in by_name}
     found = []

@@ -1,4 +1,4 @@
-"""What views_step.py compares with: the same steps in eager PyTorch, float32, Adam."""
+"""System 2's training steps and samplers in eager PyTorch, with Adam and float32."""
 
 import itertools
 from typing import Any, Literal
@@ -40,7 +40,7 @@ class ScoreTwin:
         return torch.tensor(np.array(array))
 
     def marginal(self, t):
-        """Signal and noise (alpha, sigma) of the VP-SDE."""
+        """Return signal and noise (alpha, sigma) of the VP-SDE."""
         slope = self.sde.beta_max - self.sde.beta_min
         integral = self.sde.beta_min * t + 0.5 * slope * t**2
         return torch.exp(-0.5 * integral), torch.sqrt(-torch.expm1(-integral))
@@ -72,7 +72,7 @@ class ScoreTwin:
         num_steps: int,
         name: Literal["ddim", "euler_maruyama"],
     ):
-        """Fills the missing views; `start` is the draw at time 1, None draws anew."""
+        """Fill the missing views; `start` is the draw at time 1, None draws anew."""
         drawn, ones = missing[..., None], torch.ones(len(z), 1)
         x = torch.where(drawn, torch.randn_like(z) if start is None else start, z)
         times = torch.linspace(1.0, 0.0, num_steps + 1)
@@ -112,7 +112,7 @@ class AutoencoderTwin:
         self.tx = torch.optim.Adam(self.net.parameters(), lr=1e-3)
 
     def pictures(self, images: np.ndarray) -> Any:
-        """uint8 NHWC to [0, 1], NCHW, in the network's layout."""
+        """Convert uint8 NHWC to [0, 1] NCHW in the network's layout."""
         pictures = torch.tensor(images).permute(0, 3, 1, 2) / 255.0
         return pictures.contiguous(memory_format=self.format)
 
