@@ -11,7 +11,7 @@ import optax
 from jaxgrow.data.batches import PictureBatch
 from jaxgrow.inpainting import gan_step, networks
 from jaxgrow.inpainting.batch import Data
-from jaxgrow.inpainting.losses import DueTerms, LossConfig
+from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, Stage
 from jaxgrow.multiview import classifier_step, steps
 from jaxgrow.multiview.sde import VPSDE
@@ -62,7 +62,7 @@ def build_stage(
     )
     state = networks.enter_stage(nets, stage, 0, keep_ema=False, before=None)
     step = gan_step.make_gan_step(nets, losses, ema_decay=0.0, features_fn=features_fn)
-    return state, lambda *args: step(*args, DueTerms())
+    return state, step
 
 
 def random_pictures(resolution: int, size: int) -> tuple[Data, PictureBatch]:

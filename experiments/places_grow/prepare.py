@@ -24,7 +24,7 @@ from jaxgrow.inpainting.stages import Stage
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always
 # One protocol for every run, whatever it trained on, unless it brought its own masks.
 _PROTOCOL_MASKS = hole_masks.MaskConfig(rectangle=1.0, stroke=1.0)
-_OWN_MASKS_ONLY = {"rectangle": 0.0, "stroke": 0.0, "half": 0.0, "folder": 1.0}
+_OWN_MASKS_ONLY = {"rectangle": 0.0, "stroke": 0.0, "folder": 1.0}
 _NUM_LOOKED_AT = 1_000  # masks that are read for the sake of warnings
 _LARGE_HOLE = 0.5
 
@@ -59,7 +59,7 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
             source,
             resolutions,
             crops_per_image=crops_per_image,
-            min_crop=data.min_crop,
+            min_crop=sources.MIN_CROP,
             seed=seed,
             cache_dir=data.cache_dir,
         )
@@ -82,7 +82,7 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
             config.masks.folder_path,
             resolutions,
             crops_per_image=crops,
-            min_crop=data.min_crop,
+            min_crop=sources.MIN_CROP,
             seed=config.seed,
             cache_dir=data.cache_dir,
         )

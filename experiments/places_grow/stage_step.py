@@ -1,6 +1,5 @@
 """One stage's training step: built, compiled ahead, and its memory known."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from jaxgrow.devices.memory import Programs, StepMemory, TooLarge
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting import gan_step, networks, stages
-from jaxgrow.inpainting.losses import DueTerms, due_terms
+from jaxgrow.inpainting.losses import has_r1
 from jaxgrow.inpainting.networks import InpaintState
 from jaxgrow.inpainting.stages import Stage
 from jaxgrow.training import loop
@@ -90,15 +89,12 @@ class StageStep:
         self, state: InpaintState, batch: PictureBatch, step: int, k: int
     ) -> tuple[InpaintState, Metrics]:
         """Takes the `k` steps from `step` on."""
-        # A call of several steps sees for itself what is due.
-        due = self._due(step) if k == 1 else DueTerms()
-        call = self.programs.get((k, due)) or self._compile(k, due, state, batch)
-        return call(state, self.feed.data, batch)
-
-    def _due(self, step: int) -> DueTerms:
-        has_perceptual = self._features_fn is not None
+        # A call of several steps sees for itself which of them take R1.
         losses = self._config.losses
-        return due_terms(losses, step, has_perceptual=has_perceptual)
+        with_r1 = k == 1 and has_r1(losses) and step % losses.r1_every == 0
+        call = self.programs.get((k, with_r1))
+        call = call or self._compile(k, with_r1, state, batch)
+        return call(state, self.feed.data, batch)
 
     def learning_rate(self, step: int) -> float:
         """Of the generator's new blocks."""
@@ -112,22 +108,17 @@ class StageStep:
         """
         shapes = state_shapes(self._config, self._stage, self._placement)
         k = self.steps_per_call
-        due = dataclasses.replace(self._due(0), r1=False) if k == 1 else DueTerms()
-        self._compile(k, due, shapes, self.feed(0, k))
+        self._compile(k, False, shapes, self.feed(0, k))
 
     def _compile(
-        self, k: int, due: DueTerms, state: PyTree, batch: PictureBatch
+        self, k: int, with_r1: bool, state: PyTree, batch: PictureBatch
     ) -> Any:
         def single(state, data, batch):
-            return self._step(state, data, batch, due)
+            return self._step(state, data, batch, with_r1)
 
-        several = gan_step.make_multi_step(
-            self._step,
-            self._config.losses,
-            has_perceptual=self._features_fn is not None,
-        )
+        several = gan_step.make_multi_step(self._step, self._config.losses)
         return self.programs.compile(
-            (k, due),
+            (k, with_r1),
             self._placement.compile_step(single if k == 1 else several),
             *(state, self.feed.data, batch),
             too_large=too_large(self._config, self._stage),

@@ -53,8 +53,6 @@ def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
         config.vgg_weights, compute_dtype=config.losses.perceptual_dtype
     )
     note = f"perceptual term on: {net.provenance.label} from {config.vgg_weights}"
-    if (every := config.losses.perceptual_every) > 1:
-        note += f", once in {every} steps"
     return net.features_fn, note
 
 

@@ -1,4 +1,4 @@
-"""Holes for inpainting: rectangles, wide strokes, half pictures and files.
+"""Holes for inpainting: rectangles, wide strokes and files.
 
 True or 1 is a hole. Shapes are drawn in units of the picture's side and made straight
 at the resolution that uses them: a mask made large and scaled down to 4 or 8 pixels
@@ -23,6 +23,10 @@ from jaxgrow.errors import UserError
 EVALUATION_BINS = ((0, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # percent of area
 _TRAIN, _EVALUATE = 0x3A5C, 0x3A5CE  # streams of draws that never meet
 _MAX_ASPECT = 2.5
+_MAX_STROKES = 5  # in one mask
+_MAX_PIECES = 5  # straight pieces in one stroke
+_MAX_LENGTH = 0.8  # of a piece, in sides of the picture
+_MAX_WIDTH = 0.4  # of a stroke, in sides of the picture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,8 +37,6 @@ class MaskConfig:
     """Weight of single rectangles."""
     stroke: float = 0.0
     """Weight of wide brush strokes, after LaMa (Suvorov et al. 2022)."""
-    half: float = 0.0
-    """Weight of masks that hide one half of the picture."""
     folder: float = 0.0
     """Weight of your own masks from `folder_path`."""
     min_area: float = 0.05
@@ -45,36 +47,18 @@ class MaskConfig:
     """Folder of mask images: white (128 and above) is the hole."""
     pairing: Literal["random", "by-name"] = "random"
     """Draw folder masks at random, or take for a/b.jpg the mask a/b.(any type)."""
-    max_strokes: int = 5
-    """Most strokes in one mask."""
-    max_vertices: int = 5
-    """Most straight pieces in one stroke."""
-    max_length: float = 0.8
-    """Longest straight piece, in sides of the picture."""
-    max_width: float = 0.4
-    """Widest stroke, in sides of the picture."""
 
     def __post_init__(self) -> None:
-        weights = [self.rectangle, self.stroke, self.half, self.folder]
+        weights = [self.rectangle, self.stroke, self.folder]
         if min(weights) < 0 or sum(weights) <= 0:
             raise UserError(
-                f"mask weights {weights} (rectangle, stroke, half, folder) must not be "
+                f"mask weights {weights} (rectangle, stroke, folder) must not be "
                 "negative, and at least one must be above 0"
             )
         if not 0 <= self.min_area <= self.max_area < 1:
             raise UserError(
                 f"mask areas from {self.min_area} to {self.max_area} are impossible: "
                 "choose 0 <= min_area <= max_area < 1"
-            )
-        if min(self.max_strokes, self.max_vertices) < 1:
-            raise UserError(
-                f"max_strokes {self.max_strokes} and max_vertices "
-                f"{self.max_vertices} must be at least 1"
-            )
-        if min(self.max_length, self.max_width) <= 0:
-            raise UserError(
-                f"max_length {self.max_length} and max_width {self.max_width} must be "
-                "above 0"
             )
         needs_folder = self.folder > 0 or self.pairing == "by-name"
         if needs_folder and self.folder_path is None:
@@ -101,10 +85,7 @@ def rectangle_mask(
 
 
 def stroke_mask(
-    rng: np.random.Generator,
-    resolution: int,
-    area: tuple[float, float],
-    config: MaskConfig | None = None,
+    rng: np.random.Generator, resolution: int, area: tuple[float, float]
 ) -> Bool[np.ndarray, "r r"]:
     """Wide zigzag strokes: all pixels whose centres lie within half a width.
 
@@ -115,7 +96,7 @@ def stroke_mask(
     lo, hi = _pixel_limits(area, resolution)
     field = np.full((resolution, resolution), np.inf)  # < 0 inside, in pixels
     count = 0
-    for start, end, width in _stroke_pieces(rng, config or MaskConfig()):
+    for start, end, width in _stroke_pieces(rng):
         half_width = max(width * resolution, math.sqrt(2)) / 2
         distance = _distance_to_piece(resolution, start * resolution, end * resolution)
         joined = np.minimum(field, distance - half_width)
@@ -130,23 +111,13 @@ def stroke_mask(
     return field <= 0
 
 
-def half_mask(
-    rng: np.random.Generator, resolution: int, area: tuple[float, float] = (0.5, 0.5)
-) -> Bool[np.ndarray, "r r"]:
-    """A band along a random side of the picture; its last line may be begun only."""
-    lo, hi = _pixel_limits(area, resolution)
-    count = lo + int(rng.random() * (hi - lo + 1))
-    mask = np.arange(resolution**2).reshape(resolution, resolution) < count
-    return np.rot90(mask, int(rng.random() * 4)).copy()
-
-
 def mask_bank(
     config: MaskConfig, resolution: int, num_masks: int, seed: int
 ) -> UInt8[np.ndarray, "n r r 1"]:
     """Training masks of 0 and 1; the first `k` of a bank are the bank of `k`.
 
-    `min_area` and `max_area` bound rectangles and strokes; halves are halves, and
-    masks from files keep their own area.
+    `min_area` and `max_area` bound rectangles and strokes; masks from files keep their
+    own area.
     """
     mixture = _Mixture(config, resolution)
     bank = np.empty((num_masks, resolution, resolution, 1), np.uint8)
@@ -184,7 +155,7 @@ class _Mixture:
 
     def __init__(self, config: MaskConfig, resolution: int):
         self.config, self.resolution = config, resolution
-        weights = (config.rectangle, config.stroke, config.half, config.folder)
+        weights = (config.rectangle, config.stroke, config.folder)
         self.steps = np.cumsum(weights) / np.sum(weights)
         self.folder = None
         if config.folder > 0 and config.folder_path is not None:
@@ -192,20 +163,18 @@ class _Mixture:
 
     def training_mask(self, rng: np.random.Generator) -> Bool[np.ndarray, "r r"]:
         area = (self.config.min_area, self.config.max_area)
-        return self._draw(rng, area, half_area=(0.5, 0.5), file_area=(0.0, 1.0))
+        return self._draw(rng, area, file_area=(0.0, 1.0))
 
     def mask_in(
         self, rng: np.random.Generator, area: tuple[float, float]
     ) -> Bool[np.ndarray, "r r"]:
-        return self._draw(rng, area, half_area=area, file_area=area)
+        return self._draw(rng, area, file_area=area)
 
-    def _draw(self, rng, area, half_area, file_area):
+    def _draw(self, rng, area, file_area):
         kind = int(np.searchsorted(self.steps, rng.random(), side="right"))
         if kind == 1:
-            return stroke_mask(rng, self.resolution, area, self.config)
-        if kind == 2:
-            return half_mask(rng, self.resolution, half_area)
-        if kind == 3 and self.folder is not None:
+            return stroke_mask(rng, self.resolution, area)
+        if kind == 2 and self.folder is not None:
             lo, hi = file_area
             inside = (self.folder.areas >= lo - 1e-9) & (self.folder.areas <= hi + 1e-9)
             if inside.any():
@@ -238,16 +207,16 @@ def _rectangle_sides(resolution: int, lo: int, hi: int):
     return heights[nearest], widths[nearest]
 
 
-def _stroke_pieces(rng: np.random.Generator, config: MaskConfig):
+def _stroke_pieces(rng: np.random.Generator):
     """Yields start, end (y, x) and width of each straight piece, in sides."""
-    for _ in range(1 + int(rng.random() * config.max_strokes)):
+    for _ in range(1 + int(rng.random() * _MAX_STROKES)):
         start = rng.random(2)
-        for _ in range(1 + int(rng.random() * config.max_vertices)):
+        for _ in range(1 + int(rng.random() * _MAX_PIECES)):
             angle = _uniform(rng, 0.0, 2 * math.pi)
-            length = _uniform(rng, 0.05, 1.0) * config.max_length
+            length = _uniform(rng, 0.05, 1.0) * _MAX_LENGTH
             step = length * np.array([math.sin(angle), math.cos(angle)])
             end = (start + step).clip(0.0, 1.0)
-            yield start, end, _uniform(rng, 0.05, 1.0) * config.max_width
+            yield start, end, _uniform(rng, 0.05, 1.0) * _MAX_WIDTH
             start = end
 
 

@@ -30,6 +30,8 @@ VALIDATION_SUBJECTS = {
     "taj-mahal",
 }
 _ENOUGH_CROPS = 50_000
+MIN_CROP = 0.35
+"""Side of the smallest crop, as a part of the image's short side."""
 _SPLIT, _CHOICE = 0x59117, 0xC401CE  # streams of draws that never meet
 
 
@@ -74,8 +76,6 @@ class DataConfig:
     left out, as many as make 50,000 in all, from 1 (and for idx and digits) to 256."""
     val_crops_per_image: int = 8
     """Crops of each validation image; the first is the whole centre square."""
-    min_crop: float = 0.35
-    """Side of the smallest crop, as a part of the image's short side."""
     max_images: int | None = None
     """Use at most this many training images, chosen at random, and `val_fraction` of
     this number for validation."""
@@ -98,8 +98,6 @@ class DataConfig:
             raise UserError(
                 f"val_fraction {self.val_fraction} must lie between 0 and 1"
             )
-        if not 0 < self.min_crop <= 1:
-            raise UserError(f"min_crop {self.min_crop} must lie between 0 and 1")
         counts = (self.crops_per_image, self.val_crops_per_image, self.max_images)
         if any(count is not None and count < 1 for count in counts):
             raise UserError(

@@ -127,7 +127,7 @@ def classifier_distance(
             raise UserError(
                 f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels and others "
                 f"{width}x{height}, but a classifier compares images of one size: "
-                "resize them, or leave --classifier out."
+                "resize them, or leave the classifier out."
             )
         return pixels
 

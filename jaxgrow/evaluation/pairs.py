@@ -80,7 +80,9 @@ def pair_folders(real: Path, fake: Path, masks: Path | None) -> list[Pair]:
     for (here, names), (there, others) in itertools.permutations(folders, 2):
         # One set of masks may serve several results.
         if here is not masks and (alone := [n for n in names if n not in others]):
-            mend = "add them" if there is masks else "pair all, or add --unpaired"
+            mend = (
+                "add them" if there is masks else "pair all, or compare them unpaired"
+            )
             raise UserError(
                 f"{len(alone)} of {len(names)} images in {here} have no counterpart in "
                 f"{there} ({names[alone[0]].name} is the first): {mend}."
@@ -105,8 +107,8 @@ def load_pair(pair: Pair, *, invert: bool) -> Loaded:
     hole = ~hole if invert else hole
     if not hole.any():
         raise UserError(
-            f"{pair.mask} has no hole to measure in: white marks the hole, or add "
-            "--invert."
+            f"{pair.mask} has no hole to measure in: white marks the hole, or invert "
+            "the masks."
         )
     return Loaded(pair.name, real, fake, hole)
 

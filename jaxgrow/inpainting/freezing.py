@@ -15,7 +15,7 @@ from jaxgrow.nets.growing import stage_of
 from jaxgrow.typing import Params
 
 
-FreezePolicy: TypeAlias = Literal["all", "none", "generator", "slow", "thaw_last"]
+FreezePolicy: TypeAlias = Literal["all", "none", "generator", "slow"]
 NetworkName: TypeAlias = Literal["generator", "discriminator"]
 Label: TypeAlias = Literal["new", "old", "frozen"]
 
@@ -25,14 +25,13 @@ def first_trainable(policy: FreezePolicy, network: NetworkName, first_new: int) 
 
     `all` freezes every older stage of both networks (Speck et al. 2023, Sec. III-D);
     `generator` those of the generator alone; `none` nothing; `slow` nothing, but older
-    stages learn at a fraction of the rate; `thaw_last` all but the stage just before.
+    stages learn at a fraction of the rate.
     """
     frozen_below = {
         "all": first_new,
         "none": 0,
         "generator": first_new if network == "generator" else 0,
         "slow": 0,
-        "thaw_last": first_new // 2,
     }
     return frozen_below[policy]
 

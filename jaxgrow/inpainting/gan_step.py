@@ -6,13 +6,11 @@ sum of each term's gradient there, so the terms' gradient norms cost nothing.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Scalar
 
@@ -21,7 +19,7 @@ from jaxgrow.devices import parallel
 from jaxgrow.inpainting import losses
 from jaxgrow.inpainting.batch import Data, gather
 from jaxgrow.inpainting.fill import composite
-from jaxgrow.inpainting.losses import DueTerms, LossConfig, due_terms, has_r1
+from jaxgrow.inpainting.losses import LossConfig, has_r1
 from jaxgrow.inpainting.networks import InpaintState, Networks, fade_factor
 from jaxgrow.nets.growing import generator_input
 from jaxgrow.training.train_state import TrainState
@@ -58,16 +56,16 @@ def make_gan_step(
     features_fn: FeaturesFn | None = None,
     axis_name: str | None = None,
 ) -> GanStep:
-    """Build `step(state, data, batch, due=DueTerms()) -> (state, metrics)`.
+    """Build `step(state, data, batch, with_r1=False) -> (state, metrics)`.
 
     The step is pure and names no device: give it to `parallel.compile_step`, with
     `axis_name=parallel.AXIS` for several devices. Gradients exist for the trainable
     submodules only. Each network's norms take one step per training step: D's on real
     and fake together in D's turn, G's in its single forward pass.
 
-    Lazy terms are scaled up by the steps between two of them; steps without one log 0,
-    so that a mean over steps is the term's. Karras et al. (2020) also change Adam's
-    decays, because their regulariser takes a step of its own; here it shares one.
+    R1 is scaled up by the steps between two penalties; steps without it log 0, so that
+    a mean over steps is the penalty. Karras et al. (2020) also change Adam's decays,
+    because their regulariser takes a step of its own; here it shares one.
 
     Args:
         nets: The stage's networks and optimisers.
@@ -92,7 +90,7 @@ def _gan_step(
     state: InpaintState,
     data: Data,
     batch: PictureBatch,
-    due: DueTerms = DueTerms(),  # noqa: B008
+    with_r1: bool = False,
 ) -> tuple[InpaintState, Metrics]:
     """Train D on G's composites, then G against the new D."""
     real, mask = gather(data, batch)
@@ -108,13 +106,15 @@ def _gan_step(
     output, pull_back, g_stats = jax.vjp(generate, trainable, has_aux=True)
     metrics: Metrics = {}
     if setup.losses.adversarial_weight > 0:
-        d, metrics = _d_step(setup, d, examples, output, due)
+        d, metrics = _d_step(setup, d, examples, output, with_r1)
     else:
         d = d.replace(step=d.step + 1)
-    values, cotangents = _output_gradients(setup, state, d, examples, output, due)
+    values, cotangents = _output_gradients(setup, state, d, examples, output)
     (grads,) = pull_back(sum(cotangents.values()))
     grads, values = parallel.pmean((grads, values), setup.axis_name)
-    metrics |= _g_metrics(setup, values, cotangents)
+    for name, value in values.items():
+        norm = _batch_norm_of(cotangents[name], setup.axis_name)
+        metrics |= {f"g/{name}": value, f"grad_at_output/{name}": norm}
     metrics["g/grad_norm"] = optax.tree.norm(grads)
     if setup.features_fn is not None:
         metrics["perceptual_weight"] = state.perceptual_weight
@@ -125,7 +125,7 @@ def _gan_step(
 
 
 def _d_step(
-    setup: _Setup, d: TrainState, examples: _Examples, output: Image, due: DueTerms
+    setup: _Setup, d: TrainState, examples: _Examples, output: Image, with_r1: bool
 ) -> tuple[TrainState, Metrics]:
     """Train D on real pictures and on composites of G's output, as one batch."""
     config, player = setup.losses, setup.nets.discriminator
@@ -147,7 +147,7 @@ def _d_step(
         }
         if config.r1_gamma > 0:
             metrics["d/r1"] = jnp.zeros(())  # its mean over steps is the penalty
-        if due.r1:
+        if with_r1:
             logits_fn = functools.partial(
                 _d_logits, setup, params, d.stats, fade=examples.fade
             )
@@ -178,7 +178,6 @@ def _output_gradients(
     d: TrainState,
     examples: _Examples,
     output: Image,
-    due: DueTerms,
 ) -> tuple[dict[str, Scalar], dict[str, Image]]:
     """Return each term's value, and its weighted gradient at G's output."""
     config, features_fn = setup.losses, setup.features_fn
@@ -189,7 +188,7 @@ def _output_gradients(
     if config.adversarial_weight > 0:
         adversarial = functools.partial(_adversarial, setup, d, examples)
         terms["adversarial"] = (config.adversarial_weight, adversarial)
-    if features_fn is not None and due.perceptual:
+    if features_fn is not None:
         perceptual = functools.partial(
             _perceptual, config, features_fn, features_fn(examples.real)
         )
@@ -222,26 +221,7 @@ def _perceptual(
     real_features: list[Array],
     output: Image,
 ) -> Scalar:
-    return config.perceptual_every * losses.perceptual_loss(
-        features_fn(output), real_features, config.perceptual
-    )
-
-
-def _g_metrics(
-    setup: _Setup, values: dict[str, Scalar], cotangents: dict[str, Image]
-) -> Metrics:
-    """Return each term's value and gradient norm; 0 for a term that is not due."""
-    names = [*values]
-    if setup.features_fn is not None and "perceptual" not in values:
-        names.append("perceptual")
-    metrics: Metrics = {}
-    for name in names:
-        value, norm = jnp.zeros(()), jnp.zeros(())
-        if name in values:
-            value = values[name]
-            norm = _batch_norm_of(cotangents[name], setup.axis_name)
-        metrics[f"g/{name}"], metrics[f"grad_at_output/{name}"] = value, norm
-    return metrics
+    return losses.perceptual_loss(features_fn(output), real_features, config.perceptual)
 
 
 def _batch_norm_of(cotangent: Image, axis_name: str | None) -> Scalar:
@@ -250,32 +230,26 @@ def _batch_norm_of(cotangent: Image, axis_name: str | None) -> Scalar:
     return jnp.sqrt(square / parallel.axis_size(axis_name))
 
 
-def make_multi_step(
-    step: GanStep, config: LossConfig, *, has_perceptual: bool = True
-) -> GanStep:
+def make_multi_step(step: GanStep, config: LossConfig) -> GanStep:
     """Build `step` over batches stacked in front, (k, b, ...), with metrics (k,).
 
-    Terms that are not due are not computed. For GPU and TPU: on CPU, where XLA
-    convolves, a weight gradient inside `lax.scan` or `lax.switch` leaves the fast path
+    R1 is computed in the steps that take it only. For GPU and TPU: on CPU, where XLA
+    convolves, a weight gradient inside `lax.scan` or `lax.cond` leaves the fast path
     and takes 10-80 times as long, an input gradient up to 8 times.
     """
-    period = math.lcm(
-        config.r1_every if has_r1(config) else 1,
-        config.perceptual_every if has_perceptual else 1,
-    )
-    due = [due_terms(config, i, has_perceptual=has_perceptual) for i in range(period)]
-    kinds = list(dict.fromkeys(due))
-    kind_of_step = np.array([kinds.index(d) for d in due], np.int32)
 
-    def one(state: InpaintState, data: Data, batch: PictureBatch):
-        branches = [functools.partial(step, due=kind) for kind in kinds]
-        if len(branches) == 1:
-            return branches[0](state, data, batch)
-        kind = jnp.asarray(kind_of_step)[state.step % period]
-        return jax.lax.switch(kind, branches, state, data, batch)
+    def one(state: InpaintState, batch: PictureBatch, data: Data):
+        if not has_r1(config):
+            return step(state, data, batch)
+        return jax.lax.cond(
+            state.step % config.r1_every == 0,
+            functools.partial(step, with_r1=True),
+            step,
+            *(state, data, batch),
+        )
 
     def multi_step(state: InpaintState, data: Data, batches: PictureBatch):
-        return jax.lax.scan(lambda s, b: one(s, data, b), state, batches)
+        return jax.lax.scan(functools.partial(one, data=data), state, batches)
 
     return multi_step
 

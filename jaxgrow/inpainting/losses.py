@@ -74,10 +74,6 @@ class LossConfig:
     gradient norm at G's output is half of reconstruction's."""
     perceptual_from: int = 4
     """Resolution from which the perceptual term is on."""
-    perceptual_every: int = 1
-    """Steps between two perceptual terms, each scaled up by this number, so that the
-    mean gradient and the meaning of the weight stay the same while the network is
-    evaluated that much more rarely (Karras et al. 2020, App. B)."""
     perceptual_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the products' operands in the perceptual network."""
     r1_gamma: float = 0.0
@@ -88,36 +84,13 @@ class LossConfig:
     """Whether D gets the mask as a fourth channel."""
 
     def __post_init__(self) -> None:
-        for name in ("perceptual_every", "r1_every"):
-            if (value := getattr(self, name)) < 1:
-                flag = f"--losses.{name.replace('_', '-')}"
-                raise UserError(f"{flag} must be 1 or more, not {value}.")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DueTerms:
-    """The lazy terms that a step takes.
-
-    Attributes:
-        r1: The R1 penalty.
-        perceptual: The perceptual term, if the stage has it.
-    """
-
-    r1: bool = False
-    perceptual: bool = True
+        if self.r1_every < 1:
+            raise UserError(f"losses.r1_every must be 1 or more, not {self.r1_every}.")
 
 
 def has_r1(config: LossConfig) -> bool:
-    """Whether any step takes the R1 penalty."""
+    """Return True if any step takes the R1 penalty."""
     return config.adversarial_weight > 0 and config.r1_gamma > 0
-
-
-def due_terms(config: LossConfig, step: int, *, has_perceptual: bool) -> DueTerms:
-    """Return the lazy terms of a step; `has_perceptual` if the stage has the term."""
-    return DueTerms(
-        r1=has_r1(config) and step % config.r1_every == 0,
-        perceptual=has_perceptual and step % config.perceptual_every == 0,
-    )
 
 
 def reconstruction_loss(

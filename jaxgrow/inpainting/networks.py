@@ -29,6 +29,9 @@ from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import Params
 
 
+_OLD_RATE = 0.1  # of older stages under the policy slow, as a share of the new one's
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Player:
     """One network of a stage, and how it trains.
@@ -149,22 +152,14 @@ def _make_player(
     )
     schedule = learning_rate(optimizer, name, stage)
 
-    def tx(rate: float) -> optax.GradientTransformation:
-        steps = [
-            optax.scale_by_adam(b1=optimizer.beta1, b2=optimizer.beta2),
-            optax.add_decayed_weights(optimizer.weight_decay),
-            optax.scale_by_learning_rate(lambda count: rate * schedule(count)),
-        ]
-        if optimizer.clip_norm is not None:
-            steps.insert(0, optax.clip_by_global_norm(optimizer.clip_norm))
-        return optax.chain(*steps)
+    slow = optax.adam(lambda count: _OLD_RATE * schedule(count))
 
     return Player(
         net=net,
         channels=channels,
         labels=labels,
         first_trainable=freezing.first_trainable(growth.freeze, name, stage.first_new),
-        tx=freezing.partitioned(tx(1.0), tx(optimizer.old_rate), labels),
+        tx=freezing.partitioned(optax.adam(schedule), slow, labels),
     )
 
 

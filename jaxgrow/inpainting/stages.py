@@ -11,6 +11,9 @@ from jaxgrow.inpainting.freezing import FreezePolicy, NetworkName
 from jaxgrow.nets.growing import BASE_RESOLUTION, resolutions_up_to
 
 
+_FINAL_RATE = 0.1  # where cosine ends, as a share of the learning rate
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GrowthConfig:
     """The stages, and what happens to the older ones."""
@@ -22,8 +25,7 @@ class GrowthConfig:
     """Batches per stage; with adaptive growing the most that a stage takes."""
     freeze: FreezePolicy = "all"
     """What an older stage does: all (the paper) freezes it in both networks,
-    generator in G alone, none trains it on, slow trains it at old_rate, thaw_last
-    freezes all but the stage just before."""
+    generator in G alone, none trains it on, slow trains it at a tenth of the rate."""
     fade: float = 0.0
     """Part of a stage over which its new blocks fade in; 0 = at once, the paper's."""
     adaptive: bool = False
@@ -41,26 +43,26 @@ class GrowthConfig:
         if not self.resolutions or len(self.resolutions) != len(self.steps):
             raise UserError(
                 f"{len(self.resolutions)} resolutions and {len(self.steps)} numbers of "
-                f"steps were given: pass one of --growth.steps per resolution"
+                f"steps were given: pass one of growth.steps per resolution"
             )
         for r in self.resolutions:
             try:
                 resolutions_up_to(r)
             except ValueError as error:
-                raise UserError(f"--growth.resolutions: {error}") from None
+                raise UserError(f"growth.resolutions: {error}") from None
         if list(self.resolutions) != sorted(set(self.resolutions)):
             raise UserError(
-                f"--growth.resolutions must rise, not {self.resolutions}: "
+                f"growth.resolutions must rise, not {self.resolutions}: "
                 f"for example 4 8 16"
             )
         if min(self.steps) < 1:
-            raise UserError(f"--growth.steps must be 1 or more, not {self.steps}")
+            raise UserError(f"growth.steps must be 1 or more, not {self.steps}")
         if not 0.0 <= self.fade <= 1.0:
-            raise UserError(f"--growth.fade must lie in [0, 1], not {self.fade}")
+            raise UserError(f"growth.fade must lie in [0, 1], not {self.fade}")
         if self.fade and any(s.skips_a_size for s in plan_stages(self)):
             raise UserError(
-                "--growth.fade needs stages that double: fill the gap in "
-                "--growth.resolutions or pass --growth.fade 0"
+                "growth.fade needs stages that double: fill the gap in "
+                "growth.resolutions or set growth.fade to 0"
             )
 
 
@@ -73,21 +75,9 @@ class OptimizerConfig:
     d_learning_rate: tuple[float, ...] = (1e-4,)
     """Of the discriminator: one for all stages, or one per stage."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Course of both within a stage."""
-    final_rate: float = 0.1
-    """Where cosine ends, as a part of the learning rate."""
+    """Course of both within a stage; cosine ends at a tenth of the rate."""
     warm_up: int = 0
     """Steps of linear warm-up at the start of a stage."""
-    old_rate: float = 0.1
-    """Rate of older stages under the freeze policy slow, as a part of the new one's."""
-    beta1: float = 0.9
-    """Decay of Adam's first moment."""
-    beta2: float = 0.999
-    """Decay of Adam's second moment."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay of whatever trains."""
-    clip_norm: float | None = None
-    """Largest gradient norm of a partition; None = no clipping."""
     ema_decay: float = 0.0
     """Decay of the average of G's weights that is evaluated and shipped; 0 = none."""
 
@@ -134,7 +124,7 @@ def learning_rate(
     rate = rates[0] if len(rates) == 1 else rates[stage.index]
     if config.schedule == "cosine":
         num_steps = max(1, stage.num_steps - config.warm_up)
-        schedule = optax.cosine_decay_schedule(rate, num_steps, config.final_rate)
+        schedule = optax.cosine_decay_schedule(rate, num_steps, _FINAL_RATE)
     else:
         schedule = optax.constant_schedule(rate)
     if config.warm_up:
@@ -149,7 +139,7 @@ def check_rates(optimizer: OptimizerConfig, growth: GrowthConfig) -> None:
         rates = getattr(optimizer, name)
         if len(rates) not in (1, len(growth.resolutions)) or min(rates) <= 0:
             raise UserError(
-                f"--optimizer.{name.replace('_', '-')} takes one positive number or "
+                f"optimizer.{name} takes one positive number or "
                 f"{len(growth.resolutions)}, one per stage, not {rates}"
             )
 

@@ -220,7 +220,6 @@ class TestSplit:
             ({"source": "folder"}, "set path"),
             ({"source": "digits", "val_path": "x"}, "leave val_path x out"),
             ({"val_fraction": 1.0}, "val_fraction 1.0"),
-            ({"min_crop": 0.0}, "min_crop 0.0"),
             ({"max_images": 0}, "at least 1"),
         ],
     )

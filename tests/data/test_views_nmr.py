@@ -201,7 +201,7 @@ def test_other_sizes_are_refused_or_scaled_on_demand(tmp_path):
         tmp_path / "nmr", views_of=lambda i: marked_views(i).repeat(2, 1).repeat(2, 2)
     )
     said = refusal(root, tmp_path)
-    assert "has 128x128 pixels, not 64x64: set --data.resize" in said
+    assert "has 128x128 pixels, not 64x64: set data.resize" in said
     check_pixels(read(root, tmp_path, resize=True))
 
 

@@ -106,7 +106,7 @@ def test_an_unknown_field_is_named(capsys):
         (["--growth.resolutions", "4", "9"], "--growth.resolutions: resolution must"),
         (["--optimizer.g-learning-rate", "1", "2", "3"], "--optimizer.g-learning-rate"),
         (["--data.source", "folder"], "source folder needs the folder of its data"),
-        (["--masks.rectangle", "-1"], "mask weights [-1.0, 1.0, 0.0, 0.0]"),
+        (["--masks.rectangle", "-1"], "mask weights [-1.0, 1.0, 0.0]"),
         (["--devices", "99"], "99 devices were asked for and 2 are here"),
         (["--devices", "0"], "0 devices were asked for"),
         (
@@ -166,8 +166,8 @@ def test_resuming_with_another_config_names_the_difference(
     line, copy_of_trained, capsys
 ):
     before = (copy_of_trained / "config.json").read_bytes()
-    said = places.run(capsys, *line, "--optimizer.beta1", "0.5", "--net.width", "8")
-    assert "optimizer.beta1 is 0.9 there and 0.5 here" in said.error
+    said = places.run(capsys, *line, "--optimizer.warm-up", "5", "--net.width", "8")
+    assert "optimizer.warm_up is 0 there and 5 here" in said.error
     assert "net.width is 6 there and 8 here" in said.error
     assert (copy_of_trained / "config.json").read_bytes() == before
 

@@ -11,7 +11,7 @@ import pytest
 from jaxgrow.inpainting import gan_step, losses
 from jaxgrow.inpainting.batch import gather
 from jaxgrow.inpainting.gan_step import make_gan_step, make_multi_step
-from jaxgrow.inpainting.losses import DueTerms, LossConfig
+from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.nets import growing
 from jaxgrow.nets.growing import generator_input
 from jaxgrow.nets.vgg19 import VGG19Features, make_features_fn
@@ -84,7 +84,7 @@ def gan():
 def step(gan, features_fn):
     """The compiled step with every term and R1."""
     step = make_gan_step(gan.nets, LOSSES, ema_decay=0.9, features_fn=features_fn)
-    return jax.jit(lambda *args: step(*args, due=DueTerms(r1=True)))
+    return jax.jit(lambda *args: step(*args, with_r1=True))
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def test_what_a_bfloat16_step_keeps_and_reports_is_float32(norm, data):
     step = make_gan_step(
         gan.nets, LossConfig(r1_gamma=1.0), ema_decay=0.9, features_fn=lambda x: [x]
     )
-    step = functools.partial(step, due=DueTerms(r1=True))
+    step = functools.partial(step, with_r1=True)
     found = jax.eval_shape(step, gan.state, data, small_gan.make_batch(0))
     types = {leaf.dtype for leaf in jax.tree.leaves(found)}
     assert types == {jnp.dtype("float32"), jnp.dtype("int32")}
@@ -322,10 +322,7 @@ def test_what_a_bfloat16_step_keeps_and_reports_is_float32(norm, data):
 def test_many_steps_in_one_call_equal_as_many_calls_r1_in_its_turn(plain, data):
     config = LossConfig(adversarial="hinge", r1_gamma=1.0, r1_every=2)
     step = make_gan_step(plain.nets, config, ema_decay=0.0)
-    single = {
-        r1: jax.jit(functools.partial(step, due=DueTerms(r1=r1)))
-        for r1 in (False, True)
-    }
+    single = {r1: jax.jit(functools.partial(step, with_r1=r1)) for r1 in (False, True)}
     batches = [small_gan.make_batch(i) for i in range(4)]
     state, series = plain.state, []
     for i, batch in enumerate(batches):

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxgrow.errors import UserError
 from jaxgrow.inpainting.losses import (
     ADVERSARIAL,
+    LossConfig,
     perceptual_loss,
     r1_penalty,
     reconstruction_loss,
@@ -195,3 +197,8 @@ def test_r1_averages_over_examples_and_reaches_the_logits_weights():
 
     value, grad = jax.value_and_grad(penalty)(1.5)
     assert_close([value, grad], [0.5 * 1.5**2 * mean_square, 1.5 * mean_square])
+
+
+def test_a_cadence_of_r1_below_1_is_refused():
+    with pytest.raises(UserError, match="r1_every must be 1 or more, not 0"):
+        LossConfig(r1_every=0)

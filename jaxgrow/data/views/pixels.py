@@ -28,7 +28,7 @@ def fit(
     if not resize:
         raise UserError(
             f"view {name} has {width}x{height} pixels, not {size}x{size}: set "
-            f"--data.resize to scale it, or --data.size {width} to work at its size"
+            f"data.resize to scale it, or data.size to {width} to work at its size"
         )
     whole = np.array([[0, 0, width]])
     return cut_levels(pixels, whole, (size,))[size][0]
