@@ -19,8 +19,8 @@ from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.pretrained.networks import (
     ARCHITECTURES,
     Network,
-    Provenance,
-    input_law,
+    WeightsProvenance,
+    input_format,
 )
 from jaxgrow.training.train_state import TrainState
 from tests.support import torch_twins_features, torch_twins_views
@@ -80,18 +80,18 @@ def _variables(case: Case, net: Any) -> dict[str, Any]:
         return torch_twins_views.variables(net)
     archs = ARCHITECTURES.items()
     network: Network = next(name for name, arch in archs if arch == case.arch)
-    law = Provenance(
+    provenance = WeightsProvenance(
         network=network,
         source="a twin",
         licence="not stated",
         source_sha256=None,
         is_random=True,
-        input=input_law(network),
+        input=input_format(network),
         num_classes=_CLASSES,
         norm="torchvision",
     )
     state = {key: t.cpu().numpy() for key, t in net.state_dict().items()}
-    return convert.from_state_dict(law, state, "a twin")
+    return convert.from_state_dict(provenance, state, "a twin")
 
 
 def classifier_sides(case: Case, sizes: Sizes) -> Sides:

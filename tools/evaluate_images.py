@@ -82,7 +82,7 @@ class Evaluation:
     notes: list[str]
     real_sha256: str | None
     fake_sha256: str | None
-    weights: dict[str, networks.Provenance]
+    weights: dict[str, networks.WeightsProvenance]
     per_image: dict[str, dict[str, float]]
 
 

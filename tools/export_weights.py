@@ -19,7 +19,7 @@ from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.nets.vgg19 import VGG19_BLOCKS
 from jaxgrow.pretrained import networks
-from jaxgrow.pretrained.networks import Network, Pretrained, Provenance
+from jaxgrow.pretrained.networks import Network, Pretrained, WeightsProvenance
 from jaxgrow.training import train_state
 from tools.bridge import convert, sources
 from tools.bridge.sources import Source
@@ -109,19 +109,19 @@ def _source(config: Config) -> Source:
 
 def _provenance(
     config: Config, source: Source, num_classes: int | None, norm: str | None
-) -> Provenance:
+) -> WeightsProvenance:
     net, is_classifier = config.net, config.net in networks.ARCHITECTURES
     num_blocks = None
     if net in networks.PERCEPTUAL:
         whole = net == "vgg19" and config.prefix == "all"
         num_blocks = len(VGG19_BLOCKS) if whole else 2
-    return Provenance(
+    return WeightsProvenance(
         network=net,
         source=source.name,
         licence=source.licence,
         source_sha256=source.sha256 or None,
         is_random=config.random is not None,
-        input=networks.input_law(net),
+        input=networks.input_format(net),
         num_blocks=num_blocks,
         num_classes=(num_classes or _IMAGENET_CLASSES) if is_classifier else None,
         norm=(norm or "torchvision") if is_classifier else None,

@@ -11,7 +11,7 @@ from experiments.nmr_dimvida.evaluate import load_methods
 from experiments.nmr_dimvida.generate import generated_folder
 from experiments.nmr_dimvida.objects import Objects
 from jaxgrow.data.views import Partition
-from jaxgrow.data.views.split import known_slots
+from jaxgrow.data.views.split import conditioning_views
 from jaxgrow.multiview.baselines import RECONSTRUCTION, CompleteFn
 from jaxgrow.multiview.evaluation import one_view
 from jaxgrow.multiview.generated_set import GeneratedSet, open_generated
@@ -107,7 +107,7 @@ class Sets:
     def _with_seen(self, one: Labelled) -> Labelled:
         """And one view of each object that the diffusion model was trained on."""
         seen = self._objects.train
-        known = known_slots(seen.object_ids, seen.observed, self._config.seed)
+        known = conditioning_views(seen.object_ids, seen.observed, self._config.seed)
         images = given_views(Partition(seen, known))
         return Labelled(
             np.concatenate([one.images, images]),

@@ -200,7 +200,7 @@ class Trainer:
         if cell.start == "scratch":
             return net, *classifiers.init_classifier(net, num_classes, stream)
         path = config.weights(cell.network)
-        found = networks.load_classifier(path, net, num_classes, stream)
+        found = networks.load_pretrained_classifier(path, net, num_classes, stream)
         return found.config, found.params, found.stats
 
 

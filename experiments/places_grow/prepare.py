@@ -15,7 +15,7 @@ from jaxgrow.data import pyramid, sources
 from jaxgrow.data.batches import PictureBatch, plan_batch
 from jaxgrow.data.files import list_images, map_in_threads
 from jaxgrow.data.mask_files import load_mask
-from jaxgrow.data.sources import Source
+from jaxgrow.data.sources import ImageSource
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.inpainting.batch import Data
 from jaxgrow.inpainting.stages import Stage
@@ -54,7 +54,7 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
     if config.masks.folder_path is not None:
         _describe_masks(config.masks.folder_path, on_message)
 
-    def load(source: Source, crops_per_image: int, seed: int, what: str):
+    def load(source: ImageSource, crops_per_image: int, seed: int, what: str):
         loaded = pyramid.load_pyramid(
             source,
             resolutions,
@@ -103,7 +103,7 @@ def is_paired(config: Config) -> bool:
     return config.masks.pairing == "by-name"
 
 
-def _unread(source: Source) -> tuple[str, ...]:
+def _unread(source: ImageSource) -> tuple[str, ...]:
     """Files that the source has left out."""
     while isinstance(source, sources.Subset):
         source = source.source

@@ -1,4 +1,4 @@
-"""Images that come as arrays: MNIST-like idx files, digits, TensorFlow Datasets."""
+"""Sources of images in arrays: MNIST-like idx files, digits, TensorFlow Datasets."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ _IDX_IMAGES = 0x00000803  # unsigned bytes in three dimensions
 
 
 class ArraySource:
-    """Images in one array, each its own subject."""
+    """Images in one array, each a subject of its own."""
 
     def __init__(self, pixels: UInt8[np.ndarray, "n h w 3"], prefix: str):
         self.pixels = pixels
@@ -32,17 +32,17 @@ class ArraySource:
         return self.pixels[i]
 
     def fingerprint(self) -> str:
-        """Hash of shape and pixels."""
+        """Hash shape and pixels."""
         digest = hashlib.sha256(repr((self.names[0], self.pixels.shape)).encode())
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
 
 
 def idx_images(folder: Path, part: Literal["train", "t10k"]) -> ArraySource:
-    """One part of MNIST, Fashion-MNIST or the like, padded from 28 to 32 pixels.
+    """Read one part of MNIST, Fashion-MNIST or the like, padded from 28 to 32 pixels.
 
     Reads `<part>-images-idx3-ubyte` or `<part>-images.idx3-ubyte`, with or without
-    .gz. The one channel is repeated to three, and the ground is black.
+    .gz. The channel is repeated three times, and the padding is black.
     """
     stems = (f"{part}-images-idx3-ubyte", f"{part}-images.idx3-ubyte")
     files = [folder / (stem + end) for stem in stems for end in ("", ".gz")]
@@ -61,7 +61,7 @@ def idx_images(folder: Path, part: Literal["train", "t10k"]) -> ArraySource:
 
 
 def digits() -> ArraySource:
-    """The 1,797 handwritten digits of 8x8 pixels that come with scikit-learn."""
+    """Load scikit-learn's 1,797 handwritten digits of 8x8 pixels."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -104,7 +104,7 @@ class TfdsImages:
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
     def fingerprint(self) -> str:
-        """Hash of name, version, split and length; the records are not read."""
+        """Hash name, version, split and length; the records are not read."""
         return hashlib.sha256(f"{self._identity} {len(self)}".encode()).hexdigest()
 
 

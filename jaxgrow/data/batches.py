@@ -1,7 +1,7 @@
-"""Which images and masks a step sees, as a pure function of seed and step.
+"""The images and masks of each training step, as a pure function of seed and step.
 
-Nothing is stored: a resumed run asks for the plan of its next step and gets what the
-unbroken run would have got.
+No state is stored: a resumed run computes the plan of its next step as the unbroken
+run would have.
 """
 
 import functools
@@ -11,28 +11,25 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, UInt8
 
 
-_EPOCH, _STEP = 0x0E90C4, 0x057E9  # streams of draws that never meet
-
-
-MIRROR = 1  # the symmetry that mirrors left to right, as `flip` does
+_EPOCH, _STEP = 0x0E90C4, 0x057E9  # separate streams of random numbers
+MIRROR = 1  # the symmetry that `flip` applies: left to right
 
 
 class PictureBatch(NamedTuple):
     """Indices of one batch; the training step gathers the pixels.
 
-    A plan holds NumPy arrays. Inside a step they are the device's. A symmetry of the
+    A plan holds NumPy arrays, a step gets them on the device. A symmetry of the
     square is a number from 0 to 7: mirrored left to right (bit 1), top to bottom
     (bit 2), transposed before both (bit 4).
 
     Attributes:
-        image_index: Row of the pyramid.
+        image_index: Rows of the pyramid.
         flip: True to mirror the image left to right.
-        mask_index: Row of the mask bank.
-        mask_symmetry: Symmetry of the mask.
-        augmentation: Of the image, 6 * symmetry + order of its colour channels; None
+        mask_index: Rows of the mask bank.
+        mask_symmetry: Symmetries of the masks.
+        augmentation: 6 * symmetry + order of the colour channels of each image; None
             if images are only flipped.
-        images: Pixels of the rows `image_index`; None if the pyramid lies on the
-            device.
+        images: Pixels of the rows `image_index`; None if the pyramid is on the device.
     """
 
     image_index: Int[Any, " b"]
@@ -53,16 +50,16 @@ def plan_batch(
     augment: bool = False,
     is_paired: bool = False,
 ) -> PictureBatch:
-    """Plan of step `step`; its images are those of `plan_rows`.
+    """Plan step `step`; its images are those of `plan_rows`.
 
     Args:
-        seed: Of the stream.
-        step: Steps before this one.
+        seed: Seed of the run.
+        step: Number of steps before this one.
         batch_size: Images per step.
         num_images: Rows of the pyramid.
         num_masks: Rows of the mask bank.
-        augment: Turn images and permute their colours instead of flipping them.
-        is_paired: Every image has its own mask, which follows its symmetry.
+        augment: Apply a symmetry and permute the colours, instead of a flip.
+        is_paired: Every image has its own mask, which gets the same symmetry.
     """
     image_index = plan_rows(seed, step, batch_size, num_images)
     draws = np.random.default_rng((_STEP, seed, step)).random((4, batch_size))
@@ -83,9 +80,9 @@ def plan_batch(
 def plan_rows(
     seed: int, step: int, batch_size: int, num_rows: int
 ) -> Int32[np.ndarray, " b"]:
-    """Rows of step `step`; every epoch visits each row once, in an order of its own.
+    """Return the rows of step `step`; each epoch visits every row once, in a new order.
 
-    A batch that crosses the end of an epoch takes its rest from the next one.
+    A batch that crosses the end of an epoch takes the rest from the next one.
     """
     position = step * batch_size + np.arange(batch_size)
     epochs, places = np.divmod(position, num_rows)

@@ -1,202 +1,124 @@
-"""Stacks of uint8 images on disk: built once, checked, memory-mapped, never half done.
+"""Folders of uint8 arrays on disk: built once, checked, memory-mapped, never partial.
 
-A cached stack is a folder with one raw file per resolution and a `meta.json` that
-holds their lengths and checksums. It is built under another name and renamed.
+A cached folder holds one raw file per array, and a `meta.json` with the shapes and
+checksums of the arrays and a description of them. A folder is filled under a temporary
+name and then renamed.
 """
 
 import contextlib
 import dataclasses
 import json
+import math
 import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxgrow.data.files import map_in_threads, refuse_if_mostly_broken
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 
 
-T = TypeVar("T")
-# Keys are resolutions: the middle axes have that length.
-Levels = dict[int, UInt8[np.ndarray, "k _ _ c"]]
 _READ_BYTES = 1 << 24
 _STALE_S = 24 * 3600
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How to make a stack.
+class ArrayWriter:
+    """Appends rows to the arrays of a folder, which it creates.
 
     Attributes:
-        key: Hash of everything that decides the pixels; the name of the folder.
-        names: What the images are called in messages.
-        cut: The rows that image `i` gives at every resolution; None if it is broken.
-        resolutions: Sides of the stacked squares.
-        channels: 3 for images, 1 for masks.
-        rows_per_image: `k` of `cut`'s arrays.
-        where: What the set of images is called in messages.
+        arrays: Name of each array -> its `shape` and `checksum` so far.
     """
 
-    key: str
-    names: Sequence[str]
-    cut: Callable[[int], Levels | None]
-    resolutions: Sequence[int]
-    channels: int
-    rows_per_image: int
-    where: str
+    def __init__(self, folder: Path, files: contextlib.ExitStack):
+        self.arrays: dict[str, dict[str, Any]] = {}
+        self._folder, self._stack = folder, files
+        self._files: dict[str, IO[bytes]] = {}
 
-    def bytes_of(self, resolution: int, num_images: int) -> int:
-        return num_images * self.rows_per_image * resolution**2 * self.channels
+    def append(self, name: str, rows: UInt8[np.ndarray, "k ..."]) -> None:
+        """Append `rows` to the array `name`."""
+        if name not in self.arrays:
+            self.arrays[name] = {"shape": [0, *rows.shape[1:]], "checksum": 0}
+            # Plain writes: on a full disk a memory map would kill the process.
+            file = _raw_file(self._folder, name).open("wb")
+            self._files[name] = self._stack.enter_context(file)
+        content, array = np.ascontiguousarray(rows).data, self.arrays[name]
+        array["shape"][0] += len(rows)
+        array["checksum"] = zlib.crc32(content, array["checksum"])
+        self._files[name].write(content)
 
 
 @dataclasses.dataclass(frozen=True)
-class Stack:
-    """A cached stack.
+class Build:
+    """The work that fills a folder.
 
     Attributes:
-        arrays: (n, r, r, channels) of each resolution r, mapped read-only.
-        skipped: Indices of the broken images, which gave no rows.
-        was_damaged: Whether an older cache had to be thrown away.
+        num_bytes: Space that the arrays take at most.
+        fill: Appends all rows, and returns the description of the arrays as JSON.
     """
 
-    arrays: dict[int, UInt8[np.ndarray, "n _ _ c"]]
-    skipped: tuple[int, ...]
+    num_bytes: int
+    fill: Callable[[ArrayWriter], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedArrays:
+    """The content of a cached folder.
+
+    Attributes:
+        arrays: Mapped from disk, read-only.
+        about: The description that `Build.fill` returned.
+        was_damaged: True if an older folder had to be replaced.
+    """
+
+    arrays: dict[str, np.ndarray]
+    about: dict[str, Any]
     was_damaged: bool
 
 
-def load_or_build(
-    recipe: Recipe,
-    cache_dir: Path | None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Stack:
-    """The stack from the cache; built first if it is not there whole.
-
-    Raises:
-        UserError: The folder cannot be written, the disk has too little space, or
-            more than a fifth of the images are broken.
-    """
-    num_bytes = sum(recipe.bytes_of(r, len(recipe.names)) for r in recipe.resolutions)
-    stack, was_damaged = open_or_build(
-        recipe.key,
-        cache_dir,
-        read=lambda folder: _open(folder, recipe),
-        num_bytes=lambda: num_bytes,
-        build=lambda folder: _build(folder, recipe, on_progress),
-    )
-    return dataclasses.replace(stack, was_damaged=was_damaged)
-
-
 def open_or_build(
-    key: str,
-    cache_dir: Path | None,
-    *,
-    read: Callable[[Path], T | None],
-    num_bytes: Callable[[], int],
-    build: Callable[[Path], None],
-) -> tuple[T, bool]:
-    """The content of a cached folder; built first if it is not there whole.
+    key: str, cache_dir: Path | None, prepare: Callable[[], Build]
+) -> CachedArrays:
+    """Return the arrays of a cached folder; build it first if it is absent or damaged.
 
     Args:
         key: Hash of everything that decides the content; the name of the folder.
-        cache_dir: Where the folder lies; `runtime.cache_folder()` if None.
-        read: Opens a folder; None if anything about it is wrong.
-        num_bytes: Space that the content will take; asked only before building.
-        build: Fills an empty folder. It gets another name until it is whole.
-
-    Returns:
-        What `read` gave, and whether an older content had to be thrown away.
+        cache_dir: Parent of the folder; `runtime.cache_folder()` if None.
+        prepare: Returns the work; called only if the folder has to be built.
 
     Raises:
         UserError: The folder cannot be written, or the disk has too little space.
     """
     parent = cache_dir or runtime.cache_folder()
     folder = parent / key
-    was_damaged = False
-    if folder.exists():
-        content = read(folder)
-        if content is not None:
-            return content, False
-        was_damaged = True
+    was_damaged = folder.exists()
+    if was_damaged and (cached := _read(folder)) is not None:
+        return cached
+    build = prepare()
     with _explain_write_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         if was_damaged:
             shutil.rmtree(folder)
-        _check_space(parent, num_bytes())
+        _check_space(parent, build.num_bytes)
         partial = Path(tempfile.mkdtemp(prefix=f"{key}.partial-", dir=parent))
         _remove_stale(partial)
         try:
-            build(partial)
+            _fill(partial, build)
             try:
                 partial.rename(folder)
             except OSError:
-                if not folder.exists():  # else another process has been faster
+                if not folder.exists():  # else another process has built it
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    content = read(folder)
-    if content is None:
+    cached = _read(folder)
+    if cached is None:
         raise OSError(f"what was just written to {folder} does not match its checksum")
-    return content, was_damaged
-
-
-def _build(
-    folder: Path, recipe: Recipe, on_progress: Callable[[int, int], None] | None
-) -> None:
-    total = len(recipe.names)
-    checksums = dict.fromkeys(recipe.resolutions, 0)
-    skipped: list[int] = []
-    with contextlib.ExitStack() as files:
-        # Plain writes: on a full disk a memory map would kill the process.
-        outputs = {
-            r: files.enter_context(_raw_file(folder, r).open("wb"))
-            for r in recipe.resolutions
-        }
-        for i, levels in enumerate(map_in_threads(recipe.cut, range(total))):
-            if levels is None:
-                skipped.append(i)
-            else:
-                for r, output in outputs.items():
-                    content = np.ascontiguousarray(levels[r]).data
-                    checksums[r] = zlib.crc32(content, checksums[r])
-                    output.write(content)
-            if on_progress is not None:
-                on_progress(i + 1, total)
-    refuse_if_mostly_broken([recipe.names[i] for i in skipped], total, recipe.where)
-    meta = {
-        "skipped": skipped,
-        "checksums": {str(r): checksum for r, checksum in checksums.items()},
-    }
-    (folder / "meta.json").write_text(json.dumps(meta))
-
-
-def _open(folder: Path, recipe: Recipe) -> Stack | None:
-    """The stack in `folder`, or None if anything about it is wrong."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-        skipped = tuple(meta["skipped"])
-        num_images = len(recipe.names) - len(skipped)
-        arrays = {}
-        for r in recipe.resolutions:
-            file = _raw_file(folder, r)
-            if file.stat().st_size != recipe.bytes_of(r, num_images):
-                return None
-            if checksum_of(file) != meta["checksums"][str(r)]:
-                return None
-            shape = (num_images * recipe.rows_per_image, r, r, recipe.channels)
-            arrays[r] = np.memmap(file, np.uint8, mode="r", shape=shape)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return Stack(arrays, skipped, was_damaged=False)
-
-
-def _raw_file(folder: Path, resolution: int) -> Path:
-    return folder / f"r{resolution}.bin"
+    return dataclasses.replace(cached, was_damaged=was_damaged)
 
 
 def checksum_of(file: Path) -> int:
@@ -206,6 +128,37 @@ def checksum_of(file: Path) -> int:
         while block := content.read(_READ_BYTES):
             checksum = zlib.crc32(block, checksum)
     return checksum
+
+
+def _fill(folder: Path, build: Build) -> None:
+    with contextlib.ExitStack() as files:
+        writer = ArrayWriter(folder, files)
+        about = build.fill(writer)
+    meta = {"arrays": writer.arrays, "about": about}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _read(folder: Path) -> CachedArrays | None:
+    """Open a folder; None if anything about it is wrong."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        arrays = {
+            name: _map_file(_raw_file(folder, name), **array)
+            for name, array in meta["arrays"].items()
+        }
+        return CachedArrays(arrays, meta["about"], was_damaged=False)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _map_file(file: Path, shape: Sequence[int], checksum: int) -> np.ndarray:
+    if file.stat().st_size != math.prod(shape) or checksum_of(file) != checksum:
+        raise ValueError(f"{file} does not match its description")
+    return np.memmap(file, np.uint8, mode="r", shape=tuple(shape))
+
+
+def _raw_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.bin"
 
 
 def _check_space(parent: Path, needed: int) -> None:
@@ -219,7 +172,7 @@ def _check_space(parent: Path, needed: int) -> None:
 
 
 def _remove_stale(partial: Path) -> None:
-    """Deletes what killed builds of the same stack have left a day ago or earlier."""
+    """Remove folders that killed builds of the same key left over a day ago."""
     prefix = partial.name.rsplit("-", 1)[0]
     now = partial.stat().st_mtime
     for other in partial.parent.glob(f"{prefix}-*"):

@@ -1,7 +1,7 @@
-"""Square windows around the holes of a picture of any size, and the way to and fro.
+"""Square windows around the holes of a picture of any size.
 
 A network paints squares of one resolution. `plan` covers every hole with windows in
-which enough is known; `shrink` brings a window to the resolution and `enlarge` brings
+which enough is known. `shrink` scales a window to the resolution, and `enlarge` scales
 the painted square back.
 """
 
@@ -15,34 +15,34 @@ from PIL.Image import Resampling
 from scipy import ndimage
 
 
-CONTEXT = 2.0  # window over hole: a full square is then a quarter of its window
-MIN_KNOWN_FRAC = 0.5  # less than networks are trained on
-THIN = 0.05  # a hole that fills less of its window is cut in two
-_GROWTH = 1.25
-_SHARED = 1.5  # how much coarser than its own window a hole may be painted
-_EPS = 1e-6  # of a cell
-_REACH = 0.7  # in cells
-_SAMPLES = 4  # per cell and direction
+_CONTEXT = 2.0  # side of the window over that of the hole
+_MIN_KNOWN_FRAC = 0.5  # below the known fraction that networks are trained on
+_MIN_HOLE_FRAC = 0.05  # a hole that fills less of its window is cut in two
+_GROWTH = 1.25  # factor by which a window grows until enough is known
+_SHARED = 1.5  # largest ratio of a shared window's side to the hole's own window
+_EPS = 1e-6  # known part of a cell below which it is hole
+_REACH = 0.7  # standard deviation of the Gaussian in `enlarge`, in cells
+_SAMPLES = 4  # samples of that Gaussian per cell and direction
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A square of pixels; what lies outside the picture is its mirror image."""
+    """A square of pixels; outside the picture it shows the picture mirrored."""
 
     top: int
     left: int
     side: int
 
     def indices(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the picture that the square shows."""
+        """Return the rows and columns of the picture that the square shows."""
         return (
             _mirror(np.arange(self.top, self.top + self.side), height),
             _mirror(np.arange(self.left, self.left + self.side), width),
         )
 
     def box(self, height: int, width: int) -> tuple[slice, slice]:
-        """Rows and columns of its part inside the picture."""
+        """Return the rows and columns of the part inside the picture."""
         return (
             slice(max(self.top, 0), min(self.top + self.side, height)),
             slice(max(self.left, 0), min(self.left + self.side, width)),
@@ -71,18 +71,18 @@ class _Piece:
 def plan(
     mask: Bool[np.ndarray, "h w"], resolution: int
 ) -> tuple[list[Window], Int32[np.ndarray, "h w"]]:
-    """Windows that cover all holes of a mask.
+    """Choose windows that cover all holes of a mask.
 
-    Each connected hole gets a window of twice its extent, but not below `resolution`
-    pixels, so that the network sees it as large as in training and nothing is enlarged
-    without need. Long thin holes are cut into pieces with finer windows of their own;
-    where other holes crowd a window it grows; pieces that fit into the window of a
-    neighbour of about their size share it. A picture of `resolution` square is one
-    window.
+    Each connected hole gets a window of twice its extent, so that a hole is as large
+    for the network as in training, but of at least `resolution` pixels, so that
+    nothing is enlarged without need. Long thin holes are cut into pieces with finer
+    windows. A window grows while other holes leave too little of it known. Pieces that
+    fit into a window of about their own size share it. A picture of `resolution`
+    square is one window.
 
     Returns:
-        The windows, and for every pixel the index of the window that paints it, -1
-        where it is known.
+        The windows, and for every pixel the index of the window that paints it, or -1
+        if it is known.
     """
     labels = np.empty(mask.shape, np.int32)
     ndimage.label(mask, _EIGHT_NEIGHBOURS, output=labels)
@@ -125,12 +125,12 @@ def shrink(
     window: Window,
     resolution: int,
 ) -> tuple[Float[np.ndarray, "r r 3"], Bool[np.ndarray, "r r"]]:
-    """The window at `resolution`: mean of the known pixels of every cell, and the hole.
+    """Scale a window to `resolution`: means of each cell's known pixels, and the hole.
 
-    Hole pixels are never read. A cell is hole, and 0, where nothing of it is known;
-    to call it hole below a quarter or a half known cost up to 0.4 dB on photographs.
+    Hole pixels are never read. A cell is hole, and 0, if no part of it is known. A
+    threshold of a quarter or a half known cost up to 0.4 dB PSNR on photographs.
     """
-    values, known = _look(image, mask, window)
+    values, known = _pixels_of(image, mask, window)
     if window.side == resolution:
         return values * known, known[..., 0] == 0.0
     shrinks = window.side > resolution
@@ -149,12 +149,13 @@ def enlarge(
     mask: Bool[np.ndarray, "h w"],
     window: Window,
 ) -> Float[np.ndarray, "s s 3"]:
-    """A painted square at its window's size, led on to the pixels around the hole.
+    """Scale a painted square to its window's size, continuous with the known pixels.
 
-    Bilinear interpolation p of the square, plus what the known pixels x differ from
-    it by, carried into the hole by a Gaussian of a cell's width and fading there:
-    p + G(known (x - p)) / (G(known) + 0.01). Without that step the picture's edges
-    end a cell before the hole; it raised the hole's PSNR by 0.1 to 0.3 dB.
+    The result is p + G(known (x - p)) / (G(known) + 0.01), where p is the bilinear
+    interpolation of the square, x the picture and G a Gaussian of about a cell's
+    width. The second term extends the difference at the known pixels into the hole.
+    Without it the picture's edges end a cell before the hole; it raised the hole's
+    PSNR by 0.1 to 0.3 dB.
     """
     resolution = painted.shape[0]
     if window.side == resolution:
@@ -162,9 +163,9 @@ def enlarge(
     enlarged = _resize(painted, window.side, Resampling.BILINEAR)
     if window.side < resolution:
         return enlarged
-    values, known = _look(image, mask, window)
+    values, known = _pixels_of(image, mask, window)
     residual = np.concatenate([known * (values - enlarged), known], -1)
-    # The Gaussian needs no more than a few samples to a cell, however large that is.
+    # A few samples per cell are enough for the Gaussian, whatever the cell's size.
     side = min(window.side, _SAMPLES * resolution)
     sigma = _REACH * side / resolution
     residual = _resize(residual, side, Resampling.BOX)
@@ -180,7 +181,7 @@ def paste(
     owner: Int32[np.ndarray, "h w"],
     index: int,
 ) -> None:
-    """Rounds a window's values into the pixels of `image` that it owns."""
+    """Write a window's rounded values to the pixels of `image` that it owns."""
     box = window.box(*owner.shape)
     rows, columns = (np.arange(s.start, s.stop) for s in box)
     owned = owner[box] == index
@@ -188,10 +189,10 @@ def paste(
     image[box][owned] = np.rint(values.clip(0.0, 255.0)).astype(np.uint8)
 
 
-def _look(
+def _pixels_of(
     image: np.ndarray, mask: np.ndarray, window: Window
 ) -> tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s 1"]]:
-    """The window's pixels, and 1 where they are known."""
+    """Return the window's pixels, and 1 where they are known."""
     grid = np.ix_(*window.indices(*mask.shape))
     return image[grid].astype(np.float32), (~mask[grid])[..., None].astype(np.float32)
 
@@ -212,10 +213,10 @@ def _mirror(index: np.ndarray, length: int) -> np.ndarray:
 
 
 def _cut(piece: _Piece, labels: np.ndarray, resolution: int) -> list[_Piece]:
-    """`piece`, or its parts where it is too thin for one window."""
+    """Return `piece`, or its parts if it is too thin for one window."""
     inside = labels[piece.box] == piece.label
-    window_side = CONTEXT * piece.extent
-    if window_side <= resolution or inside.sum() >= THIN * window_side**2:
+    window_side = _CONTEXT * piece.extent
+    if window_side <= resolution or inside.sum() >= _MIN_HOLE_FRAC * window_side**2:
         return [piece]
     height, width = inside.shape
     axis = 0 if height >= width else 1
@@ -242,34 +243,34 @@ def _cut(piece: _Piece, labels: np.ndarray, resolution: int) -> list[_Piece]:
 
 
 def _window(piece: _Piece, total: np.ndarray, resolution: int) -> Window:
-    """The smallest window of which half is known, or nearly as much as there can be."""
+    """Return the smallest window that is half known, or almost as much as possible."""
     height, width = total.shape[0] - 1, total.shape[1] - 1
     limit = max(height, width)
-    side = min(max(resolution, math.ceil(CONTEXT * piece.extent)), limit)
+    side = min(max(resolution, math.ceil(_CONTEXT * piece.extent)), limit)
     candidates = []
     while True:
         top = _place(piece.top + piece.bottom, side, height)
         left = _place(piece.left + piece.right, side, width)
         window = Window(top, left, side)
         candidates.append((_known_frac(window, total), window))
-        if candidates[-1][0] >= MIN_KNOWN_FRAC or side == limit:
+        if candidates[-1][0] >= _MIN_KNOWN_FRAC or side == limit:
             break
         side = min(math.ceil(_GROWTH * side), limit)
-    enough = min(MIN_KNOWN_FRAC, 0.9 * max(frac for frac, _ in candidates))
+    enough = min(_MIN_KNOWN_FRAC, 0.9 * max(frac for frac, _ in candidates))
     return next(window for frac, window in candidates if frac >= enough)
 
 
 def _place(twice_centre: int, side: int, length: int) -> int:
-    """Start of an interval around the centre, moved inside the picture if it fits."""
+    """Return the start of an interval around the centre, moved inside if it fits."""
     if side >= length:
         return -((side - length) // 2)
     return min(max((twice_centre - side) // 2, 0), length - side)
 
 
 def _inner(window: Window, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) of the part with context on all sides.
+    """Return (top, bottom, left, right) of the part with context on all sides.
 
-    There is nothing to see beyond the edges of the picture: there it ends with them.
+    At an edge of the picture, beyond which there is no context, it reaches the edge.
     """
     margin = window.side // 8
     bounds = []
@@ -281,7 +282,7 @@ def _inner(window: Window, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def _known_frac(window: Window, total: np.ndarray) -> float:
-    """Known share of the window's part inside the picture."""
+    """Return the known fraction of the window's part inside the picture."""
     rows, columns = window.box(total.shape[0] - 1, total.shape[1] - 1)
     corners = total[np.ix_([rows.start, rows.stop], [columns.start, columns.stop])]
     holes = corners[0, 0] + corners[1, 1] - corners[0, 1] - corners[1, 0]

@@ -19,14 +19,14 @@ from jaxgrow.errors import UserError
 
 GroupBy = Literal["file", "folder", "prefix"]
 
-_HASHED_BYTES = 2 * 1024**3  # larger sets are known by sizes and times instead
+_HASHED_BYTES = 2 * 1024**3  # the content of larger sets is not hashed
 _TRAIN_FOLDERS = ("data_256_standard", "data_256", "train_256")
 _TRAIN_LIST, _VAL_LIST = "places365_train_standard.txt", "places365_val.txt"
 _TRAIN_TAR, _VAL_TAR = "train_256_places365standard.tar", "val_256.tar"
 
 
 def group_of(name: str, group_by: GroupBy) -> str:
-    """Subject of an image: its path, its folder, or its path less the last number.
+    """Return the subject of an image: its path, folder, or path less the last number.
 
     >>> group_of("mills/windmill_12.webp", "prefix")
     'mills/windmill'
@@ -41,13 +41,13 @@ def group_of(name: str, group_by: GroupBy) -> str:
 class ImageFolder:
     """Image files at any depth below a folder.
 
-    Files whose header cannot be read are left out at once; damage further in shows
-    when the image is read, as a `UserError`.
+    Files with an unreadable header are left out at once. Damage beyond the header
+    raises a `UserError` when the image is read.
 
     Attributes:
         names: Paths below the folder, sorted.
         groups: Subject of each image; see `group_of`.
-        skipped: Paths left out.
+        skipped: Paths of the files that were left out.
     """
 
     def __init__(
@@ -57,16 +57,17 @@ class ImageFolder:
         group_by: GroupBy = "file",
         names: Sequence[str] | None = None,
     ):
-        """Finds and checks the images.
+        """Find and check the images.
 
         Args:
-            folder: Where to look.
-            group_by: What makes two images one subject.
-            names: Trusted list of paths below `folder`, which saves looking through a
+            folder: Folder of the images.
+            group_by: Rule by which two images show one subject.
+            names: Trusted list of paths below `folder`, which saves walking through a
                 large tree.
 
         Raises:
-            UserError: No such folder, no images, or over a fifth of them broken.
+            UserError: The folder does not exist or has no images, or over a fifth of
+                them are broken.
         """
         self.folder = folder
         self.skipped: tuple[str, ...] = ()
@@ -91,7 +92,7 @@ class ImageFolder:
         return decode_image(self.folder / self.names[i])
 
     def fingerprint(self) -> str:
-        """Hash of names and contents; above 2 GiB, of names, sizes and times."""
+        """Hash names and contents; above 2 GiB, names, sizes and times."""
         paths = [self.folder / name for name in self.names]
         return fingerprint_files(paths, self.names)
 
@@ -110,7 +111,7 @@ class ImageTar:
         try:
             with tarfile.open(archive, "r:") as tar:
                 for member in tar:
-                    # Else a million members stay in memory.
+                    # tarfile keeps all members, a million of them, unless cleared.
                     tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
                     if member.isfile() and _is_image(member.name):
                         places[member.name] = (member.offset_data, member.size)
@@ -141,12 +142,12 @@ class ImageTar:
         return decode_image(content, f"{self.names[i]} in {self.archive}")
 
     def fingerprint(self) -> str:
-        """Hash of the archive's content; above 2 GiB, of its size and time."""
+        """Hash the archive's content; above 2 GiB, its size and time."""
         return fingerprint_files([self.archive], self.names)
 
 
-def open_files(path: Path, group_by: GroupBy) -> ImageFolder | ImageTar:
-    """The images of a folder, or of a tar archive if `path` is a file."""
+def open_images(path: Path, group_by: GroupBy) -> ImageFolder | ImageTar:
+    """Open the images of a folder, or of a tar archive if `path` is a file."""
     if path.is_file():
         return ImageTar(path, group_by=group_by)
     return ImageFolder(path, group_by=group_by)
@@ -155,12 +156,12 @@ def open_files(path: Path, group_by: GroupBy) -> ImageFolder | ImageTar:
 def open_places365(
     path: Path,
 ) -> tuple[ImageFolder | ImageTar, ImageFolder | ImageTar | None]:
-    """Training and validation images of a Places365 download, as far as it is there.
+    """Open the training and validation images of a Places365 download.
 
     `path` is a tar, or a folder with any of: the training folder (data_256,
     data_256_standard or train_256) or its tar, val_256 or its tar, and the lists of
-    file names. Without the training part the validation images come first and the
-    second is None; they alone are enough to train on.
+    file names. Without a training part the validation images are returned first, to
+    be trained on, and None second.
     """
     if path.is_file():
         return ImageTar(path), None
@@ -184,17 +185,34 @@ def _part(
     return ImageTar(root / tar) if (root / tar).is_file() else None
 
 
-def fingerprint_files(paths: Sequence[Path], names: Sequence[str]) -> str:
-    """SHA-256 of names and contents; above 2 GiB of names, sizes and times."""
-    stats = [path.stat() for path in paths]
+def fingerprint_files(
+    paths: Sequence[Path], names: Sequence[str], *, hashed_bytes: int = _HASHED_BYTES
+) -> str:
+    """Hash names and contents by SHA-256; names, sizes and times above a total size.
+
+    Args:
+        paths: The files; an absent one is hashed as such.
+        names: Names that the hash depends on.
+        hashed_bytes: Largest total size of which the content is read, 2 GiB.
+    """
+    stamps = list(map_in_threads(_stamp, paths))
     digest = hashlib.sha256("\n".join(names).encode())
-    if sum(stat.st_size for stat in stats) > _HASHED_BYTES:
-        for stat in stats:
-            digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
+    if sum(size for size, _ in stamps) > hashed_bytes:
+        for size, time in stamps:
+            digest.update(f"{size} {time}\n".encode())
     else:
         for content in map_in_threads(_hash_file, paths):
             digest.update(content)
     return digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size in bytes and time of change in ns; (-1, -1) if there is no file."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _hash_file(path: Path) -> bytes:

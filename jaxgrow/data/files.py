@@ -1,4 +1,4 @@
-"""Finding and reading many image files."""
+"""Listing and reading many image files."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,19 +10,19 @@ from jaxgrow.data.images import SUFFIXES
 from jaxgrow.errors import UserError
 
 
-T = TypeVar("T")
-R = TypeVar("R")
-_BLOCK = 256  # items whose results may wait in memory
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_BLOCK = 256  # results that may wait in memory
 MAX_BROKEN_FRAC = 0.2
 
 
 def list_images(folder: Path) -> list[str]:
-    """Sorted paths, relative to `folder`, of the images at any depth below it.
+    """List the images at any depth below `folder`: sorted paths relative to it.
 
-    Links are followed, each folder once; names that begin with a dot are left out.
+    Links are followed, each folder once. Names that begin with a dot are left out.
 
     Raises:
-        UserError: `folder` is no folder.
+        UserError: `folder` is not a folder.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -43,16 +43,17 @@ def list_images(folder: Path) -> list[str]:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def map_in_threads(fn: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Results of `fn` in the order of `items`, few of them in memory at a time.
+def map_in_threads(fn: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:
+    """Yield the results of `fn` in the order of `items`, few in memory at a time.
 
-    In a thread per core: more wait for each other, since decoding leaves Python often.
+    There is one thread per core. More would be slower, because decoding releases
+    Python's lock often and the threads would contend for it.
     """
     with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(items), _BLOCK):
@@ -60,7 +61,7 @@ def map_in_threads(fn: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 
 def refuse_if_mostly_broken(broken: Sequence[str], total: int, where: str) -> None:
-    """Raises a `UserError` if no image is left or more than a fifth is broken."""
+    """Raise a `UserError` if no image is left or more than a fifth is broken."""
     if len(broken) == total or len(broken) > MAX_BROKEN_FRAC * total:
         some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         raise UserError(

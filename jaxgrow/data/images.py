@@ -1,4 +1,4 @@
-"""Files of any image format as uint8 arrays."""
+"""Decoding of image files of any format into uint8 arrays."""
 
 import io
 from pathlib import Path
@@ -19,18 +19,18 @@ MIN_SIDE = 2
 def decode_image(
     file: str | Path | bytes, name: str | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB pixels of an image file, turned upright as its EXIF entry says.
+    """Decode an image file to RGB, turned upright by its EXIF entry.
 
-    Grey is repeated, palettes are looked up, transparency lies over white, 16 bits
-    are scaled to 8, and an animation gives its first frame.
+    Grey is repeated, palettes are looked up, transparency is composed over white,
+    16 bits are scaled to 8, and an animation gives its first frame.
 
     Args:
         file: Path, or the content of the file.
-        name: What an error calls the file; its path if not given.
+        name: Name of the file in errors; its path by default.
 
     Raises:
-        UserError: The file is missing, damaged, cut short, no image, or has fewer
-            than 2 pixels on a side.
+        UserError: The file is missing, damaged, not an image, or has fewer than 2
+            pixels on a side.
     """
     return _decode(file, name, "RGB")
 
@@ -38,12 +38,12 @@ def decode_image(
 def decode_grey(
     file: str | Path | bytes, name: str | None = None
 ) -> UInt8[np.ndarray, "h w"]:
-    """As `decode_image`, in one channel (ITU-R 601 luma)."""
+    """Decode as `decode_image`, to one channel (ITU-R 601 luma)."""
     return _decode(file, name, "L")
 
 
 def check_header(file: Path) -> bool:
-    """Whether the file opens as an image of 2 pixels a side; decodes no pixels."""
+    """True if the header is that of an image of 2x2 pixels or more."""
     try:
         with Image.open(file) as image:
             return min(image.size) >= MIN_SIDE
@@ -55,7 +55,6 @@ def check_header(file: Path) -> bool:
 def _decode(
     file: str | Path | bytes, name: str | None, mode: str
 ) -> UInt8[np.ndarray, "h w ..."]:
-    """Upright, without transparency, in a mode of 8 bits."""
     if name is None:
         name = f"<{len(file)} bytes>" if isinstance(file, bytes) else str(file)
     try:
@@ -63,7 +62,7 @@ def _decode(
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             upright = _eight_bits(image)
-            # Even of the same mode `convert` would make a copy.
+            # `convert` copies even if the mode is the same.
             same = upright.mode == mode
             pixels = np.asarray(upright if same else upright.convert(mode))
     except FileNotFoundError:
@@ -87,7 +86,7 @@ def _decode(
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow cuts 16-bit RGB by itself
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow reduces 16-bit RGB itself
         values = np.asarray(image).astype(np.float64).clip(0, 65535)
         return Image.fromarray(np.rint(values / 257).astype(np.uint8))
     if image.mode == "F":

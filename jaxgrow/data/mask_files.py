@@ -1,4 +1,4 @@
-"""The user's own masks: files whose white part is the hole."""
+"""Masks from image files, whose white part is the hole."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from jaxgrow.errors import UserError
 
 
 def load_mask(file: str | Path) -> tuple[Bool[np.ndarray, "h w"], bool]:
-    """Hole pixels of a mask image, and whether it held only black and white.
+    """Read the hole pixels of a mask image; the bool is True if it is black and white.
 
-    Values of 128 and above are holes; a file of zeros and ones is taken as such.
+    Values of 128 and above are holes; in a file of zeros and ones, the ones.
     """
     values = images.decode_grey(file)
     if values.max() == 1:
@@ -27,11 +27,11 @@ def shrink_mask(
     resolution: int,
     box: tuple[int, int, int, int] | None = None,
 ) -> Bool[np.ndarray, "r r"]:
-    """`mask`, or its part in `box`, squeezed to a square with the same hole area.
+    """Scale a mask, or its part in `box`, to a square of the same relative hole area.
 
-    The cells with most hole in them become the hole, as many as the area asks for,
-    but at least one cell and not all. Ties, and cells of a part without hole or
-    without known pixel, are settled by the distance to the middle of the whole hole.
+    The cells with the largest part of hole become the hole. Their number follows from
+    the area, but is at least one and leaves at least one known cell. Among equal cells
+    those nearest to the centre of the whole hole are taken.
 
     Args:
         mask: True is a hole; neither all true nor all false.
@@ -49,25 +49,25 @@ def shrink_mask(
     away = np.hypot(centres[:, None] - middle_y, centres[None, :] - middle_x)
     score = coverage - 1e-6 * away / away.max()
     count = round(float(part.mean()) * resolution**2)
-    return largest(score, min(max(count, 1), resolution**2 - 1))
+    return top_cells(score, min(max(count, 1), resolution**2 - 1))
 
 
-def largest(score: Float[np.ndarray, "r r"], count: int) -> Bool[np.ndarray, "r r"]:
-    """True at the `count` highest scores, the first ones where scores are equal."""
+def top_cells(score: Float[np.ndarray, "r r"], count: int) -> Bool[np.ndarray, "r r"]:
+    """Return a mask of the `count` highest scores, the first among equal ones."""
     mask = np.zeros(score.size, bool)
     mask[np.argsort(-score, axis=None, kind="stable")[:count]] = True
     return mask.reshape(score.shape)
 
 
 class MaskFolder:
-    """All usable masks of a folder at one resolution, squeezed to squares.
+    """All usable masks of a folder, scaled to squares of one resolution.
 
     Attributes:
         masks: (n, r, r), True is a hole.
-        areas: (n,), part of each mask that is hole.
+        areas: (n,), hole fraction of each mask.
         names: Paths below the folder, one per mask.
-        skipped: Paths of masks without any hole or without any known pixel.
-        not_binary: Paths of masks that held grey values.
+        skipped: Paths of masks without a hole or without a known pixel.
+        not_binary: Paths of masks with grey values.
     """
 
     def __init__(self, folder: Path, resolution: int):

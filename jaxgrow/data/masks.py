@@ -1,9 +1,9 @@
 """Holes for inpainting: rectangles, wide strokes and files.
 
-True or 1 is a hole. Shapes are drawn in units of the picture's side and made straight
-at the resolution that uses them: a mask made large and scaled down to 4 or 8 pixels
-would leak or flood. Every mask has at least one hole and one known pixel, and mask
-`i` of a seed is the same shape at every resolution, as far as the pixels allow.
+True or 1 is a hole. Shapes are drawn in units of the picture's side and rasterised at
+the resolution that uses them, because a large mask scaled down to 4 or 8 pixels would
+lose or flood its hole. Every mask has at least one hole and one known pixel. Mask `i`
+of a seed is the same shape at every resolution, as far as the pixels allow.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from jaxgrow.data.mask_files import MaskFolder, largest
+from jaxgrow.data.mask_files import MaskFolder, top_cells
 from jaxgrow.data.mask_files import load_mask as load_mask
 from jaxgrow.errors import UserError
 
 
 EVALUATION_BINS = ((0, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # percent of area
-_TRAIN, _EVALUATE = 0x3A5C, 0x3A5CE  # streams of draws that never meet
+_TRAIN, _EVALUATE = 0x3A5C, 0x3A5CE  # separate streams of random numbers
 _MAX_ASPECT = 2.5
 _MAX_STROKES = 5  # in one mask
 _MAX_PIECES = 5  # straight pieces in one stroke
@@ -31,7 +31,7 @@ _MAX_WIDTH = 0.4  # of a stroke, in sides of the picture
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskConfig:
-    """Mixture of hole shapes: each mask takes one, with a chance as its weight."""
+    """Mixture of hole shapes; each mask has one, drawn in proportion to the weights."""
 
     rectangle: float = 1.0
     """Weight of single rectangles."""
@@ -68,7 +68,7 @@ class MaskConfig:
 def rectangle_mask(
     rng: np.random.Generator, resolution: int, area: tuple[float, float]
 ) -> Bool[np.ndarray, "r r"]:
-    """One rectangle, its area uniform within `area`, sides at most 2.5 to 1."""
+    """Draw a rectangle of uniform area within `area`, with sides at most 2.5 to 1."""
     lo, hi = _pixel_limits(area, resolution)
     heights, widths = _rectangle_sides(resolution, lo, hi)
     target = min(max(resolution**2 * _uniform(rng, *area), lo), hi)
@@ -87,11 +87,11 @@ def rectangle_mask(
 def stroke_mask(
     rng: np.random.Generator, resolution: int, area: tuple[float, float]
 ) -> Bool[np.ndarray, "r r"]:
-    """Wide zigzag strokes: all pixels whose centres lie within half a width.
+    """Draw wide zigzag strokes: all pixels with centres within half a width.
 
-    Pieces are added while the hole stays within `area`; where whole pieces cannot
-    meet it, all of them grow or shrink together until an area drawn from it is
-    reached. No piece is thinner than a pixel's diagonal, so each hits pixels.
+    Pieces are added while the hole stays within `area`. If whole pieces cannot meet
+    it, all pieces grow or shrink together to an area drawn from it. No piece is
+    thinner than a pixel's diagonal, so that each covers pixels.
     """
     lo, hi = _pixel_limits(area, resolution)
     field = np.full((resolution, resolution), np.inf)  # < 0 inside, in pixels
@@ -107,14 +107,14 @@ def stroke_mask(
             break
     if not lo <= count <= hi:
         count = lo + int(rng.random() * (hi - lo + 1))
-        return largest(-field, count)
+        return top_cells(-field, count)
     return field <= 0
 
 
 def mask_bank(
     config: MaskConfig, resolution: int, num_masks: int, seed: int
 ) -> UInt8[np.ndarray, "n r r 1"]:
-    """Training masks of 0 and 1; the first `k` of a bank are the bank of `k`.
+    """Draw training masks of 0 and 1; the first `k` of a bank are the bank of `k`.
 
     `min_area` and `max_area` bound rectangles and strokes; masks from files keep their
     own area.
@@ -130,11 +130,11 @@ def mask_bank(
 def evaluation_masks(
     config: MaskConfig, resolution: int, num_images: int, seed: int
 ) -> dict[str, UInt8[np.ndarray, "n r r 1"]]:
-    """One mask per image in each bin of hole area, shapes mixed as in `config`.
+    """Draw one mask per image in each bin of hole area, shapes mixed as in `config`.
 
-    Keys are percents, "0-10" to "40-50"; a bin holds its upper end. Every mask is
-    inside its bin, or as near as its pixels allow. Where the folder has no mask in a
-    bin, rectangles stand for it.
+    Keys are percents, "0-10" to "40-50"; a bin includes its upper end. Every mask is
+    inside its bin, or as near as its pixels allow. Rectangles replace masks from files
+    if the folder has none in a bin.
     """
     mixture = _Mixture(config, resolution)
     pixels = resolution**2
@@ -151,7 +151,7 @@ def evaluation_masks(
 
 
 class _Mixture:
-    """Draws masks of one configuration at one resolution."""
+    """Mixture of masks of one configuration at one resolution."""
 
     def __init__(self, config: MaskConfig, resolution: int):
         self.config, self.resolution = config, resolution
@@ -188,7 +188,7 @@ def _uniform(rng: np.random.Generator, lo: float, hi: float) -> float:
 
 
 def _pixel_limits(area: tuple[float, float], resolution: int) -> tuple[int, int]:
-    """Fewest and most hole pixels; the nearest count where no whole one fits."""
+    """Return the fewest and most hole pixels, equal if no whole number fits `area`."""
     pixels = resolution**2
     lo = math.ceil(area[0] * pixels - 1e-6)
     hi = math.floor(area[1] * pixels + 1e-6)
@@ -199,7 +199,7 @@ def _pixel_limits(area: tuple[float, float], resolution: int) -> tuple[int, int]
 
 @functools.lru_cache(maxsize=32)
 def _rectangle_sides(resolution: int, lo: int, hi: int):
-    """Heights and widths of all rectangles of lo..hi pixels, or of the nearest area."""
+    """Return heights and widths of all rectangles of lo..hi pixels or nearest to it."""
     heights, widths = np.mgrid[1 : resolution + 1, 1 : resolution + 1].reshape(2, -1)
     miss = np.abs(heights * widths - np.clip(heights * widths, lo, hi))
     miss[-1] = resolution**2  # the whole picture leaves nothing known
@@ -208,7 +208,7 @@ def _rectangle_sides(resolution: int, lo: int, hi: int):
 
 
 def _stroke_pieces(rng: np.random.Generator):
-    """Yields start, end (y, x) and width of each straight piece, in sides."""
+    """Yield start and end (y, x) and width of each straight piece, in sides."""
     for _ in range(1 + int(rng.random() * _MAX_STROKES)):
         start = rng.random(2)
         for _ in range(1 + int(rng.random() * _MAX_PIECES)):
@@ -223,7 +223,7 @@ def _stroke_pieces(rng: np.random.Generator):
 def _distance_to_piece(
     resolution: int, start: Float[np.ndarray, " 2"], end: Float[np.ndarray, " 2"]
 ) -> Float[np.ndarray, "r r"]:
-    """Distance of every pixel centre to the straight line from `start` to `end`."""
+    """Compute the distance of each pixel centre to the segment from start to end."""
     length = math.hypot(*(end - start))
     unit_y, unit_x = (end - start) / length if length > 0 else (1.0, 0.0)
     centres = np.arange(resolution) + 0.5

@@ -1,13 +1,15 @@
-"""Every image at every resolution, computed once.
+"""Square crops of images at several resolutions, computed once and cached.
 
 Speck et al. (2023) name rebuilding the data for each resolution as their bottleneck.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -15,15 +17,17 @@ from PIL import Image
 
 from jaxgrow.data import cache
 from jaxgrow.data.file_sources import fingerprint_files
-from jaxgrow.data.files import list_images
+from jaxgrow.data.files import list_images, map_in_threads, refuse_if_mostly_broken
 from jaxgrow.data.mask_files import load_mask, shrink_mask
-from jaxgrow.data.resample import area_means, block_means, halve, running_sums
-from jaxgrow.data.sources import Source
+from jaxgrow.data.resample import area_means, average_2x2, block_means, running_sums
+from jaxgrow.data.sources import ImageSource
 from jaxgrow.errors import UserError
 
 
-_CROPS = 0xC2095  # stream of draws of its own
-_FORMAT = 2  # a change of the pixels' computation changes it
+# Keys are resolutions: the middle axes have that length.
+Levels = dict[int, UInt8[np.ndarray, "k _ _ c"]]
+_CROPS = 0xC2095  # a stream of random numbers of its own
+_FORMAT = 3  # to be raised when the computation of the pixels changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +35,12 @@ class Pyramid:
     """Square crops at several resolutions; row i is the same crop in each.
 
     Attributes:
-        images: (n, r, r, 3) of each resolution r, or (n, r, r, 1) of 0 and 1 for
+        images: (n, r, r, 3) at each resolution r, or (n, r, r, 1) of 0 and 1 for
             masks; mapped from disk, read-only.
         names: Name of each row's image.
-        image_index: Which image of the source each row shows.
+        image_index: Index of each row's image in the source.
         skipped: Names of broken images, which have no rows.
-        was_damaged: Whether a damaged cache was found and rebuilt.
+        was_damaged: True if a damaged cache was found and rebuilt.
     """
 
     images: dict[int, UInt8[np.ndarray, "n _ _ c"]]
@@ -47,7 +51,7 @@ class Pyramid:
 
 
 def load_pyramid(
-    source: Source,
+    source: ImageSource,
     resolutions: Sequence[int],
     *,
     crops_per_image: int,
@@ -56,7 +60,7 @@ def load_pyramid(
     cache_dir: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Pyramid:
-    """Crops of `source`, from the cache or made now.
+    """Return crops of `source`, from the cache or made now.
 
     Every pixel is the exact mean of its area of the crop, rounded once. Crops with
     fewer pixels than the largest resolution are first enlarged to it by cubic
@@ -64,10 +68,10 @@ def load_pyramid(
 
     Args:
         source: Images of any size of at least 2 pixels a side.
-        resolutions: Each the largest one halved some number of times.
+        resolutions: Each is the largest one halved some number of times.
         crops_per_image: See `crop_boxes`.
         min_crop: Side of the smallest crop, as a part of the short side.
-        seed: Of the crops.
+        seed: Seed of the crops.
         cache_dir: Folder of the cache; `runtime.cache_folder()` if None.
         on_progress: Called with the images done and their total, when building.
 
@@ -77,22 +81,15 @@ def load_pyramid(
     """
     _check_halves(resolutions)
 
-    def cut(i: int) -> cache.Levels | None:
-        pixels = _read(source, i)
-        if pixels is None:
-            return None
-        return cut_levels(pixels, boxes_of(pixels, i), resolutions)
+    def cut(i: int, pixels: np.ndarray, boxes: np.ndarray) -> Levels:
+        return cut_levels(pixels, boxes, resolutions)
 
-    def boxes_of(pixels, i):
-        return _boxes(pixels, i, crops_per_image, min_crop, seed)
-
-    identity = ["images", source.fingerprint(), crops_per_image, min_crop, seed]
-    recipe = _recipe(identity, source, cut, resolutions, 3, crops_per_image)
-    return _load(recipe, cache_dir, on_progress)
+    job = _Job(source, cut, sorted(resolutions), 3, crops_per_image, min_crop, seed)
+    return _load(job, ["images", source.fingerprint()], cache_dir, on_progress)
 
 
 def load_mask_pyramid(
-    source: Source,
+    source: ImageSource,
     mask_folder: Path,
     resolutions: Sequence[int],
     *,
@@ -102,7 +99,7 @@ def load_mask_pyramid(
     cache_dir: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Pyramid:
-    """The masks of the images' own, in the same rows and crops as `load_pyramid`.
+    """Return the masks paired with the images, in the rows and crops of `load_pyramid`.
 
     The mask of image `a/b.jpg` is the file `a/b` of any image type in `mask_folder`.
     Every crop keeps its hole's area, but has at least one hole and one known pixel.
@@ -111,37 +108,23 @@ def load_mask_pyramid(
         UserError: As `load_pyramid`; also if an image has no mask or two, or a mask
             has another size than its image, no hole, or no known pixel.
     """
-    partners = pair_masks(source.names, mask_folder)
+    partners, sides = pair_masks(source.names, mask_folder), sorted(resolutions)
 
-    def cut(i: int) -> cache.Levels | None:
-        pixels = _read(source, i)
-        if pixels is None:
-            return None
+    def cut(i: int, pixels: np.ndarray, boxes: np.ndarray) -> Levels:
         mask = _paired_mask(source.names[i], mask_folder / partners[i], pixels)
-        boxes = _boxes(pixels, i, crops_per_image, min_crop, seed)
         edges = [(x, y, x + side, y + side) for x, y, side in boxes.tolist()]
-        return {
-            r: np.stack([shrink_mask(mask, r, e)[..., None] for e in edges]).astype(
-                np.uint8
-            )
-            for r in resolutions
-        }
+        levels = {r: np.stack([shrink_mask(mask, r, e) for e in edges]) for r in sides}
+        return {r: rows[..., None].astype(np.uint8) for r, rows in levels.items()}
 
     masks = fingerprint_files([mask_folder / name for name in partners], partners)
-    images = source.fingerprint()
-    identity = ["masks", images, masks, crops_per_image, min_crop, seed]
-    recipe = _recipe(identity, source, cut, resolutions, 1, crops_per_image)
-    return _load(recipe, cache_dir, on_progress)
+    job = _Job(source, cut, sides, 1, crops_per_image, min_crop, seed)
+    return _load(job, ["masks", source.fingerprint(), masks], cache_dir, on_progress)
 
 
 def crop_boxes(
-    height: int,
-    width: int,
-    num_crops: int,
-    min_crop: float,
-    rng: np.random.Generator,
+    height: int, width: int, num_crops: int, min_crop: float, rng: np.random.Generator
 ) -> Int[np.ndarray, "n 3"]:
-    """Left, upper edge and side of square crops, in pixels.
+    """Draw square crops: their left and upper edges and sides, in pixels.
 
     The first is the largest square in the middle. The others have sides uniform
     between `min_crop` and 1 times the short side, anywhere inside the image.
@@ -159,8 +142,8 @@ def cut_levels(
     pixels: UInt8[np.ndarray, "h w 3"],
     boxes: Int[np.ndarray, "k 3"],
     resolutions: Sequence[int],
-) -> cache.Levels:
-    """Crops of one image at every resolution; see `load_pyramid`."""
+) -> Levels:
+    """Cut crops from one image at every resolution; see `load_pyramid`."""
     size = max(resolutions)
     sums = None
     means = np.empty((len(boxes), size, size, 3))
@@ -183,11 +166,11 @@ def cut_levels(
             levels[size] = (means + 0.5).astype(np.uint8)
         if size == min(resolutions):
             return levels
-        means, size = halve(means), size // 2
+        means, size = average_2x2(means), size // 2
 
 
 def pair_masks(names: Sequence[str], mask_folder: Path) -> list[str]:
-    """For each image name, the mask file with the same path but for its ending."""
+    """Return the mask file of the same path but for its suffix, for each image name."""
     found: dict[str, str] = {}
     for file in list_images(mask_folder):
         stem = Path(file).with_suffix("").as_posix()
@@ -225,44 +208,70 @@ def _paired_mask(name: str, file: Path, pixels: UInt8[np.ndarray, "h w 3"]):
     return mask
 
 
-def _boxes(pixels, i, crops_per_image, min_crop, seed) -> Int[np.ndarray, "n 3"]:
-    rng = np.random.default_rng((_CROPS, seed, i))
-    height, width = pixels.shape[:2]
-    return crop_boxes(height, width, crops_per_image, min_crop, rng)
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    source: ImageSource
+    cut: Callable[[int, np.ndarray, np.ndarray], Levels]
+    """Cuts image i, of these pixels, at these boxes."""
+    resolutions: Sequence[int]
+    channels: int
+    crops_per_image: int
+    min_crop: float
+    seed: int
+
+    def levels_of(self, i: int) -> Levels | None:
+        """Rows of image i at every resolution; None if it is broken."""
+        try:
+            pixels = self.source[i]
+        except UserError:
+            return None
+        rng = np.random.default_rng((_CROPS, self.seed, i))
+        height, width = pixels.shape[:2]
+        boxes = crop_boxes(height, width, self.crops_per_image, self.min_crop, rng)
+        return self.cut(i, pixels, boxes)
 
 
-def _read(source: Source, i: int) -> UInt8[np.ndarray, "h w 3"] | None:
-    try:
-        return source[i]
-    except UserError:  # a broken image: the stack counts it
-        return None
-
-
-def _recipe(identity, source, cut, resolutions, channels, rows) -> cache.Recipe:
-    sides = sorted(resolutions)
-    text = json.dumps([_FORMAT, sides, *identity])
-    return cache.Recipe(
-        key=hashlib.sha256(text.encode()).hexdigest()[:32],
-        names=source.names,
-        cut=cut,
-        resolutions=sides,
-        channels=channels,
-        rows_per_image=rows,
-        where="the data",
-    )
-
-
-def _load(recipe, cache_dir, on_progress) -> Pyramid:
-    stack = cache.load_or_build(recipe, cache_dir, on_progress)
-    kept = np.setdiff1d(np.arange(len(recipe.names)), stack.skipped)
-    image_index = np.repeat(kept, recipe.rows_per_image)
+def _load(
+    job: _Job,
+    identity: list,
+    cache_dir: Path | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> Pyramid:
+    names = job.source.names
+    num_rows = len(names) * job.crops_per_image
+    num_bytes = num_rows * job.channels * sum(r**2 for r in job.resolutions)
+    build = cache.Build(num_bytes, functools.partial(_fill, job, on_progress))
+    crops = [job.crops_per_image, job.min_crop, job.seed]
+    text = json.dumps([_FORMAT, job.resolutions, *identity, *crops])
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    cached = cache.open_or_build(key, cache_dir, lambda: build)
+    skipped = cached.about["skipped"]
+    kept = np.setdiff1d(np.arange(len(names)), skipped)
+    image_index = np.repeat(kept, job.crops_per_image)
     return Pyramid(
-        images=stack.arrays,
-        names=tuple(recipe.names[i] for i in image_index),
+        images={r: cached.arrays[f"r{r}"] for r in job.resolutions},
+        names=tuple(names[i] for i in image_index),
         image_index=image_index,
-        skipped=tuple(recipe.names[i] for i in stack.skipped),
-        was_damaged=stack.was_damaged,
+        skipped=tuple(names[i] for i in skipped),
+        was_damaged=cached.was_damaged,
     )
+
+
+def _fill(
+    job: _Job, on_progress: Callable[[int, int], None] | None, writer: cache.ArrayWriter
+) -> dict[str, Any]:
+    skipped, total = [], len(job.source)
+    for i, levels in enumerate(map_in_threads(job.levels_of, range(total))):
+        if levels is None:
+            skipped.append(i)
+        else:
+            for r in job.resolutions:
+                writer.append(f"r{r}", levels[r])
+        if on_progress is not None:
+            on_progress(i + 1, total)
+    broken = [job.source.names[i] for i in skipped]
+    refuse_if_mostly_broken(broken, total, "the data")
+    return {"skipped": skipped}
 
 
 def _check_halves(resolutions: Sequence[int]) -> None:

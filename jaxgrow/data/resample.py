@@ -1,7 +1,7 @@
 """Exact area means, also where the edges of cells cut through pixels.
 
-Pillow's box filter counts a pixel wholly or not at all, so that a square of 84 pixels
-scaled to 64 would be jagged.
+Pillow's box filter gives a pixel either full weight or none, so that a square of 84
+pixels scaled to 64 would be jagged.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, UInt8
 def running_sums(
     pixels: UInt8[np.ndarray, "h w c"] | Bool[np.ndarray, "h w c"],
 ) -> Float[np.ndarray, "h+1 w+1 c"]:
-    """Entry (y, x) is the sum of all pixels above y and left of x."""
-    # Channels first: NumPy accumulates neighbours in memory three times faster.
+    """Compute the integral image: (y, x) sums the pixels above y and left of x."""
+    # Channels first, because NumPy accumulates contiguous values three times faster.
     h, w, channels = pixels.shape
     sums = np.zeros((channels, h + 1, w + 1))
     inside = sums[:, 1:, 1:]
@@ -25,14 +25,14 @@ def running_sums(
 def block_means(
     pixels: UInt8[np.ndarray, "h h c"], size: int
 ) -> Float[np.ndarray, "s s c"]:
-    """Means over the `size` x `size` equal cells of a square, each of whole pixels.
+    """Compute means over the `size` x `size` cells of a square, each of whole pixels.
 
-    They are what `area_means` gives, without sums over the rest of the image.
+    Equals `area_means`, but needs no sums over the rest of the image.
     """
     k, channels = len(pixels) // size, pixels.shape[2]
-    # Integers up to 255 k and 255 k^2: up to k = 256 the first fit into 16 bits, and
-    # float32 holds the second exactly. The sum along a row is a product: NumPy's
-    # reductions over a few neighbours take five times longer.
+    # The sums reach 255 k, then 255 k^2. Up to k = 256 the former fit into 16 bits
+    # and float32 holds the latter exactly. The sum along a row is a matrix product,
+    # because NumPy's reductions over few neighbours take five times longer.
     integer, real = (np.uint16, np.float32) if k <= 256 else (np.uint32, np.float64)
     rows = pixels.reshape(size, k, -1).sum(axis=1, dtype=integer).astype(real)
     same_channel = np.tile(np.eye(channels, dtype=real), (k, 1))
@@ -43,10 +43,10 @@ def block_means(
 def area_means(
     sums: Float[np.ndarray, "H W c"], box: tuple[int, int, int, int], size: int
 ) -> Float[np.ndarray, "s s c"]:
-    """Means over the `size` x `size` equal cells of a box.
+    """Compute means over the `size` x `size` equal cells of a box.
 
-    Between pixel edges the running sum of an image is bilinear, so its linear
-    interpolation is no approximation.
+    Between pixel edges the running sum of an image is bilinear, so that its linear
+    interpolation is exact.
 
     Args:
         sums: `running_sums` of the image.
@@ -61,8 +61,8 @@ def area_means(
     return cells.swapaxes(0, 1) * (size**2 / ((right - left) * (lower - upper)))
 
 
-def halve(means: Float[np.ndarray, "n r r c"]) -> Float[np.ndarray, "n s s c"]:
-    """Means over blocks of 2x2."""
+def average_2x2(means: Float[np.ndarray, "n r r c"]) -> Float[np.ndarray, "n s s c"]:
+    """Compute means over blocks of 2x2."""
     rows = means[:, ::2] + means[:, 1::2]
     return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
 
@@ -70,7 +70,7 @@ def halve(means: Float[np.ndarray, "n r r c"]) -> Float[np.ndarray, "n s s c"]:
 def _interpolate(
     values: Float[np.ndarray, "a b c"], positions: Float[np.ndarray, " p"]
 ) -> Float[np.ndarray, "p b c"]:
-    """Linear interpolation along the first axis."""
+    """Interpolate linearly along the first axis."""
     below = positions.astype(int).clip(max=len(values) - 2)
     part = (positions - below)[:, None, None]
     return values[below] * (1 - part) + values[below + 1] * part

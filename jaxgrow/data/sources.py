@@ -1,6 +1,7 @@
-"""Where images come from, and which of them are held out.
+"""Sources of images, and their split into training and validation.
 
-A source is random access to uint8 images of any size, each with a name and a subject.
+A source gives random access to uint8 images of any size, each with a name and a
+subject.
 """
 
 import collections
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxgrow.data.array_sources import TfdsImages, digits, idx_images
-from jaxgrow.data.file_sources import GroupBy, ImageFolder, open_files, open_places365
+from jaxgrow.data.file_sources import GroupBy, ImageFolder, open_images, open_places365
 from jaxgrow.errors import UserError
 
 
@@ -32,11 +33,11 @@ VALIDATION_SUBJECTS = {
 _ENOUGH_CROPS = 50_000
 MIN_CROP = 0.35
 """Side of the smallest crop, as a part of the image's short side."""
-_SPLIT, _CHOICE = 0x59117, 0xC401CE  # streams of draws that never meet
+_SPLIT, _CHOICE = 0x59117, 0xC401CE  # separate streams of random numbers
 
 
 @runtime_checkable
-class Source(Protocol):
+class ImageSource(Protocol):
     """Random access to images; `groups` holds each image's subject."""
 
     @property
@@ -50,7 +51,7 @@ class Source(Protocol):
     def __getitem__(self, i: int, /) -> UInt8[np.ndarray, "h w 3"]: ...
 
     def fingerprint(self) -> str:
-        """Hash that changes when names or pixels do."""
+        """Return a hash that changes when names or pixels do."""
         ...
 
 
@@ -59,7 +60,7 @@ class DataConfig:
     """Which images to train and validate on."""
 
     source: Literal["photos", "folder", "places365", "tfds", "idx", "digits"] = "photos"
-    """photos: the 57 that come along; folder: your own images, or a .tar of them;
+    """photos: the 57 in the package; folder: your own images, or a .tar of them;
     places365: its folder or a .tar; tfds: a prepared TensorFlow data set; idx: a folder
     of MNIST-like files; digits: scikit-learn's 8x8 digits."""
     path: Path | None = None
@@ -109,7 +110,7 @@ class DataConfig:
 class Subset:
     """Some images of a source, in the order of `indices`."""
 
-    def __init__(self, source: Source, indices: Int[np.ndarray, " n"]):
+    def __init__(self, source: ImageSource, indices: Int[np.ndarray, " n"]):
         self.source, self.indices = source, tuple(int(i) for i in indices)
         self.names = tuple(source.names[i] for i in self.indices)
         self.groups = tuple(source.groups[i] for i in self.indices)
@@ -121,22 +122,22 @@ class Subset:
         return self.source[self.indices[i]]
 
     def fingerprint(self) -> str:
-        """Hash of the whole source and of the names taken from it."""
+        """Hash the whole source and the names taken from it."""
         whole = self.source.fingerprint()
         return hashlib.sha256("\n".join([whole, *self.names]).encode()).hexdigest()
 
 
 def embedded_photos() -> ImageFolder:
-    """The 57 photographs of places in the package; see their ATTRIBUTION.md."""
+    """Open the package's 57 photographs of places; see their ATTRIBUTION.md."""
     return ImageFolder(PHOTOS, group_by="prefix")
 
 
-def open_split(config: DataConfig, seed: int) -> tuple[Source, Source]:
-    """Training and validation images, with no subject on both sides.
+def open_split(config: DataConfig, seed: int) -> tuple[ImageSource, ImageSource]:
+    """Open training and validation images, with no subject in both.
 
-    The embedded photographs have a fixed split; a source with a validation part of
-    its own keeps it; otherwise subjects are drawn by `seed` until `val_fraction` of
-    the images is held out.
+    The embedded photographs have a fixed split, and a source with a validation part
+    keeps it. Otherwise subjects are drawn by `seed` until `val_fraction` of the images
+    is held out.
 
     Raises:
         UserError: The data cannot be found or read, or cannot be split.
@@ -157,7 +158,7 @@ def open_split(config: DataConfig, seed: int) -> tuple[Source, Source]:
 
 
 def num_crops(config: DataConfig, num_images: int) -> int:
-    """Training crops per image: `crops_per_image`, or what suits the set's size."""
+    """Return the training crops per image, by default from the number of images."""
     if config.crops_per_image is not None:
         return config.crops_per_image
     if config.source in ("idx", "digits"):
@@ -165,7 +166,7 @@ def num_crops(config: DataConfig, num_images: int) -> int:
     return min(256, max(1, _ENOUGH_CROPS // num_images))
 
 
-def _open(config: DataConfig) -> tuple[Source, Source | None]:
+def _open(config: DataConfig) -> tuple[ImageSource, ImageSource | None]:
     if config.source == "photos":
         return embedded_photos(), None
     if config.source == "digits":
@@ -173,7 +174,7 @@ def _open(config: DataConfig) -> tuple[Source, Source | None]:
     if config.source == "tfds":
         train = TfdsImages(config.tfds_name, "train", config.path)
         return train, TfdsImages(config.tfds_name, "validation", config.path)
-    assert config.path is not None  # DataConfig has seen to it
+    assert config.path is not None  # checked by DataConfig
     if config.source == "idx":
         return idx_images(config.path, "train"), idx_images(config.path, "t10k")
     if config.val_path is not None:
@@ -181,9 +182,9 @@ def _open(config: DataConfig) -> tuple[Source, Source | None]:
     if config.source == "places365":
         train, val = open_places365(config.path)
     else:
-        train, val = open_files(config.path, config.group_by), None
+        train, val = open_images(config.path, config.group_by), None
     if config.val_path is not None:
-        val = open_files(config.val_path, config.group_by)
+        val = open_images(config.val_path, config.group_by)
     return train, val
 
 
@@ -196,8 +197,8 @@ def _refuse_overlap(path: Path, val_path: Path) -> None:
         )
 
 
-def _draw_subjects(source: Source, fraction: float, seed: int) -> set[str]:
-    """Random subjects that together hold about `fraction` of the images."""
+def _draw_subjects(source: ImageSource, fraction: float, seed: int) -> set[str]:
+    """Draw subjects that together hold about `fraction` of the images."""
     counts = collections.Counter(source.groups)
     subjects = sorted(counts)
     if len(subjects) < 2:
@@ -215,7 +216,7 @@ def _draw_subjects(source: Source, fraction: float, seed: int) -> set[str]:
     return drawn or {min(subjects, key=counts.__getitem__)}
 
 
-def _choose(source: Source, num_images: int, seed: int) -> Source:
+def _choose(source: ImageSource, num_images: int, seed: int) -> ImageSource:
     if len(source) <= num_images:
         return source
     draws = np.random.default_rng((_CHOICE, seed)).random(len(source))

@@ -32,7 +32,7 @@ def save_classifier(path: Path, saved: SavedClassifier, info: dict[str, Any]) ->
     """Writes a classifier in one move; raises `UserError` if the disk refuses."""
     header = {"config": saved.config, "class_names": saved.class_names, "info": info}
     tree = {"params": saved.params, "stats": saved.stats}
-    network_file.write(path, "classifier", header, tree)
+    network_file.save_network(path, "classifier", header, tree)
 
 
 def load_classifier(path: Path) -> SavedClassifier:
@@ -41,10 +41,10 @@ def load_classifier(path: Path) -> SavedClassifier:
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.
     """
-    header, tree = network_file.read(path, "classifier")
+    header, tree = network_file.load_network(path, "classifier")
     config = network_file.config_of(path, ClassifierConfig, header)
     names = tuple(header["class_names"])
-    network_file.check(path, tree, _classifier_shapes(config, len(names)))
+    network_file.check_shapes(path, tree, _classifier_shapes(config, len(names)))
     return SavedClassifier(config, tree["params"], tree["stats"], names)
 
 

@@ -67,7 +67,7 @@ def save_generator(
     if (difference := _difference(variables, config, resolution)) is not None:
         raise ValueError(f"not the arrays of {config} at {resolution} px: {difference}")
     header = {"resolution": resolution, "config": config, "info": info}
-    tensor_file.write(path, _FORMAT, header, variables)
+    tensor_file.save_tensors(path, _FORMAT, header, variables)
 
 
 def load_generator(path: Path) -> SavedGenerator:
@@ -78,7 +78,7 @@ def load_generator(path: Path) -> SavedGenerator:
             fit the network that it names.
     """
     try:
-        header, variables = tensor_file.read(path, _FORMAT)
+        header, variables = tensor_file.load_tensors(path, _FORMAT)
     except tensor_file.Unreadable as error:
         raise _no_generator(path, error) from error
     try:

@@ -51,7 +51,7 @@ class SavedLatentModel(NamedTuple):
 def save_autoencoder(path: Path, saved: SavedAutoencoder, info: dict[str, Any]) -> None:
     """Writes the autoencoder in one move; raises `UserError` if the disk refuses."""
     header = {"config": saved.config, "info": info}
-    network_file.write(path, "autoencoder", header, saved.params)
+    network_file.save_network(path, "autoencoder", header, saved.params)
 
 
 def load_autoencoder(path: Path) -> SavedAutoencoder:
@@ -60,10 +60,10 @@ def load_autoencoder(path: Path) -> SavedAutoencoder:
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.
     """
-    header, params = network_file.read(path, "autoencoder")
+    header, params = network_file.load_network(path, "autoencoder")
     config = network_file.config_of(path, AutoencoderConfig, header)
     shapes = jax.eval_shape(lambda: autoencoder.init_autoencoder(config, 0))
-    network_file.check(path, params, shapes)
+    network_file.check_shapes(path, params, shapes)
     return SavedAutoencoder(config, params)
 
 
@@ -78,7 +78,7 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
     tree = {"params": saved.params, "stats": saved.stats._asdict()}
     if saved.gaussian is not None:
         tree["covariance"] = gaussian.covariance_of(saved.gaussian)
-    network_file.write(path, kind, header, tree)
+    network_file.save_network(path, kind, header, tree)
 
 
 def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
@@ -89,13 +89,13 @@ def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.
     """
-    header, tree = network_file.read(path, kind)
+    header, tree = network_file.load_network(path, kind)
     config = network_file.config_of(path, ScoreConfig, header)
     sde = configs.from_plain(VPSDE, header["sde"])
     stats = LatentStats(**tree["stats"])
     num_views, dim = stats.mean.shape
     shapes = jax.eval_shape(lambda: score.init_score(config, num_views, dim, 0))
-    network_file.check(path, tree["params"], shapes)
+    network_file.check_shapes(path, tree["params"], shapes)
     names, path_of = tuple(header["view_names"]), None
     if config.gaussian_path:
         path_of = gaussian.fit(tree["covariance"], num_views)

@@ -1,4 +1,4 @@
-"""LPIPS and FID of filled pictures, where there are weights for their networks."""
+"""LPIPS and FID of filled pictures, if weights of their networks are available."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from jaxgrow.pretrained.networks import FeatureNet
 
 
 class FeatureNets(NamedTuple):
-    """The networks at hand.
+    """The available networks.
 
     Attributes:
-        lpips: Of `pretrained.load_lpips`.
-        inception: Of `pretrained.load_inception`.
-        needs: lpips, fid -> how to get the weights of the one that is not there.
+        lpips: From `networks.load_lpips`.
+        inception: From `networks.load_inception`.
+        needs: lpips, fid -> instructions for getting missing weights.
     """
 
     lpips: Lpips | None = None
@@ -31,10 +31,10 @@ class FeatureNets(NamedTuple):
 
 
 class FeatureMetrics:
-    """Measures what methods made of one set of pictures.
+    """Measures the pictures that methods filled against one set of originals.
 
     Attributes:
-        labels: lpips, fid -> the figure's name, random weights included.
+        labels: lpips, fid -> name of the figure, which says if weights are random.
         notes: Sentences for the reader of the figures, each once.
     """
 
@@ -64,7 +64,7 @@ class FeatureMetrics:
     def add(
         self, method: str, bin: str, filled: UInt8[np.ndarray, "n r r 3"]
     ) -> dict[str, Float[np.ndarray, " n"]]:
-        """Takes a method's pictures of a bin in; returns {"lpips": of each}, or {}."""
+        """Add a method's pictures of a bin; return {"lpips": of each}, or {}."""
         if self._nets.inception is not None:
             self._fakes[method, bin] = self._stats(filled)
         if (lpips := self._nets.lpips) is None:
@@ -79,7 +79,7 @@ class FeatureMetrics:
         return {"lpips": np.concatenate(parts)[: len(filled)]}
 
     def distance(self, method: str, bins: Sequence[str]) -> dict[str, float]:
-        """{"fid": of the method's pictures in some bins to the originals}, or {}."""
+        """Return {"fid": of the method's pictures in some bins}, or {}."""
         if self._nets.inception is None:
             return {}
         fake = functools.reduce(frechet.merge, [self._fakes[method, b] for b in bins])

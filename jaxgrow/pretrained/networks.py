@@ -1,7 +1,7 @@
-"""Networks that others trained, in files that `tools.export_weights` writes.
+"""Networks trained by others, in files that `tools.export_weights` writes.
 
-A file names its network, the source and licence of its weights, and what the network
-takes for input. Random weights say so wherever their label is shown.
+A file names its network, the source and licence of its weights, and the format of the
+network's input. The label of random weights says that they are random.
 """
 
 import dataclasses
@@ -15,12 +15,7 @@ from jaxtyping import Array, PyTree
 
 from jaxgrow.errors import UserError
 from jaxgrow.metrics.lpips import Lpips
-from jaxgrow.nets import (
-    classifiers,
-    inception,
-    squeezenet,
-    vgg19,
-)
+from jaxgrow.nets import classifiers, inception, squeezenet, vgg19
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.initial import shapes_of
 from jaxgrow.storage import configs, tensor_file
@@ -42,14 +37,14 @@ ARCHITECTURES: dict[Network, str] = {
     "mobilenetv3_large": "mobilenet_v3_large",
     "mobilenetv3_small": "mobilenet_v3_small",
 }
-"""Classifiers, and what `ClassifierConfig` calls them."""
+"""Classifiers and their names in `ClassifierConfig`."""
 
 _FORMAT = "jaxgrow pretrained 1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InputLaw:
-    """What a network takes: (colours in `range` - mean) / std, in this `order`."""
+class InputFormat:
+    """The input of a network: (colours in `range` - mean) / std, in this `order`."""
 
     range: tuple[float, ...] = (0.0, 1.0)
     mean: tuple[float, ...] = vgg19.IMAGENET_MEAN
@@ -58,19 +53,19 @@ class InputLaw:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What the weights of a file are and where they come from.
+class WeightsProvenance:
+    """The network and origin of the weights in a file.
 
     Attributes:
-        network: Whose weights.
-        source: A model's name, a file's, or the random seed.
-        licence: Of the source; "not stated" if nobody said.
-        source_sha256: Of the checkpoint file, or of the arrays in the order of their
-            names where a library handed them over; None for random weights.
-        is_random: Whether nothing trained them.
-        input: What the network takes for input.
-        num_blocks: vgg19, hed-vgg16: how many blocks from the first.
-        num_classes: Classifiers: outputs of their head.
+        network: The network.
+        source: Name of a model or of a file, or the random seed.
+        licence: Licence of the source; "not stated" if unknown.
+        source_sha256: Hash of the checkpoint file, or of the arrays in the order of
+            their names if they come from a library; None for random weights.
+        is_random: True if the weights are not trained.
+        input: Format of the network's input.
+        num_blocks: vgg19, hed-vgg16: number of blocks from the first.
+        num_classes: Classifiers: outputs of the head.
         norm: Classifiers: `ClassifierConfig.norm`.
     """
 
@@ -79,57 +74,57 @@ class Provenance:
     licence: str
     source_sha256: str | None
     is_random: bool
-    input: InputLaw
+    input: InputFormat
     num_blocks: int | None = None
     num_classes: int | None = None
     norm: str | None = None
 
     @property
     def label(self) -> str:
-        """How to name the weights in logs, tables and reports."""
+        """Name of the weights in logs, tables and reports."""
         return f"{self.network} with RANDOM weights" if self.is_random else self.network
 
 
 class Pretrained(NamedTuple):
-    """A file's variables: `params`, and `batch_stats` for the classifiers."""
+    """The variables of a file: `params`, and `batch_stats` for classifiers."""
 
     variables: dict[str, PyTree]
-    provenance: Provenance
+    provenance: WeightsProvenance
 
 
 class FeatureNet(NamedTuple):
-    """A fixed network, and whose weights it has."""
+    """A fixed network, and the provenance of its weights."""
 
     features_fn: Callable[[Array], Any]
-    provenance: Provenance
+    provenance: WeightsProvenance
 
 
 class PretrainedClassifier(NamedTuple):
-    """Where a fine-tuning starts; `new_head` if the head is fresh."""
+    """The start of a fine-tuning; `new_head` is True if the head is untrained."""
 
     config: ClassifierConfig
     params: Params
     stats: PyTree
-    provenance: Provenance
+    provenance: WeightsProvenance
     new_head: bool
 
 
-def input_law(network: Network) -> InputLaw:
-    """What `network` takes for input."""
+def input_format(network: Network) -> InputFormat:
+    """Return the format of the input of `network`."""
     if network == "hed-vgg16":
-        # Caffe's BGR means; the export turns the first kernel round to RGB.
+        # Caffe's BGR means, reversed, because the export reorders the kernel to RGB.
         mean = tuple(m / 255.0 for m in (122.679, 116.669, 104.007))
-        return InputLaw(mean=mean, std=(1.0 / 255.0,) * 3)
+        return InputFormat(mean=mean, std=(1.0 / 255.0,) * 3)
     if network == "squeezenet_lpips":
         shift, scale = squeezenet.SHIFT, squeezenet.SCALE
-        return InputLaw(range=(-1.0, 1.0), mean=shift, std=scale)
+        return InputFormat(range=(-1.0, 1.0), mean=shift, std=scale)
     if network == "inception_fid":
-        return InputLaw(mean=(0.5,) * 3, std=(0.5,) * 3)
-    return InputLaw()
+        return InputFormat(mean=(0.5,) * 3, std=(0.5,) * 3)
+    return InputFormat()
 
 
-def variable_shapes(provenance: Provenance) -> dict[str, PyTree]:
-    """Shapes and types of the variables that such a file holds."""
+def network_shapes(provenance: WeightsProvenance) -> dict[str, PyTree]:
+    """Return shapes and types of the variables of a file with this provenance."""
     if provenance.network in ARCHITECTURES:
         classes = provenance.num_classes or 0
         return _classifier_shapes(_classifier_config(provenance), classes)
@@ -137,34 +132,34 @@ def variable_shapes(provenance: Provenance) -> dict[str, PyTree]:
 
 
 def save(path: Path, pretrained: Pretrained) -> None:
-    """Writes variables and provenance to one .safetensors file, in one move.
+    """Write variables and provenance to one .safetensors file atomically.
 
     Raises:
-        ValueError: The arrays are not those of the network.
+        ValueError: The arrays do not fit the network.
         UserError: The disk is full, read-only or forbidden.
     """
     variables, provenance = pretrained
-    wanted = variable_shapes(provenance)
+    wanted = network_shapes(provenance)
     if (difference := tensor_file.difference(variables, wanted)) is not None:
         raise ValueError(f"not the arrays of {provenance.network}: {difference}")
-    tensor_file.write(path, _FORMAT, {"provenance": provenance}, variables)
+    tensor_file.save_tensors(path, _FORMAT, {"provenance": provenance}, variables)
 
 
 def load_features(path: Path, *networks: Network) -> Pretrained:
-    """The variables in a file of `tools.export_weights`, bit for bit.
+    """Read the variables in a file of `tools.export_weights`, bit for bit.
 
     Args:
         path: The file.
-        *networks: Those that will do.
+        *networks: The accepted networks.
 
     Raises:
         UserError: The file is missing, damaged, of another version or network, or its
-            arrays are not those of its network.
+            arrays do not fit its network.
     """
-    mend = f"write it with `python -m tools.export_weights {networks[0]} --out FILE`"
+    mend = f"write it with `python -m tools.export_weights {networks[0]}`"
     try:
-        header, variables = tensor_file.read(path, _FORMAT)
-        provenance = configs.from_plain(Provenance, header["provenance"])
+        header, variables = tensor_file.load_tensors(path, _FORMAT)
+        provenance = configs.from_plain(WeightsProvenance, header["provenance"])
     except (tensor_file.Unreadable, KeyError, TypeError) as error:
         raise UserError(
             f"{path} holds no weights that this version of jaxgrow reads ({error}): "
@@ -175,12 +170,12 @@ def load_features(path: Path, *networks: Network) -> Pretrained:
             f"{path} holds weights of {provenance.network}, not of "
             f"{' or '.join(networks)}: name another file, or {mend}."
         )
-    if provenance.input != input_law(provenance.network):
+    if provenance.input != input_format(provenance.network):
         raise UserError(
             f"{path} holds a {provenance.network} for other inputs, "
             f"{provenance.input}: {mend}."
         )
-    difference = tensor_file.difference(variables, variable_shapes(provenance))
+    difference = tensor_file.difference(variables, network_shapes(provenance))
     if difference is not None:
         raise UserError(
             f"the arrays in {path} are not those of {provenance.network}: "
@@ -194,12 +189,14 @@ def load_perceptual(
     num_blocks: int = 2,
     compute_dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> FeatureNet:
-    """The last relu of each of the first blocks, of pictures in [-1, 1].
+    """Load a network that gives the last relu of each of the first blocks.
+
+    It takes pictures in [-1, 1].
 
     Args:
         path: A file of vgg19 or hed-vgg16.
-        num_blocks: How many blocks; relu1_2 and relu2_2 by default, as Eq. 1 has it.
-        compute_dtype: Type of the products' operands.
+        num_blocks: Number of blocks; 2, up to relu2_2, as in Eq. 1.
+        compute_dtype: Type of the operands of products.
 
     Raises:
         UserError: See `load_features`; or the file has fewer blocks.
@@ -208,7 +205,7 @@ def load_perceptual(
     if num_blocks > (provenance.num_blocks or 0):
         raise UserError(
             f"{path} holds {provenance.num_blocks} blocks of {provenance.network}, not "
-            f"{num_blocks}: export it without --prefix, or ask for fewer."
+            f"{num_blocks}: export all of them, or ask for fewer."
         )
     features_fn: FeaturesFn = vgg19.make_features_fn(
         vgg19.first_blocks(variables["params"], num_blocks),
@@ -220,7 +217,7 @@ def load_perceptual(
 
 
 def load_lpips(path: Path) -> Lpips:
-    """LPIPS with SqueezeNet; raises `UserError` as `load_features` does."""
+    """Load LPIPS with SqueezeNet; raises `UserError` as `load_features` does."""
     variables, provenance = load_features(path, "squeezenet_lpips")
     params, net = variables["params"], squeezenet.SqueezeNetFeatures()
     heads = [params["heads"][f"head{i}"] for i in range(len(params["heads"]))]
@@ -232,25 +229,25 @@ def load_lpips(path: Path) -> Lpips:
 
 
 def load_inception(path: Path) -> FeatureNet:
-    """`inception.inception_features`; raises `UserError` as `load_features` does."""
+    """Load FID's Inception; raises `UserError` as `load_features` does."""
     variables, provenance = load_features(path, "inception_fid")
     params = variables["params"]
     return FeatureNet(lambda x: inception.inception_features(params, x), provenance)
 
 
-def load_classifier(
+def load_pretrained_classifier(
     path: Path,
     config: ClassifierConfig,
     num_classes: int | None = None,
     seed: int | Sequence[int] = 0,
 ) -> PretrainedClassifier:
-    """The weights that a classifier is fine-tuned from.
+    """Load the weights from which a classifier is fine-tuned.
 
     Args:
         path: A file of a classifier.
-        config: The classifier wanted; its `norm` becomes the file's.
-        num_classes: Outputs; a number other than the file's brings a fresh head.
-        seed: Of the fresh head.
+        config: The wanted classifier; its `norm` is replaced by the file's.
+        num_classes: Outputs; a number other than the file's gives a new head.
+        seed: Seed of the new head.
 
     Raises:
         UserError: See `load_features`; or the config is of another shape.
@@ -261,8 +258,8 @@ def load_classifier(
     other_stem = config.arch == "resnet18" and config.small_stem
     if config.width != given.width or other_stem:
         raise UserError(
-            f"the {network} in {path} has width {given.width} and a large stem: use "
-            f"--width {given.width} and no --small-stem to start from it."
+            f"the {network} in {path} has width {given.width} and a large stem: set "
+            f"width to {given.width} and small_stem to False to start from it."
         )
     config = dataclasses.replace(config, norm=given.norm)
     params, stats = variables["params"], variables["batch_stats"]
@@ -273,7 +270,7 @@ def load_classifier(
     return PretrainedClassifier(config, params, stats, provenance, new_head)
 
 
-def _classifier_config(provenance: Provenance) -> ClassifierConfig:
+def _classifier_config(provenance: WeightsProvenance) -> ClassifierConfig:
     arch: Any = ARCHITECTURES[provenance.network]
     norm: Any = provenance.norm or "torchvision"
     return ClassifierConfig(arch=arch, norm=norm)

@@ -1,4 +1,4 @@
-"""Configs out of the JSON that `files.plain` has made of them."""
+"""Configs from the JSON that `files.plain` makes of them."""
 
 import dataclasses
 import types
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def from_plain(kind: Any, plain: Any) -> Any:
-    """Inverse of `files.plain` for a config of type `kind`, nested ones included.
+    """Rebuild a config of type `kind`, nested ones included, from `files.plain`.
 
     Raises:
-        KeyError: If a field is missing, say in a file of another version.
+        KeyError: A field is missing, as in a file of another version.
     """
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and a full disk is no bug."""
+"""Atomic writing of files, and errors of the disk as sentences for the user."""
 
 import contextlib
 import dataclasses
@@ -29,16 +29,16 @@ _MEND_BY_ERRNO = {
     errno.EEXIST: _MEND_ACCESS,
     errno.ENAMETOOLONG: "choose a shorter path",
 }
-# Those whose text a library may wrap in an exception of its own kind.
+# Errors whose text a library may wrap in an exception of its own.
 _WRAPPED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
-    """Turns a disk that refuses to `doing` (write or read) `path` into a `UserError`.
+    """Turn errors of the disk when writing or reading `path` into a `UserError`.
 
-    Knows full, read-only, over quota and forbidden, raised as `OSError` or wrapped
-    by a library in another exception whose text or cause names them. Every other
+    These are a disk that is full, read-only, over quota or forbidden, raised as
+    `OSError` or as another exception whose text or cause names the error. Every other
     exception passes unchanged.
     """
     try:
@@ -54,7 +54,7 @@ def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
 
 
 def disk_errno(error: BaseException) -> int | None:
-    """The errno of the disk's refusal behind `error`; None if it is something else."""
+    """Return the errno of the disk's error behind `error`; None if there is none."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _MEND_BY_ERRNO:
@@ -68,7 +68,7 @@ def disk_errno(error: BaseException) -> int | None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces `path` in one move: a reader sees the old bytes or all the new ones.
+    """Replace `path` atomically: a reader sees either the old or the new bytes.
 
     Raises:
         UserError: The disk is full, read-only or forbidden; the old file stays.
@@ -86,21 +86,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, obj: Any) -> None:
-    """Replaces `path` by `plain(obj)` as indented JSON, in one move.
-
-    Raises:
-        UserError: The disk is full, read-only or forbidden; the old file stays.
-    """
+    """Write `plain(obj)` as indented JSON; see `write_bytes`."""
     text = json.dumps(plain(obj), indent=2, allow_nan=False) + "\n"
     write_bytes(path, text.encode())
 
 
 def plain(obj: Any) -> Any:
-    """`obj` out of dicts, lists, strings, numbers and None only, ready for JSON.
+    """Convert `obj` to dicts, lists, strings, numbers and None, for JSON.
 
     Dataclasses become dicts, tuples and arrays lists, paths strings, NumPy scalars
-    numbers; a number that is not finite becomes None, for which JSON has no other
-    word. Equal objects give equal results before and after a trip through JSON.
+    numbers, and numbers that are not finite None. The result is equal after a round
+    trip through JSON.
     """
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         obj = {f.name: getattr(obj, f.name) for f in dataclasses.fields(obj)}
@@ -120,9 +116,9 @@ def plain(obj: Any) -> Any:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file with one a line; [] if there is no such file.
+    """Read a file of one JSON object per line; [] if there is no such file.
 
-    Lines that are no JSON object, such as one cut short by a kill, are left out.
+    Lines that are not a JSON object, such as a partial last line, are left out.
     """
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""Files of trained networks: what is wrong with one is said in a sentence."""
+"""Files of trained networks, with errors as sentences for the user."""
 
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,25 @@ from jaxgrow.storage import configs, tensor_file
 _FORMAT = "jaxgrow {} 1"
 
 
-def write(path: Path, kind: str, header: dict[str, Any], tree: PyTree) -> None:
-    """Write a network of this kind in one move.
+def save_network(path: Path, kind: str, header: dict[str, Any], tree: PyTree) -> None:
+    """Write the arrays and header of a network of this kind atomically.
 
     Raises:
-        UserError: The disk refuses.
+        UserError: The disk is full, read-only or forbidden.
     """
-    tensor_file.write(path, _FORMAT.format(kind), header, tree)
+    tensor_file.save_tensors(path, _FORMAT.format(kind), header, tree)
 
 
-def read(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
+def load_network(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
+    """Read header and arrays of a network; raise a `UserError` for another kind."""
     try:
-        return tensor_file.read(path, _FORMAT.format(kind))
+        return tensor_file.load_tensors(path, _FORMAT.format(kind))
     except tensor_file.Unreadable as error:
         raise _wrong_kind(path, kind, error) from error
 
 
 def config_of(path: Path, kind: type, header: dict[str, Any]) -> Any:
+    """Return the config of type `kind` in a header."""
     try:
         return configs.from_plain(kind, header["config"])
     except (KeyError, TypeError, ValueError) as error:
@@ -43,7 +45,8 @@ def _wrong_kind(path: Path, kind: str, error: Exception) -> UserError:
     )
 
 
-def check(path: Path, tree: PyTree, shapes: PyTree) -> None:
+def check_shapes(path: Path, tree: PyTree, shapes: PyTree) -> None:
+    """Raise a `UserError` if the arrays of a file do not have these shapes."""
     difference = tensor_file.difference(tree, shapes)
     if difference is not None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where a result file comes from."""
+"""Provenance of result files."""
 
 import dataclasses
 import os
@@ -13,14 +13,14 @@ from jaxgrow.devices import runtime
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What somebody needs to make the same numbers again.
+    """The command, code and device that produced a result.
 
     Attributes:
         command: The command line, word by word.
-        seeds: What is seeded -> its seed.
-        device: Kind of device that JAX computed on.
-        wall_s: Seconds that the evaluation took, from the caller's clock.
-        git_revision: Commit of this code, "+changes" if edited since; None if unknown.
+        seeds: Name of each seeded part -> its seed.
+        device: Kind of device that JAX used.
+        wall_s: Duration in seconds, from the caller's clock.
+        git_revision: Commit of this code, with "+changes" if edited; None if unknown.
         versions: Package -> version.
     """
 
@@ -35,7 +35,7 @@ class Provenance:
 def record_provenance(
     command: Sequence[str], *, seeds: Mapping[str, int], wall_s: float
 ) -> Provenance:
-    """Collects what this process can tell about itself; never fails for want of git."""
+    """Record the provenance of this process's results; works without git."""
     return Provenance(
         command=list(command),
         seeds=dict(seeds),
@@ -47,9 +47,9 @@ def record_provenance(
 
 
 def git_revision(file: Path) -> str | None:
-    """Revision of the repository that tracks `file`; None if there is none, or no git.
+    """Return the revision of the repository that tracks `file`; None if there is none.
 
-    A copy of the package inside somebody else's repository is not tracked by it.
+    An installed copy inside another repository is not tracked by that one.
     """
 
     def git(*arguments: str) -> str:

@@ -21,17 +21,17 @@ _HEADER = "jaxgrow"
 
 
 class Unreadable(Exception):
-    """The file is whole, but its header or arrays are not what the reader expects."""
+    """The file is intact, but of another format or kind than expected."""
 
 
-def write(path: Path, kind: str, header: dict[str, Any], tree: PyTree) -> None:
-    """Writes `tree`, nested dicts of arrays, in one move.
+def save_tensors(path: Path, kind: str, header: dict[str, Any], tree: PyTree) -> None:
+    """Write `tree`, nested dicts of arrays, atomically.
 
     Args:
         path: Replaced if it exists.
         kind: Name and version of the format.
-        header: Whatever `files.plain` takes.
-        tree: Arrays.
+        header: Values that `files.plain` accepts.
+        tree: The arrays.
 
     Raises:
         UserError: The disk is full, read-only or forbidden.
@@ -46,12 +46,12 @@ def write(path: Path, kind: str, header: dict[str, Any], tree: PyTree) -> None:
     files.write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
 
-def read(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
-    """Header and arrays of a file of `write`, bit for bit.
+def load_tensors(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
+    """Read header and arrays of a file of `save_tensors`, bit for bit.
 
     Raises:
-        Unreadable: It is of another kind.
-        UserError: It is missing, or damaged.
+        Unreadable: The file is of another kind.
+        UserError: The file is missing or damaged.
     """
     tensors, metadata = _open(path)
     try:
@@ -68,7 +68,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
 
 
 def difference(tree: PyTree, shapes: PyTree) -> str | None:
-    """What tells arrays from the wanted shapes; None if nothing does."""
+    """Describe how arrays differ from the wanted shapes; None if they do not."""
     wanted = {n: _describe(leaf) for n, leaf in flatten(shapes).items()}
     found = {n: _describe(leaf) for n, leaf in flatten(tree).items()}
     for name in [*wanted, *found]:
@@ -104,7 +104,7 @@ def _open(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
-    """sha256 over the header and the name, type, shape and bytes of every tensor."""
+    """SHA-256 over the header and the name, type, shape and bytes of every tensor."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype}{tensor.shape}".encode())

@@ -314,13 +314,13 @@ def test_a_disk_that_fills_up_is_explained_and_leaves_nothing(
 
 
 def test_another_process_may_finish_first(source, tmp_path, monkeypatch):
-    build = cache._build
+    fill = cache._fill
 
-    def build_twice(folder, recipe, on_progress):
-        build(folder, recipe, on_progress)
-        shutil.copytree(folder, tmp_path / recipe.key)
+    def fill_two(folder, build):
+        fill(folder, build)
+        shutil.copytree(folder, tmp_path / folder.name.split(".partial-")[0])
 
-    monkeypatch.setattr(cache, "_build", build_twice)
+    monkeypatch.setattr(cache, "_fill", fill_two)
     built = pyramid.load_pyramid(source, (4,), **OPTIONS, cache_dir=tmp_path)
     assert built.images[4].shape == (12, 4, 4, 3)
     assert len(list(tmp_path.iterdir())) == 1

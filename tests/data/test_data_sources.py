@@ -306,7 +306,7 @@ class TestPlaces365:
     def test_damage_inside_a_tar_names_the_image_and_the_tar(self, tmp_path):
         with tarfile.open(tmp_path / "x.tar", "w") as archive:
             add_to_tar(archive, "bad.png", png(photo(0))[:60])
-        found = sources.open_files(tmp_path / "x.tar", "file")
+        found = sources.open_images(tmp_path / "x.tar", "file")
         with pytest.raises(UserError, match=r"bad\.png in .*x\.tar cannot be read"):
             found[0]
 
@@ -315,12 +315,12 @@ class TestPlaces365:
         with pytest.raises(
             UserError, match=r"x\.tar\.gz cannot be read .*uncompressed"
         ):
-            sources.open_files(tmp_path / "x.tar.gz", "file")
+            sources.open_images(tmp_path / "x.tar.gz", "file")
         write_tar(tmp_path / "cut.tar", [f"{i}.png" for i in range(9)])
         content = (tmp_path / "cut.tar").read_bytes()
         (tmp_path / "cut.tar").write_bytes(content[:3000])
         with pytest.raises(UserError, match=r"cut\.tar cannot be read"):
-            sources.open_files(tmp_path / "cut.tar", "file")
+            sources.open_images(tmp_path / "cut.tar", "file")
         write_tar(tmp_path / "none.tar", [])
         with pytest.raises(UserError, match=r"none\.tar holds no images"):
-            sources.open_files(tmp_path / "none.tar", "file")
+            sources.open_images(tmp_path / "none.tar", "file")

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxgrow.data.views import ViewDataConfig, archives, nmr, open_partitions
+from jaxgrow.data.views import ViewDataConfig, nmr, open_partitions
 from jaxgrow.errors import UserError
 from tests.support.nmr_archive import (
     AZIMUTHS,
@@ -89,12 +89,11 @@ def test_training_lists_give_d_and_c_and_test_lists_e(root, tmp_path):
     assert len(data.d) + len(data.c) == len(train)
 
 
-def test_zip_and_folder_are_the_same(root, tmp_path, monkeypatch):
+def test_zip_and_folder_are_the_same(root, tmp_path):
     folder = as_dict(read(root, tmp_path))
     for i, top in enumerate(("NMR_Dataset/", "", "data/NMR_Dataset/")):
         archive = zip_folder(root, tmp_path / f"{i}.zip", top)
         assert as_dict(read(archive, tmp_path)) == folder
-    monkeypatch.setattr(archives, "_FEW", 0)  # as in a data set of usual size
     assert as_dict(read(root.parent, tmp_path)) == folder
 
 
@@ -103,7 +102,7 @@ def test_a_second_call_decodes_nothing(root, tmp_path, monkeypatch):
     first = {path: as_dict(read(path, tmp_path)) for path in (root, archive)}
     monkeypatch.setattr(nmr, "_decode", None)
     assert as_dict(read(root, tmp_path)) == first[root]
-    monkeypatch.setattr(nmr, "open_files", None)
+    monkeypatch.setattr(nmr, "open_archive", None)
     assert as_dict(read(archive, tmp_path)) == first[archive]
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.split import (
     Candidate,
+    conditioning_views,
     divide,
     draw,
-    known_slots,
     part_of,
 )
 from jaxgrow.errors import UserError
@@ -160,12 +160,12 @@ def test_a_class_without_objects_in_one_part_is_noted():
 
 def test_every_view_is_known_equally_often_and_by_the_name_alone():
     ids = [f"chair/{i}" for i in range(8000)]
-    slots = known_slots(ids, np.ones((8000, 4), bool), seed=3)
+    slots = conditioning_views(ids, np.ones((8000, 4), bool), seed=3)
     counts = np.bincount(slots, minlength=4)
     assert np.abs(counts - 2000).max() < 4 * (8000 * 0.25 * 0.75) ** 0.5
-    some = known_slots(ids[100:110], np.ones((10, 4), bool), seed=3)
+    some = conditioning_views(ids[100:110], np.ones((10, 4), bool), seed=3)
     np.testing.assert_array_equal(some, slots[100:110])
-    other = known_slots(ids, np.ones((8000, 4), bool), seed=4)
+    other = conditioning_views(ids, np.ones((8000, 4), bool), seed=4)
     assert abs((other == slots).mean() - 0.25) < 0.03
 
 
@@ -177,5 +177,5 @@ def test_every_view_is_known_equally_often_and_by_the_name_alone():
 @settings(deadline=None)
 def test_the_known_view_is_an_observed_one(observed):
     there = np.array(observed)
-    slots = known_slots([str(i) for i in range(len(there))], there, seed=0)
+    slots = conditioning_views([str(i) for i in range(len(there))], there, seed=0)
     assert there[np.arange(len(there)), slots].all()

@@ -222,7 +222,7 @@ def test_fine_tuning_starts_from_the_weights_that_are_given(finished, tmp_path, 
     config = run_dir.read_config(copy, "nmr_dimvida", Config)
     cell = Cell("resnet18", "fine-tuned", "single")
     tuned = saved_classifiers.load_classifier(cell.weights_path(config, 0))
-    begun = networks.load_classifier(weights, tuned.config, 2).params
+    begun = networks.load_pretrained_classifier(weights, tuned.config, 2).params
     stem, before = tuned.params["stem"]["kernel"], begun["stem"]["kernel"]
     change = np.abs(np.asarray(stem) - np.asarray(before)).max()
     assert 0 < change < 5e-3  # a few steps of Adam at 1e-3

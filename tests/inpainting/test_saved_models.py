@@ -106,7 +106,7 @@ def test_arrays_of_another_network_are_refused_by_name(file, tmp_path):
         path = tmp_path / "wrong.safetensors"
         changed = {**tensors, name: np.zeros((2, 2), np.float32)}
         tree = traverse_util.unflatten_dict(changed, sep="/")
-        tensor_file.write(path, kind, header, tree)
+        tensor_file.save_tensors(path, kind, header, tree)
         with pytest.raises(UserError, match=rf"{name} is float32\(2, 2\) in the file"):
             load_generator(path)
 

@@ -195,13 +195,13 @@ def test_a_classifier_s_features_are_what_its_head_takes(monkeypatch):
     ("is_random", "name"), [(False, "FID"), (True, "FID (RANDOM weights)")]
 )
 def test_fid_on_random_weights_bears_another_name(is_random, name):
-    origin = networks.Provenance(
+    origin = networks.WeightsProvenance(
         network="inception_fid",
         source="a test",
         licence="none needed",
         source_sha256=None,
         is_random=is_random,
-        input=networks.input_law("inception_fid"),
+        input=networks.input_format("inception_fid"),
     )
     net = networks.FeatureNet(lambda x: 256.0 * x[:, 150, 150], origin)
     grey = np.full((3, 8, 8, 3), 100, np.uint8)

@@ -35,13 +35,13 @@ def means(x):
 
 
 def inception():
-    provenance = networks.Provenance(
+    provenance = networks.WeightsProvenance(
         network="inception_fid",
         source="a test",
         licence="none",
         source_sha256=None,
         is_random=True,
-        input=networks.input_law("inception_fid"),
+        input=networks.input_format("inception_fid"),
     )
     return FeatureNet(means, provenance)
 

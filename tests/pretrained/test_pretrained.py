@@ -10,23 +10,23 @@ from safetensors.numpy import save_file
 from jaxgrow.errors import UserError
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.pretrained import networks
-from jaxgrow.pretrained.networks import Pretrained, Provenance
+from jaxgrow.pretrained.networks import Pretrained, WeightsProvenance
 from jaxgrow.storage import tensor_file
 from tests.support.oracles import assert_identical
 from tools.bridge import convert
 
 
-def provenance(network: Any = "vgg19", **options) -> Provenance:
+def provenance(network: Any = "vgg19", **options) -> WeightsProvenance:
     given: dict[str, Any] = {
         "network": network,
         "source": "a test",
         "licence": "none",
         "source_sha256": None,
         "is_random": True,
-        "input": networks.input_law(network),
+        "input": networks.input_format(network),
         "num_blocks": 2 if network in networks.PERCEPTUAL else None,
     }
-    return Provenance(**{**given, **options})
+    return WeightsProvenance(**{**given, **options})
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def rewrite(path, change, header=None):
     """Writes the file again with other variables, whole and with a right digest."""
     variables = networks.load_features(path, "vgg19").variables
     about = {"provenance": provenance(), **(header or {})}
-    tensor_file.write(path, "jaxgrow pretrained 1", about, change(variables))
+    tensor_file.save_tensors(path, "jaxgrow pretrained 1", about, change(variables))
 
 
 def test_weights_and_provenance_come_back_bit_for_bit(path, vgg19):
@@ -93,7 +93,7 @@ def test_weights_of_another_network_are_refused_by_name(path):
 
 
 def test_more_blocks_than_a_prefix_has_are_refused(path):
-    with pytest.raises(UserError, match="holds 2 blocks of vgg19, not 5: export it"):
+    with pytest.raises(UserError, match="holds 2 blocks of vgg19, not 5: export all"):
         networks.load_perceptual(path, 5)
 
 
@@ -118,8 +118,8 @@ def test_a_file_that_is_not_there_is_refused_by_its_path(tmp_path):
 
 
 def test_files_of_other_versions_and_makers_are_refused(path, vgg19):
-    command = "`python -m tools.export_weights vgg19 --out FILE`"
-    tensor_file.write(path, "jaxgrow pretrained 2", {}, vgg19.variables)
+    command = "`python -m tools.export_weights vgg19`"
+    tensor_file.save_tensors(path, "jaxgrow pretrained 2", {}, vgg19.variables)
     with pytest.raises(UserError, match=f"format 'jaxgrow pretrained 2'.: .*{command}"):
         networks.load_perceptual(path)
     save_file({"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)}, path)
@@ -152,8 +152,8 @@ def test_arrays_of_other_shapes_names_and_types_are_refused(path):
 
 
 def test_a_network_of_other_inputs_is_refused(path):
-    law = dataclasses.replace(networks.input_law("vgg19"), order="BGR")
-    other = {"provenance": provenance(input=law)}
+    wanted = dataclasses.replace(networks.input_format("vgg19"), order="BGR")
+    other = {"provenance": provenance(input=wanted)}
     rewrite(path, lambda variables: variables, other)
     with pytest.raises(UserError, match="a vgg19 for other inputs"):
         networks.load_perceptual(path)
@@ -178,8 +178,8 @@ def mobilenet(tmp_path_factory):
 @pytest.mark.slow
 def test_fine_tuning_starts_from_the_files_weights_and_a_fresh_head(mobilenet):
     config = ClassifierConfig(arch="mobilenet_v3_small", small_stem=True)
-    whole = networks.load_classifier(mobilenet, config)
-    start = networks.load_classifier(mobilenet, config, 13, seed=1)
+    whole = networks.load_pretrained_classifier(mobilenet, config)
+    start = networks.load_pretrained_classifier(mobilenet, config, 13, seed=1)
     assert start.config == dataclasses.replace(config, norm="timm")
     assert start.params["head"]["bias"].shape == (13,)
     assert (start.new_head, whole.new_head) == (True, False)
@@ -191,10 +191,10 @@ def test_fine_tuning_starts_from_the_files_weights_and_a_fresh_head(mobilenet):
 
 def test_a_classifier_of_another_shape_cannot_start_from_a_file(mobilenet, tmp_path):
     with pytest.raises(UserError, match="mobilenetv3_small, not of resnet18"):
-        networks.load_classifier(mobilenet, ClassifierConfig())
+        networks.load_pretrained_classifier(mobilenet, ClassifierConfig())
     about = provenance("resnet18", num_classes=2, norm="torchvision")
     path = tmp_path / "resnet.safetensors"
     networks.save(path, Pretrained(convert.random_variables(about, 0), about))
     for config in (ClassifierConfig(width=32), ClassifierConfig(small_stem=True)):
-        with pytest.raises(UserError, match="use --width 64 and no --small-stem"):
-            networks.load_classifier(path, config)
+        with pytest.raises(UserError, match="set width to 64 and small_stem to False"):
+            networks.load_pretrained_classifier(path, config)

@@ -9,13 +9,13 @@ from tools.bridge import convert
 
 def write_random(path: Path, network: Any, **fields: Any) -> Path:
     """Writes a network's random weights, which say that they are random."""
-    about = networks.Provenance(
+    about = networks.WeightsProvenance(
         network=network,
         source="a test",
         licence="none",
         source_sha256=None,
         is_random=True,
-        input=networks.input_law(network),
+        input=networks.input_format(network),
         **fields,
     )
     variables = convert.random_variables(about, 0)

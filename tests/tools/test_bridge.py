@@ -110,7 +110,7 @@ def test_classifiers_are_their_twins(net, library, train, tmp_path, seed):
     state_dict = twins.timm_state_dict if library == "timm" else type(twin).state_dict
     path = export(tmp_path, net, state_dict(twin))
     config = ClassifierConfig(arch=networks.ARCHITECTURES[net])
-    start = networks.load_classifier(path, config)
+    start = networks.load_pretrained_classifier(path, config)
     assert start.config.norm == library
     assert not start.new_head
     # The last norm of training sees 64 values: of few, it magnifies rounding.

@@ -223,9 +223,9 @@ def test_hed_is_read_from_its_wheel_with_red_first(tmp_path, monkeypatch):
         np.testing.assert_array_equal(found[f"{name}/kernel"], kernel)
         np.testing.assert_array_equal(found[f"{name}/bias"], arrays[f"{path[:-1]}1"])
     # Colours in [0, 1] less mean, times 255, are Caffe's: value less mean, in 0..255.
-    law = networks.input_law("hed-vgg16")
+    given = networks.input_format("hed-vgg16")
     caffe = 255.0 * np.array([1.0, 0.5, 0.0]) - [122.679, 116.669, 104.007]
-    ours = (np.array([1.0, 0.5, 0.0]) - law.mean) / law.std
+    ours = (np.array([1.0, 0.5, 0.0]) - given.mean) / given.std
     np.testing.assert_allclose(ours, caffe, rtol=1e-12)
 
 

@@ -79,13 +79,13 @@ def middle(x):
 
 
 def provenance(network, is_random):
-    return networks.Provenance(
+    return networks.WeightsProvenance(
         network=network,
         source="a test",
         licence="none needed",
         source_sha256=None,
         is_random=is_random,
-        input=networks.input_law(network),
+        input=networks.input_format(network),
     )
 
 

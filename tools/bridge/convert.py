@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from jaxgrow.errors import UserError
 from jaxgrow.pretrained import networks
-from jaxgrow.pretrained.networks import Network, Provenance
+from jaxgrow.pretrained.networks import Network, WeightsProvenance
 from jaxgrow.storage import tensor_file
 from tools.bridge import names
 
@@ -47,7 +47,7 @@ def norm(network: Network, state: StateDict) -> str | None:
 
 
 def from_state_dict(
-    provenance: Provenance, state: StateDict, where: str
+    provenance: WeightsProvenance, state: StateDict, where: str
 ) -> dict[str, PyTree]:
     """The variables of a network out of a state dict of PyTorch's layout.
 
@@ -69,7 +69,7 @@ def from_state_dict(
     if network == "inception_fid":
         _refuse_other_inception(state, where)
         state = _folded(state)
-    shapes = tensor_file.flatten(networks.variable_shapes(provenance))
+    shapes = tensor_file.flatten(networks.network_shapes(provenance))
     table = _table(provenance, list(shapes))
     _refuse_unknown(network, state, set(table.values()), where)
     variables = {}
@@ -95,7 +95,7 @@ def from_state_dict(
     return unflatten_dict(variables, sep="/")
 
 
-def random_variables(provenance: Provenance, seed: int) -> dict[str, PyTree]:
+def random_variables(provenance: WeightsProvenance, seed: int) -> dict[str, PyTree]:
     """Untrained weights through which pictures pass at about their own scale.
 
     Kernels are normal with variance 2 / fan_in, biases small; norms and heads are off
@@ -114,10 +114,10 @@ def random_variables(provenance: Provenance, seed: int) -> dict[str, PyTree]:
             values = np.exp(0.2 * noise)
         return jnp.asarray(values, jnp.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, networks.variable_shapes(provenance))
+    return jax.tree_util.tree_map_with_path(draw, networks.network_shapes(provenance))
 
 
-def _table(provenance: Provenance, paths: list[str]) -> names.Names:
+def _table(provenance: WeightsProvenance, paths: list[str]) -> names.Names:
     network = provenance.network
     if network in networks.PERCEPTUAL:
         return names.vgg19(provenance.num_blocks or 0)

@@ -41,7 +41,7 @@ _HED_LICENCE = "MIT by its author; its base VGG16 and BSDS500 have terms of thei
 
 
 class Source(NamedTuple):
-    """Arrays by key, and what `Provenance` says of them."""
+    """Arrays by key, and what `WeightsProvenance` says of them."""
 
     state: StateDict
     name: str

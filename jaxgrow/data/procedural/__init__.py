@@ -1,7 +1,7 @@
 """Synthetic objects of NMR's thirteen classes, seen by NMR's camera.
 
-The objects are put together from simple solids by rule and by chance, so that a data
-set of any size is a function of a seed. They are no photographs and no ShapeNet models.
+Objects are assembled from simple solids by random rules, so that a data set of any size
+is a function of a seed. They are not ShapeNet models.
 """
 
 from jaxgrow.data.procedural.camera import AZIMUTHS_24

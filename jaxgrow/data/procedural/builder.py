@@ -1,4 +1,4 @@
-"""Objects put together from solids, and turned into arrays for the renderer."""
+"""Assembly of objects from solids, and their arrays for the renderer."""
 
 import dataclasses
 import math
@@ -10,13 +10,21 @@ from jaxtyping import Float, Int
 from jaxgrow.data.procedural import solids
 from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.paints import Colour, Paint
-from jaxgrow.data.procedural.solids import ALONG_X, ALONG_Z, UPRIGHT, Solid, Taper, Vec
+from jaxgrow.data.procedural.solids import (
+    ALONG_X,
+    ALONG_Z,
+    UPRIGHT,
+    Pair,
+    Solid,
+    Taper,
+    Vec,
+)
 
 
-# The camera sees a ball of radius 0.707 whole; this leaves a margin of white pixels.
+# A ball of radius 0.707 fills the picture; less leaves a margin of white pixels.
 _MAX_REACH = 0.68
 _AXES = {"x": ALONG_X, "y": UPRIGHT, "z": ALONG_Z}
-# Rotations that lay an outline's two axes along those of the plane's name.
+# Rotations of the x and y axes of an outline to those in the plane's name.
 _PLANES = {
     "xy": UPRIGHT,
     "zy": np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]),
@@ -39,12 +47,12 @@ class Builder:
         turn: np.ndarray = UPRIGHT,
         taper: Taper = (0, 0, 0, 0),
     ) -> None:
-        """A box that may taper, see `solids.box`."""
+        """Add a box that may taper, see `solids.box`."""
         self.solids.append(solids.box(centre, size, _paint(paint), turn, taper))
 
     def plate(
         self,
-        outline: Sequence[tuple[Number, Number]],
+        outline: Sequence[Pair],
         thickness: Number,
         paint: Paint | Colour,
         *,
@@ -52,7 +60,7 @@ class Builder:
         at: Vec = (0, 0, 0),
         turn: np.ndarray = UPRIGHT,
     ) -> None:
-        """A convex outline of either sense in the plane xy, zy or xz, made thick."""
+        """Add a plate: a convex outline, of either sense, in the plane xy, zy or xz."""
         area = sum(
             x0 * y1 - x1 * y0
             for (x0, y0), (x1, y1) in zip(
@@ -75,10 +83,10 @@ class Builder:
         turn: np.ndarray = UPRIGHT,
         flat: Number = 1.0,
     ) -> None:
-        """A cylinder or cone along an axis.
+        """Add a cylinder or cone along an axis.
 
-        `top` is the ratio of the end at the axis' positive side to the other one;
-        `flat` the ratio of its two widths.
+        `top` is the ratio of the end on the positive side of the axis to the other
+        end, `flat` the ratio of the two widths.
         """
         size = (diameter, length, diameter * flat)
         frame = turn @ _AXES[axis]
@@ -93,7 +101,7 @@ class Builder:
         *,
         top: Number = 1.0,
     ) -> None:
-        """A round bar from `start` to `end`, where its diameter is `top` times."""
+        """Add a round bar from `start` to `end`, `top` times as thick there."""
         a, b = np.array(start, float), np.array(end, float)
         length = float(np.linalg.norm(b - a))
         along = (b - a) / max(length, 1e-9)
@@ -111,9 +119,9 @@ class Builder:
         paint: Paint | Colour,
         *,
         turn: np.ndarray = UPRIGHT,
-        cut: tuple[Number, Number] = (-0.5, 0.5),
+        cut: Pair = (-0.5, 0.5),
     ) -> None:
-        """An ellipsoid, or the slice of it between two heights."""
+        """Add an ellipsoid, or its slice between two heights."""
         self.solids.append(solids.ellipsoid(centre, size, _paint(paint), turn, cut))
 
 
@@ -132,15 +140,15 @@ class Scene:
     quadrics: Float[np.ndarray, "n 4 4"]
     radii: Float[np.ndarray, "n 4"]
     to_unit: Float[np.ndarray, "n 3 4"]
-    """From the world to a solid's frame."""
+    """Maps from the world to the frames of the solids."""
     paints: tuple[Paint, ...]
 
 
 def make_scene(parts: Sequence[Solid]) -> Scene:
-    """Centres the solids' bounding box on the origin and scales it to longest side 1.
+    """Centre the solids' bounding box on the origin and scale its longest side to 1.
 
-    Deviation from NMR: an object that is nearly a cube is made smaller, so that no
-    view of it is cut off by the picture's edge.
+    Deviation from NMR: an object that is nearly a cube is smaller, so that no view of
+    it reaches the picture's edge.
 
     Raises:
         ValueError: There are no solids.
@@ -179,7 +187,7 @@ def make_scene(parts: Sequence[Solid]) -> Scene:
 
 
 def around(count: int, phase: Number = 0.0) -> list[tuple[float, float]]:
-    """(cos, sin) of `count` directions evenly spaced about the y axis."""
+    """Return (cos, sin) of `count` evenly spaced directions about the y axis."""
     angles = [phase + 2 * math.pi * k / count for k in range(count)]
     return [(math.cos(a), math.sin(a)) for a in angles]
 

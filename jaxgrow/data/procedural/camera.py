@@ -15,7 +15,7 @@ AZIMUTHS_24 = tuple(15.0 * k for k in range(24))  # degrees; 0 front, 6 right, 1
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """Where the eye is, and how pixels become rays.
+    """A pinhole camera: its eye and the rays through its pixels.
 
     The ray through (u, v), both in [-1, 1], u to the right and v upwards, is
     `eye + t * (basis @ (1, u, v))`.
@@ -27,13 +27,13 @@ class Camera:
     def project(
         self, points: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """(u, v) of points."""
+        """Project points to (u, v)."""
         depth, right, up = np.linalg.solve(self.basis, (points - self.eye).T)
         return right / depth, up / depth
 
 
 def camera(azimuth: float) -> Camera:
-    """The camera that looks at the origin from `azimuth` degrees about the y axis.
+    """Return the camera that sees the origin from `azimuth` degrees about the y axis.
 
     Azimuth 0 sees an object's front, which faces +x; 90 sees its right side, at +z.
     """

@@ -1,4 +1,4 @@
-"""The thirteen classes, and pictures of one object of a class."""
+"""The thirteen classes, and views of one object of a class."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +27,7 @@ from jaxgrow.data.procedural.render import render
 from jaxgrow.errors import UserError
 
 
-VERSION = 1  # changes whenever a pixel of any object may
+VERSION = 1  # to be raised when a pixel of any object changes
 _MAKERS: dict[str, Callable[[Draws, Builder], None]] = {
     "airplane": airplane.airplane,
     "bench": bench.bench,
@@ -54,12 +54,12 @@ def render_object(
     azimuths: Sequence[Number],
     size: int = 64,
 ) -> UInt8[np.ndarray, "v size size 3"]:
-    """Views of a synthetic object, a pure function of the arguments.
+    """Render views of a synthetic object, as a pure function of the arguments.
 
     Args:
         class_name: One of `CLASSES`.
-        index: Which object of the class, from 0 on.
-        seed: Root of all draws.
+        index: Number of the object within its class, from 0.
+        seed: Seed of all draws.
         azimuths: Degrees about the vertical axis, one per view: 0 sees the front, 90
             the right side, 180 the back. Adding a view does not change the others.
         size: Side of a view in pixels.
@@ -73,7 +73,7 @@ def render_object(
 
 
 def object_scene(class_name: str, index: int, *, seed: int) -> Scene:
-    """The solids of an object, scaled and centred."""
+    """Build the solids of an object, scaled and centred."""
     builder = Builder()
     draw = Draws(seed, CLASSES.index(class_name), index)
     _MAKERS[class_name](draw, builder)
@@ -87,7 +87,7 @@ def check_request(
     azimuths: Sequence[Number],
     size: int,
 ) -> None:
-    """Refuses what cannot be rendered.
+    """Check a request to render.
 
     Raises:
         UserError: There is no such class or no view, or a number is out of its range.

@@ -17,7 +17,7 @@ TYRE, RED_LIGHT, HEADLIGHT = (0.1, 0.1, 0.1), (0.7, 0.05, 0.05), (0.95, 0.93, 0.
 
 @dataclasses.dataclass(frozen=True)
 class Paint:
-    """One colour, or two in a pattern that follows the solid's own axes."""
+    """One colour, or two in a pattern along the axes of the solid's frame."""
 
     colour: Colour
     other: Colour = BLACK
@@ -25,7 +25,7 @@ class Paint:
     """PLAIN; LINES of the other colour through the middle of cells; CHECKS, in which
     neighbouring cells differ."""
     cells: Cells = (0.0, 0.0, 0.0)
-    """How many cells lie along x, y and z of the solid's frame; 0 = not divided."""
+    """Number of cells along x, y and z of the solid's frame; 0 = not divided."""
     width: Number = 0.2
     """Width of a line as a part of its cell."""
 
@@ -39,19 +39,19 @@ def lines(
     z: Number = 0,
     width: Number = 0.2,
 ) -> Paint:
-    """Planks, slots, panels or windows: lines across the axes that are given."""
+    """Return a paint of lines across the given axes: planks, slots or windows."""
     return Paint(colour, other, LINES, (x, y, z), width)
 
 
 def checks(
     colour: Colour, other: Colour, *, x: Number = 0, y: Number = 0, z: Number = 0
 ) -> Paint:
-    """A chessboard over the axes that are given; bands if there is but one."""
+    """Return a chessboard over the given axes, or bands along a single one."""
     return Paint(colour, other, CHECKS, (x, y, z))
 
 
 def colour(draw: Draws, *materials: str) -> Colour:
-    """A colour of one of the materials; a material named twice is twice as likely."""
+    """Draw a colour of one of the materials; repeated names are more likely."""
     material = draw.pick(*materials)
     if material == "wood":
         h, s, v = (draw.uniform(*r) for r in ((0.05, 0.11), (0.35, 0.75), (0.25, 0.75)))
@@ -68,19 +68,19 @@ def colour(draw: Draws, *materials: str) -> Colour:
 
 
 def shade(colour: Colour, factor: Number) -> Colour:
-    """`colour` made darker (factor < 1) or lighter."""
+    """Return `colour` darker (factor < 1) or lighter."""
     r, g, b = (min(1.0, factor * channel) for channel in colour)
     return (r, g, b)
 
 
 def pale(colour: Colour) -> Colour:
-    """Half way to white."""
+    """Return the colour half way to white."""
     r, g, b = (0.5 + 0.5 * channel for channel in colour)
     return (r, g, b)
 
 
 def contrast(draw: Draws, colour: Colour) -> Colour:
-    """A colour that stands out against `colour`."""
+    """Draw a colour that contrasts with `colour`."""
     factor = draw.uniform(0.35, 0.7)
     if sum(colour) / 3 < 0.25:
         return pale(shade(colour, 1 + factor))
@@ -88,7 +88,7 @@ def contrast(draw: Draws, colour: Colour) -> Colour:
 
 
 def finish(draw: Draws, colour: Colour, *, prob: Number = 0.3) -> Paint:
-    """`colour`, with probability `prob` under stripes, checks or a grid of lines."""
+    """Return `colour`, with probability `prob` with stripes, checks or a grid."""
     if not draw.chance(prob):
         return Paint(colour)
     other, n = contrast(draw, colour), float(draw.count(3, 8))
@@ -103,7 +103,7 @@ def finish(draw: Draws, colour: Colour, *, prob: Number = 0.3) -> Paint:
 
 
 def screen_picture(draw: Draws) -> Paint:
-    """Switched off, or showing text, windows or a scene."""
+    """Draw a screen: switched off, or with text, windows or a scene."""
     dark = colour(draw, "dark", "glass")
     kind = draw.count(0, 3)
     if kind == 0:

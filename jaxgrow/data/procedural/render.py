@@ -1,10 +1,11 @@
-"""Ray casting of solids, a whole picture at a time.
+"""Ray casting of solids, vectorised over all pixels of a picture.
 
-Along the ray eye + t d, with s = 1/t, a plane n . p + w <= 0 reads s h <= -n . d with
-h = n . eye + w: a bound on s that is linear in the pixel's place. It bounds s from
-above where the eye is outside (the ray enters there) and from below where it is
-inside. A quadric gives a linear function plus or minus the root of a quadratic one. So
-no pixel needs a division, and the nearest surface has the largest s.
+Along the ray eye + t d, with s = 1/t, the half-space n . p + w <= 0 is
+s h <= -n . d with h = n . eye + w: a bound on s that is linear in the coordinates of
+the pixel. It is an upper bound if the eye is outside, so that the ray enters at the
+plane, and a lower bound if the eye is inside. The bounds of a quadric are a linear
+function plus or minus the square root of a quadratic one. No pixel needs a division,
+and the nearest surface has the largest s.
 """
 
 import dataclasses
@@ -27,11 +28,11 @@ _TINY = 1e-9
 class _Buffers:
     inverse_depth: Float[np.ndarray, "s s"]
     face: Int[np.ndarray, "s s"]
-    """Row of the face in the table of planes, then of quadrics; -1 = the ground."""
+    """Row of the face in the table of planes, then of quadrics; -1 = background."""
 
 
 def render(scene: Scene, camera: Camera, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """A picture of the scene on white ground, each pixel the mean of 2x2 rays."""
+    """Render a scene on white ground, with each pixel the mean of 2x2 rays."""
     side = 2 * size
     buffers = _Buffers(
         np.zeros((side, side), np.float32), np.full((side, side), -1, np.int32)
@@ -54,19 +55,19 @@ def render(scene: Scene, camera: Camera, size: int) -> UInt8[np.ndarray, "size s
 
 @functools.cache
 def _grid(side: int) -> Float[np.ndarray, " s"]:
-    """Places of the rays across the picture, from -1 to 1."""
+    """Return the coordinates of the rays across the picture, from -1 to 1."""
     return (2 * np.arange(side) + 1) / side - 1
 
 
 def _cast(scene: Scene, camera: Camera, buffers: _Buffers) -> None:
-    """Finds the nearest face along every ray."""
+    """Find the nearest face along every ray."""
     side = len(buffers.face)
     us, vs = _grid(side), -_grid(side)
     height = scene.planes[:, :3] @ camera.eye + scene.planes[:, 3]
     height = np.where(np.abs(height) < _TINY, -_TINY, height)
     bounds = -(scene.planes[:, :3] @ camera.basis) / height[:, None]
     owner = np.repeat(np.arange(len(scene.paints)), np.diff(scene.plane_start))
-    # Within each solid, planes that a ray enters by come first.
+    # Within each solid, the planes by which a ray may enter come first.
     order = np.lexsort((height < 0, owner))
     bounds, starts = bounds[order], scene.plane_start.tolist()
     across = (bounds[:, :1] + bounds[:, 1:2] * us).astype(np.float32)[:, None, :]
@@ -108,7 +109,7 @@ def _cast(scene: Scene, camera: Camera, buffers: _Buffers) -> None:
 
 
 class _Curves:
-    """Where rays cross the quadrics of a scene.
+    """Crossings of rays and the quadrics of a scene.
 
     With e the eye and d the ray's direction, s solves c s^2 + 2 b s + a = 0 with
     c = (e, 1) Q (e, 1), b = (e, 1) Q (d, 0), a = (d, 0) Q (d, 0).
@@ -131,10 +132,10 @@ class _Curves:
     def cross(
         self, i: int, us: Float[np.ndarray, " w"], vs: Float[np.ndarray, " h"]
     ) -> tuple[Float[np.ndarray, "h w"] | None, Float[np.ndarray, "h w"] | None]:
-        """Upper and lower bound on s inside quadric i; None where there is none.
+        """Return the upper and lower bounds on s inside quadric i; None if it has none.
 
-        An eye within a cone that is thought endless enters by a cap only and leaves
-        by the side; one within its mirror image beyond the tip enters by the side.
+        If the eye is inside the infinite cone, a ray enters by a cap and leaves by the
+        side. If it is inside the mirror image beyond the tip, a ray enters by the side.
         """
         (m0, m1, m2), q = self._mean[i].tolist(), self._square[i].tolist()
         across = q[0][0] + (2 * q[0][1] + q[1][1] * us) * us
@@ -155,7 +156,7 @@ class _Curves:
 def _screen_boxes(
     scene: Scene, camera: Camera, side: int
 ) -> list[tuple[int, int, int, int]]:
-    """First and end column, first and end row of the rays that may meet a solid."""
+    """Return (x0, x1, y0, y1), the ranges of the rays that may meet each solid."""
     u, v = camera.project(scene.hull)
     starts = scene.hull_start[:-1]
     edges = [
@@ -175,7 +176,7 @@ def _shade(
     inverse_depth: Float[np.ndarray, " n"],
     face: Int[np.ndarray, " n"],
 ) -> Float[np.ndarray, "n 3"]:
-    """Colours of the points that rays meet: ambient light, a lamp and the camera's."""
+    """Shade the points that rays meet by ambient light, a lamp and a headlight."""
     points = camera.eye + places @ camera.basis.T / inverse_depth[:, None]
     gradients = np.zeros((len(scene.planes) + len(scene.quadrics), 3, 4))
     gradients[: len(scene.planes), :, 3] = scene.planes[:, :3]
@@ -201,11 +202,11 @@ def _shade(
 def _in_pattern(
     scene: Scene, owner: Int[np.ndarray, " n"], unit: Float[np.ndarray, "n 3"]
 ) -> Bool[np.ndarray, " n"]:
-    """Whether a point of a solid's frame bears the second colour of its paint."""
+    """True if a point of a solid's frame has the second colour of its paint."""
     cells = np.array([paint.cells for paint in scene.paints])[owner]
     widths = np.array([paint.width for paint in scene.paints])[owner]
     is_checks = np.array([paint.pattern == CHECKS for paint in scene.paints])[owner]
-    # Points of the end faces stay clear of the seam, where rounding would choose.
+    # Points of the end faces are moved off the seam, where rounding would decide.
     u = cells * (np.clip(unit, -0.499, 0.499) + 0.5)
     odd = np.floor(u).sum(axis=1) % 2 == 1
     on_line = (np.abs(u % 1 - 0.5) < widths[:, None] / 2) & (cells > 0)
@@ -222,5 +223,5 @@ def _affine(
 def _dot(
     rows: Float[np.ndarray, "n 3"], by: Float[np.ndarray, "3 ..."]
 ) -> Float[np.ndarray, " n"]:
-    """Dot products with one vector, or with one column each."""
+    """Compute dot products with one vector, or with one column per row."""
     return rows[:, 0] * by[0] + rows[:, 1] * by[1] + rows[:, 2] * by[2]

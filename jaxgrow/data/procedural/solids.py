@@ -1,8 +1,8 @@
-"""Solids that a ray meets in closed form.
+"""Solids whose intersection with a ray has a closed form.
 
 Each is the part of its frame where some linear functions, and at most one quadratic
-one, are not positive: boxes and prisms, cylinders and cones, ellipsoids whole or cut.
-The frame's own coordinates run from -1/2 to 1/2.
+function, are not positive: boxes, prisms, cylinders, cones and ellipsoids, whole or
+cut. The coordinates of the frame run from -1/2 to 1/2.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.paints import Paint
 
 
+Pair: TypeAlias = tuple[Number, Number]
 Vec: TypeAlias = tuple[Number, Number, Number]
 Taper: TypeAlias = tuple[Number, Number, Number, Number]
 _THINNEST = 1e-3
@@ -36,7 +37,7 @@ _NO_PLANES = np.zeros((0, 4))
 
 @dataclasses.dataclass(frozen=True)
 class Solid:
-    """A convex solid and where it stands: world point = frame @ p + centre."""
+    """A convex solid; point p of its frame is at frame @ p + centre in the world."""
 
     planes: Float[np.ndarray, "k 4"]
     """Rows (n, w): inside, n . p + w <= 0."""
@@ -45,14 +46,14 @@ class Solid:
     radius: Float[np.ndarray, "4"]
     """Radius of a cone as a linear function of (p, 1); negative beyond its tip."""
     hull: Float[np.ndarray, "m 3"]
-    """Points whose convex hull holds the solid."""
+    """Points whose convex hull contains the solid."""
     frame: Float[np.ndarray, "3 3"]
     centre: Float[np.ndarray, "3"]
     paint: Paint
 
 
 def rotation(*, yaw: Number = 0, pitch: Number = 0, roll: Number = 0) -> np.ndarray:
-    """Roll about x first, then pitch about z (nose up), then yaw about y; radians."""
+    """Compose roll about x, then pitch about z (nose up), then yaw about y; radians."""
     cy, sy = math.cos(yaw), math.sin(yaw)
     cp, sp = math.cos(pitch), math.sin(pitch)
     cr, sr = math.cos(roll), math.sin(roll)
@@ -63,21 +64,20 @@ def rotation(*, yaw: Number = 0, pitch: Number = 0, roll: Number = 0) -> np.ndar
 
 
 UPRIGHT = np.eye(3)
-ALONG_X = rotation(pitch=-math.pi / 2)  # the frame's y axis comes to lie along x
+ALONG_X = rotation(pitch=-math.pi / 2)  # maps the y axis to the x axis
 ALONG_Z = rotation(roll=math.pi / 2)
-UPSIDE_DOWN = rotation(roll=math.pi)
 
 
 def box(centre: Vec, size: Vec, paint: Paint, turn: np.ndarray, taper: Taper) -> Solid:
-    """A box whose top is smaller than its bottom, or reaches out.
+    """Return a box whose top may be smaller or larger than its bottom.
 
     Args:
         centre: Centre of the untapered box.
-        size: Its sides along x, y and z before the turn.
-        paint: Its surface.
+        size: Sides along x, y and z before the turn.
+        paint: Paint of the surface.
         turn: Rotation about the centre.
-        taper: How far the sides at -x, +x, -z and +z lean inwards from bottom to top,
-            as parts of the box's own width there; negative leans outwards.
+        taper: Distances by which the sides at -x, +x, -z and +z lean inwards from
+            bottom to top, as parts of the box's width; negative leans outwards.
     """
     x0, x1, z0, z1 = taper
     planes = np.array(
@@ -99,20 +99,20 @@ def box(centre: Vec, size: Vec, paint: Paint, turn: np.ndarray, taper: Taper) ->
 
 
 def prism(
-    outline: Sequence[tuple[Number, Number]],
+    outline: Sequence[Pair],
     thickness: Number,
     paint: Paint,
     centre: Vec,
     turn: np.ndarray,
 ) -> Solid:
-    """A plate with a convex outline in its x-y plane, its thickness along z.
+    """Return a plate with a convex outline in its x-y plane and thickness along z.
 
     Args:
         outline: Corners, anticlockwise seen from +z, relative to `centre`.
-        thickness: Of the plate, half of it on each side.
-        paint: Its surface.
+        thickness: Thickness, half of it on each side.
+        paint: Paint of the surface.
         centre: Origin of the outline.
-        turn: Rotation about it.
+        turn: Rotation about the centre.
     """
     points = np.array(outline, float)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -135,12 +135,12 @@ def prism(
 def cone(
     centre: Vec | np.ndarray, size: Vec, paint: Paint, turn: np.ndarray, top: Number
 ) -> Solid:
-    """A cylinder or cone about the frame's y axis, with flat ends.
+    """Return a cylinder or cone about the frame's y axis, with flat ends.
 
     Args:
         centre: Half way up the axis.
-        size: Widths along x and z where it is widest, and the length along y.
-        paint: Its surface.
+        size: Largest widths along x and z, and the length along y.
+        paint: Paint of the surface.
         turn: Rotation about the centre.
         top: Radius of the top over that of the bottom; above 1 it widens upwards.
     """
@@ -156,20 +156,16 @@ def cone(
 
 
 def ellipsoid(
-    centre: Vec,
-    size: Vec,
-    paint: Paint,
-    turn: np.ndarray,
-    cut: tuple[Number, Number],
+    centre: Vec, size: Vec, paint: Paint, turn: np.ndarray, cut: Pair
 ) -> Solid:
-    """An ellipsoid, or the slice of it between two heights of its frame.
+    """Return an ellipsoid, or its slice between two heights of its frame.
 
     Args:
-        centre: Of the whole ellipsoid.
-        size: Its three diameters.
-        paint: Its surface.
+        centre: Centre of the whole ellipsoid.
+        size: The three diameters.
+        paint: Paint of the surface.
         turn: Rotation about the centre.
-        cut: Lowest and highest y that are left, from -1/2 to 1/2.
+        cut: Lowest and highest y of the slice, from -1/2 to 1/2.
     """
     low, high = cut
     planes, hull = _NO_PLANES, _AROUND_BALL

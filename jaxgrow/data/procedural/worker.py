@@ -1,7 +1,7 @@
-"""The program that `workers` starts: renders what stdin asks for, until it ends.
+"""The program that `workers` starts, which renders the requests on stdin.
 
-A line of stdin is JSON: [[[class name, index], ...], seed, azimuths, size]. The answer
-is the bytes of the objects' views, one after another.
+A request is a line of JSON: [[[class name, index], ...], seed, azimuths, size]. The
+answer on stdout is the bytes of the objects' views in order.
 """
 
 import json
@@ -12,9 +12,9 @@ from jaxgrow.data.procedural.objects import render_object
 
 
 def main() -> None:
-    """Serves one parent process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    if hasattr(signal, "SIGPIPE"):  # end without a word if the parent is gone
+    """Serve one parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent kills its workers
+    if hasattr(signal, "SIGPIPE"):  # end silently if the parent is gone
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for line in sys.stdin.buffer:
         items, seed, azimuths, size = json.loads(line)

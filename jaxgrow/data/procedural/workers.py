@@ -1,6 +1,6 @@
 """Rendering with all cores.
 
-The workers are programs of their own that talk over pipes, not `multiprocessing`'s:
+The workers are separate programs connected by pipes. `multiprocessing` does not suit:
 a fork is unsafe once JAX runs threads, and a spawned process imports the caller's main
 module again, which breaks scripts without a guard and programs read from stdin.
 """
@@ -12,7 +12,7 @@ import os
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -27,8 +27,8 @@ from jaxgrow.data.procedural.objects import check_request, render_object
 Item: TypeAlias = tuple[str, int]
 _PROGRAM = "jaxgrow.data.procedural.worker"
 _MIN_VIEWS = 1000  # below this, starting workers costs more than they save
-_CHUNK = 16  # objects handed to a worker at a time
-_AHEAD = 3  # chunks per worker that may wait for the reader
+_CHUNK = 16  # objects per request to a worker
+_AHEAD = 3  # chunks per worker rendered ahead of the reader
 
 
 def render_objects(
@@ -38,21 +38,19 @@ def render_objects(
     azimuths: Sequence[Number],
     size: int = 64,
     num_workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[UInt8[np.ndarray, "v size size 3"]]:
-    """Views of many objects, in the order of `items`.
+    """Render views of many objects, in the order of `items`.
 
     Args:
         items: (class name, index) of each object.
         seed: As for `render_object`.
         azimuths: As for `render_object`.
         size: As for `render_object`.
-        num_workers: Processes to use; None for as many as suit the machine and the
-            work, 0 for none but this one. The views do not depend on it.
-        on_progress: Called with (objects done, objects in all) as each is done.
+        num_workers: Number of worker processes, 0 to render in this one; None chooses
+            by the machine and the work. The views do not depend on it.
 
     Raises:
-        UserError: At once, if an item cannot be rendered.
+        UserError: An item cannot be rendered; raised before the first view.
     """
     check_request(items, seed=seed, azimuths=azimuths, size=size)
     if num_workers is not None and num_workers < 0:
@@ -61,33 +59,19 @@ def render_objects(
         cores = available_cores()
         worthwhile = cores > 1 and len(items) * len(azimuths) >= _MIN_VIEWS
         num_workers = cores if worthwhile else 0
-    # Plain numbers, whatever NumPy scalars they came as, can be sent to a worker.
+    # JSON takes no NumPy scalars.
     items = [(name, int(index)) for name, index in items]
     angles = [float(azimuth) for azimuth in azimuths]
-    if num_workers == 0:
-        views = (
-            render_object(name, index, seed=seed, azimuths=angles, size=size)
-            for name, index in items
-        )
-    else:
-        views = _in_workers(items, (int(seed), angles, int(size)), num_workers)
-    return _reported(views, len(items), on_progress)
-
-
-def _reported(
-    views: Generator[np.ndarray, None, None],
-    total: int,
-    on_progress: Callable[[int, int], None] | None,
-) -> Iterator[UInt8[np.ndarray, "v size size 3"]]:
-    with contextlib.closing(views):
-        for done, view in enumerate(views, start=1):
-            if on_progress is not None:
-                on_progress(done, total)
-            yield view
+    if num_workers > 0:
+        return _in_workers(items, (int(seed), angles, int(size)), num_workers)
+    return (
+        render_object(name, index, seed=seed, azimuths=angles, size=size)
+        for name, index in items
+    )
 
 
 class _Worker:
-    """A process that renders what it is told."""
+    """A worker process."""
 
     def __init__(self) -> None:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -125,14 +109,14 @@ class _Worker:
         self._process.kill()
 
     def close(self) -> None:
-        """Frees the pipes of a killed worker."""
+        """Close the pipes of a killed worker."""
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
 
 
 def _in_workers(
     items: Sequence[Item], options: tuple[int, list[float], int], num_workers: int
-) -> Generator[np.ndarray, None, None]:
+) -> Iterator[np.ndarray]:
     chunk = max(1, min(_CHUNK, -(-len(items) // num_workers)))
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
     count = min(num_workers, len(chunks))
@@ -159,7 +143,7 @@ def _in_workers(
         while waiting:
             yield from waiting.popleft().result()
     finally:
-        for worker in workers:  # threads that still read find the end of its output
+        for worker in workers:  # which ends the output that threads may be reading
             worker.kill()
         pool.shutdown(cancel_futures=True)
         for worker in workers:

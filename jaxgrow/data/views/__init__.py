@@ -1,4 +1,4 @@
-"""Views of objects: NMR, SoftRas's files, folders of one's own, procedural objects."""
+"""Views of objects from NMR, SoftRas's files, the user's folders or a generator."""
 
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.opening import open_partitions

@@ -1,24 +1,24 @@
-"""From which side each view of NMR was taken, by the cameras that lie beside it.
+"""Azimuths of the views of NMR, from the camera files beside them.
 
-A point of the world is in the camera's frame at R x + t, where [R t] are the first
-rows of `world_mat_i` (Niemeyer et al. 2020, DVR), so that the eye, the origin of that
-frame, is at -R^-1 t: which way the camera's own axes point does not matter. The world
-has y up and the objects' front at +x, as in ShapeNetCore v1; for view 0 of the archive
+The point x of the world is at R x + t in the camera's frame, where [R t] are the first
+rows of `world_mat_i` (Niemeyer et al. 2020, DVR). The eye, the origin of that frame, is
+therefore at -R^-1 t, whatever the directions of the camera's axes. The world has y up
+and the objects' front at +x, as in ShapeNetCore v1. View 0 of the archive has
 
     world_mat_0 = [[0, 0, -1, 0], [.5, -.866, 0, 0], [-.866, -.5, 0, 2.732], ...],
 
-whose eye 2.732 (.866, .5, 0) is in front, 30 degrees above the ground. An azimuth is
-atan2(z, x): Kato's script has its eyes at 2.732 (cos az cos el, sin el, sin az cos el).
+so that its eye, 2.732 (.866, .5, 0), is in front and 30 degrees above the ground. An
+azimuth is atan2(z, x): Kato's script has its eyes at
+2.732 (cos az cos el, sin el, sin az cos el).
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from jaxgrow.data.views.archives import ZIP_ERRORS
 from jaxgrow.errors import UserError
 
 
@@ -26,7 +26,7 @@ _TOLERANCE = 1.0  # degrees
 
 
 def read_eyes(content: bytes, name: str) -> Float[np.ndarray, "n 3"]:
-    """Where the cameras of a `cameras.npz` stand.
+    """Read the positions of the cameras of a `cameras.npz`.
 
     Reads `world_mat_i`, of three or four rows, or the inverse `world_mat_inv_i`.
 
@@ -45,17 +45,8 @@ def read_eyes(content: bytes, name: str) -> Float[np.ndarray, "n 3"]:
                 else:
                     break
         positions = np.stack(eyes)
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        np.linalg.LinAlgError,
-    ) as error:
+    # LinAlgError is a ValueError; other files raise errors of many types.
+    except (*ZIP_ERRORS, ValueError, TypeError, AttributeError, IndexError) as error:
         raise UserError(
             f"cameras {name} cannot be read ({error}): replace the file, or remove all "
             "cameras.npz to go on unchecked"
@@ -64,13 +55,13 @@ def read_eyes(content: bytes, name: str) -> Float[np.ndarray, "n 3"]:
 
 
 def azimuths_of(eyes: Float[np.ndarray, "n 3"], name: str) -> Float[np.ndarray, " n"]:
-    """Degrees in [0, 360) around the upright axis, 0 in front and 90 at the right.
+    """Compute azimuths in degrees in [0, 360), 0 in front and 90 at the right.
 
-    The upright axis is y, as in the archive, if all eyes have one height along it;
-    else z, as programs that turn objects upright leave it (x, y, z) -> (x, -z, y).
+    The upright axis is y, as in the archive, if all eyes have the same height along
+    it; else z, as in programs that map (x, y, z) to (x, -z, y).
 
     Raises:
-        UserError: The eyes are not on one level, above the ground, around either.
+        UserError: The eyes are not at one height above the ground along either axis.
     """
     radius = np.linalg.norm(eyes, axis=1).mean()
     x, y, z = eyes.T
@@ -89,10 +80,10 @@ def azimuths_of(eyes: Float[np.ndarray, "n 3"], name: str) -> Float[np.ndarray, 
 def find_views(
     azimuths: Float[np.ndarray, " n"], wanted: Sequence[float], name: str
 ) -> tuple[int, ...]:
-    """The view at each wanted azimuth.
+    """Return the index of the view at each wanted azimuth.
 
     Raises:
-        UserError: There is none within one degree.
+        UserError: There is no view within one degree.
     """
     found = []
     for azimuth in wanted:

@@ -1,4 +1,4 @@
-"""Which multi-view data to read, and how to part it."""
+"""Configuration of multi-view data and of its split."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,7 @@ _STEP = 360.0 / NUM_RENDERED
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViewDataConfig:
-    """Which objects, which of their views, and how they are parted."""
+    """The objects, their views, and their split into three parts."""
 
     source: Literal["synthetic", "nmr", "softras", "folder"] = "synthetic"
     """synthetic: procedural objects, made here; nmr: NMR_Dataset.zip or its folder;
@@ -26,30 +26,30 @@ class ViewDataConfig:
     0 front, 12 back, 6 right, 18 left. For folder see view_names."""
     view_names: tuple[str, ...] = ()
     """folder: file names of the views without ending, in the order wanted; left out,
-    all that there are, sorted by name."""
+    all views, sorted by name."""
     classes: tuple[str, ...] = ()
-    """Only these classes; left out, all that there are."""
+    """Only these classes; left out, all."""
     size: int = 64
     """Pixels along a side."""
     resize: bool = False
     """Scale square images of another size, instead of refusing them."""
     allow_missing: bool = False
-    """folder: take objects along that lack some of the views."""
+    """folder: keep objects that lack some of the views."""
     objects_d: int | None = None
     """Most objects of each class to train the generative model on; left out, 120 for
-    synthetic and else all."""
+    synthetic and all otherwise."""
     objects_c: int | None = None
     """Most objects of each class to train classifiers on; left out, 60 for synthetic
-    and else all."""
+    and all otherwise."""
     objects_e: int | None = None
-    """Most objects of each class to test on; left out, 40 for synthetic and else
-    all."""
+    """Most objects of each class to test on; left out, 40 for synthetic and
+    all otherwise."""
     d_fraction: float = 0.5
-    """Part of the training objects that the generative model gets, the classifiers
-    getting the others; not for synthetic."""
+    """Part of the training objects for the generative model; the classifiers get the
+    others. Not for synthetic."""
     test_fraction: float = 0.2
-    """folder: part of the objects held out for the test where the folder has no train
-    and test of its own."""
+    """folder: part of the objects held out for the test if the folder has no
+    subfolders train and test."""
     cache_dir: Path | None = None
     """Where decoded views are kept; left out, jaxgrow in the user's cache folder."""
 

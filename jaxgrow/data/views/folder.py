@@ -1,7 +1,7 @@
-"""Objects of the user's own: <class>/<object>/<view>.<any image format>.
+"""Objects in folders: <class>/<object>/<view>.<any image format>.
 
-Where the folder holds `train` and `test`, and both hold classes, `test` is partition e.
-Else a part of the objects is held out by the hash of `<class>/<object>`.
+If the folder holds `train` and `test`, and both hold classes, `test` is partition e.
+Otherwise a part of the objects is held out by the hash of `<class>/<object>`.
 """
 
 import dataclasses
@@ -18,8 +18,9 @@ from jaxgrow.data.files import list_images, map_in_threads
 from jaxgrow.data.images import decode_image
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Listing
-from jaxgrow.data.views.pixels import fit
+from jaxgrow.data.views.pixels import resize_view
 from jaxgrow.data.views.split import Candidate, divide
+from jaxgrow.data.views.synsets import choose_classes
 from jaxgrow.errors import UserError
 
 
@@ -28,7 +29,7 @@ _WHITE = 255
 
 @dataclasses.dataclass(frozen=True)
 class _Object:
-    """One object's folder: files by the names of the views, relative to the root."""
+    """One object: its folder and the files of its views, relative to the root."""
 
     path: str
     class_name: str
@@ -37,7 +38,7 @@ class _Object:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts numbers inside names by value: view2 before view10.
+    """Return a sort key that orders numbers inside names by value.
 
     >>> sorted(["view10", "view2", "front"], key=natural_key)
     ['front', 'view2', 'view10']
@@ -52,21 +53,23 @@ class ObjectFolders:
     """A folder of classes, which are folders of objects, which hold the views."""
 
     def __init__(self, config: ViewDataConfig, seed: int):
-        assert config.path is not None  # ViewDataConfig has seen to it
+        assert config.path is not None  # checked by ViewDataConfig
         self._config, self._seed, self._root = config, seed, config.path
         found = _find_objects(self._root)
-        self._names = _choose(sorted({o.class_name for o in found}), config.classes)
+        self._names = tuple(
+            choose_classes({o.class_name for o in found}, config.classes, names={})
+        )
         self._objects = [o for o in found if o.class_name in self._names]
-        self._slots = config.view_names or _common_views(self._objects, self._root)
+        self._view_names = config.view_names or _common_views(self._objects, self._root)
         self._observed = self._find_views()
 
     def fingerprint(self) -> str:
-        """Hash of names and contents; above 2 GiB, of names, sizes and times."""
+        """Hash names and contents; above 2 GiB, names, sizes and times."""
         files = [
-            o.files[slot]
+            o.files[name]
             for o in self._objects
-            for slot in self._slots
-            if slot in o.files
+            for name in self._view_names
+            if name in o.files
         ]
         return fingerprint_files([self._root / f for f in files], files)
 
@@ -106,25 +109,25 @@ class ObjectFolders:
 
     def _views(self, one: _Object) -> UInt8[np.ndarray, "v h w 3"]:
         size, resize = self._config.size, self._config.resize
-        views = np.full((len(self._slots), size, size, 3), _WHITE, np.uint8)
-        for view, slot in zip(views, self._slots, strict=True):
-            if slot in one.files:
-                file = self._root / one.files[slot]
-                view[:] = fit(decode_image(file), size, resize, str(file))
+        views = np.full((len(self._view_names), size, size, 3), _WHITE, np.uint8)
+        for view, name in zip(views, self._view_names, strict=True):
+            if name in one.files:
+                file = self._root / one.files[name]
+                view[:] = resize_view(decode_image(file), size, resize, str(file))
         return views
 
     def _find_views(self) -> Bool[np.ndarray, "n v"]:
         observed = np.array(
-            [[slot in o.files for slot in self._slots] for o in self._objects]
+            [[name in o.files for name in self._view_names] for o in self._objects]
         )
         for one, there in zip(self._objects, observed, strict=True):
             if not there.any():
                 raise UserError(
                     f"object {one.path} in {self._root} has none of the views "
-                    f"{', '.join(self._slots)}: name its files so"
+                    f"{', '.join(self._view_names)}: name its files so"
                 )
             if not there.all() and not self._config.allow_missing:
-                missing = self._slots[int(there.argmin())]
+                missing = self._view_names[int(there.argmin())]
                 raise UserError(
                     f"object {one.path} in {self._root} has no view {missing}: add it, "
                     "or set allow_missing to take the object along without it"
@@ -172,28 +175,16 @@ def _find_objects(root: Path) -> list[_Object]:
 
 
 def _refuse_empty(root: Path, has_split: bool, objects: set[str]) -> None:
-    """Classes and objects without a single view are mistakes, not nothing."""
+    """Refuse classes and objects without a view, instead of ignoring them."""
     classes = {path.rsplit("/", 1)[0] for path in objects}
     tops = [root / "train", root / "test"] if has_split else [root]
-    for what, pattern, full in (
-        ("class", "*/", classes),
-        ("object", "*/*/", objects),
-    ):
+    for what, pattern, full in (("class", "*/", classes), ("object", "*/*/", objects)):
         for folder in sorted(f for top in tops for f in top.glob(pattern)):
             name = folder.relative_to(root).as_posix()
             if name not in full and not re.search(r"(^|/)\.", name):
                 raise UserError(
                     f"{what} {name} in {root} holds no images: add some or remove it"
                 )
-
-
-def _choose(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    for want in wanted:
-        if want not in names:
-            raise UserError(
-                f"class {want} is not in the data: choose among {', '.join(names)}"
-            )
-    return tuple(name for name in names if not wanted or name in wanted)
 
 
 def _common_views(objects: Sequence[_Object], root: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a source of views says about its objects before any pixel is read."""
+"""The objects of a source of views, listed before any pixel is read."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ class Entry:
     Attributes:
         object_id: `<class>/<object>`.
         label: Index of its class.
-        part: Where it belongs; None if nowhere.
+        part: Part that it belongs to; None if it is left out.
     """
 
     object_id: str
@@ -29,17 +29,17 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The objects of a source, and how to read them.
+    """The objects of a source, and a function that reads them.
 
     Attributes:
         class_names: Names of the labels.
         entries: The objects.
-        observed: Which of their views are there.
-        azimuths: Degrees of the slots, if known.
+        observed: True where an object has the view.
+        azimuths: Azimuths of the views in degrees; None if unknown.
         size: Pixels along a side.
         notes: Sentences for the user.
-        read: Views of the entries that have a part, in the entries' order, few of
-            them in memory at a time.
+        read: Yields the views of the entries that have a part, in order, few in
+            memory at a time.
     """
 
     class_names: tuple[str, ...]
@@ -51,11 +51,11 @@ class Listing:
     read: Callable[[], Iterator[UInt8[np.ndarray, "v h w 3"]]]
 
 
-class Source(Protocol):
-    """Somewhere that objects come from."""
+class ViewSource(Protocol):
+    """A source of objects seen from several sides."""
 
     def fingerprint(self) -> str:
-        """Hash that changes when the objects, or what is read of them, do."""
+        """Return a hash that changes when the objects or their views do."""
         ...
 
     def list_objects(self) -> Listing: ...

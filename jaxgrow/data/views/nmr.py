@@ -5,7 +5,7 @@
     NMR_Dataset/<synset>/<object>/cameras.npz
 
 The training lists give partitions d and c, the test lists e; the validation lists are
-not used. The folder at the top may be there or not.
+not used. The top folder is optional.
 """
 
 import dataclasses
@@ -17,29 +17,25 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import map_in_threads
-from jaxgrow.data.views.archives import (
-    FolderFiles,
-    ZipFiles,
-    fingerprint_archive,
-    open_files,
-)
+from jaxgrow.data.views.archives import FolderFiles, ZipFiles, open_archive
 from jaxgrow.data.views.cameras import azimuths_of, find_views, read_eyes
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Entry, Listing
-from jaxgrow.data.views.pixels import fit
+from jaxgrow.data.views.pixels import resize_view
 from jaxgrow.data.views.split import Candidate, divide
 from jaxgrow.data.views.synsets import choose_classes
 from jaxgrow.errors import UserError
 
 
-_LISTS = {"softras_train.lst": False, "softras_test.lst": True}  # held out or not
+_LISTS = {"softras_train.lst": False, "softras_test.lst": True}  # True: held out
 _CHECKED = 3  # objects of each class whose cameras are read
 
 
 @dataclasses.dataclass(frozen=True)
 class _Listed:
-    """What the lists say; `folders` are those of the entries."""
+    """Content of the lists; `folders` are those of the entries."""
 
     class_names: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -47,12 +43,12 @@ class _Listed:
     notes: tuple[str, ...]
 
     def wanted(self) -> list[str]:
-        """Folders of the objects that have a part."""
+        """Return the folders of the objects that have a part."""
         pairs = zip(self.folders, self.entries, strict=True)
         return [folder for folder, entry in pairs if entry.part is not None]
 
     def samples(self) -> list[str]:
-        """Folders of the first few wanted objects of each class."""
+        """Return the folders of the first few wanted objects of each class."""
         wanted: dict[int, list[str]] = {}
         for folder, entry in zip(self.folders, self.entries, strict=True):
             if entry.part is not None:
@@ -64,29 +60,29 @@ class Nmr:
     """The archive, read in place, or its unpacked folder."""
 
     def __init__(self, config: ViewDataConfig, seed: int):
-        assert config.path is not None  # ViewDataConfig has seen to it
+        assert config.path is not None  # checked by ViewDataConfig
         self._config, self._seed, self._path = config, seed, config.path
 
     def fingerprint(self) -> str:
-        """Hash of an archive as `fingerprint_archive`'s; of sizes and times else."""
+        """Hash an archive's content, or names, sizes and times of a folder's files."""
         if not self._path.is_dir():
-            return fingerprint_archive(self._path)
+            return fingerprint_files([self._path], [])
         assert isinstance(self._files, FolderFiles)
         cameras = [f"{folder}/cameras.npz" for folder in self._listed.samples()]
         return self._files.fingerprint([*self._views_of_wanted(), *cameras])
 
     def list_objects(self) -> Listing:
-        """Objects of the lists, their views found and their cameras checked.
+        """List the objects, after checking that their views exist and their cameras.
 
         Raises:
-            UserError: Something is missing, or the views lie otherwise than wanted.
+            UserError: A file is missing, or no camera has a wanted azimuth.
         """
         self._refuse_absent()
-        listed, (slots, notes) = self._listed, self._slots
+        listed, (indices, notes) = self._listed, self._indices
         return Listing(
             class_names=listed.class_names,
             entries=listed.entries,
-            observed=np.ones((len(listed.entries), len(slots)), bool),
+            observed=np.ones((len(listed.entries), len(indices)), bool),
             azimuths=self._config.azimuths,
             size=self._config.size,
             notes=(*listed.notes, *notes),
@@ -94,59 +90,59 @@ class Nmr:
         )
 
     def _read(self) -> Iterator[UInt8[np.ndarray, "v h w 3"]]:
-        slots, _ = self._slots
+        indices, _ = self._indices
         return map_in_threads(
-            lambda folder: np.stack([self._view(folder, i) for i in slots]),
+            lambda folder: np.stack([self._view(folder, i) for i in indices]),
             self._listed.wanted(),
         )
 
     def _view(self, folder: str, index: int) -> UInt8[np.ndarray, "h w 3"]:
         name = _view_name(folder, index)
         pixels = _decode(self._files.read(name), name)
-        return fit(pixels, self._config.size, self._config.resize, name)
+        return resize_view(pixels, self._config.size, self._config.resize, name)
 
     @functools.cached_property
     def _files(self) -> FolderFiles | ZipFiles:
-        return open_files(self._path)
+        return open_archive(self._path)
 
     @functools.cached_property
     def _listed(self) -> _Listed:
         return _read_lists(self._files, self._config, self._seed)
 
     @functools.cached_property
-    def _slots(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """The archive's view in each slot, as its cameras say; and notes."""
-        indices, samples = self._config.views, self._listed.samples()
+    def _indices(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the archive's index of each view, by its cameras; and notes."""
+        wanted, samples = self._config.views, self._listed.samples()
         cameras = [f"{folder}/cameras.npz" for folder in samples]
         absent = set(self._files.absent(cameras))
         there = [name for name in cameras if name not in absent]
         if not there:
-            return indices, (
+            return wanted, (
                 f"no cameras.npz in {self._path}: its views are taken to be in the "
                 "order of the published archive, unchecked",
             )
-        slots = {}
+        orders = {}
         for name in there:
             azimuths = azimuths_of(read_eyes(self._files.read(name), name), name)
-            slots[find_views(azimuths, self._config.azimuths, name)] = name
-        if len(slots) > 1:
-            one, other = list(slots.values())[:2]
+            orders[find_views(azimuths, self._config.azimuths, name)] = name
+        if len(orders) > 1:
+            one, other = list(orders.values())[:2]
             raise UserError(
                 f"cameras {one} and {other} have their views in different orders: give "
                 "the archive as it was published"
             )
-        (found,) = slots
-        if found == indices:
-            return indices, ()
+        (found,) = orders
+        if found == wanted:
+            return wanted, ()
         return found, (
             f"the cameras in {self._path} say that its views at "
-            f"{_degrees(self._config)} are {found} and not {indices}, so that these "
+            f"{_degrees(self._config)} are {found} and not {wanted}, so that these "
             "are read",
         )
 
     def _views_of_wanted(self) -> list[str]:
-        slots, _ = self._slots
-        return [_view_name(f, i) for f in self._listed.wanted() for i in slots]
+        indices, _ = self._indices
+        return [_view_name(f, i) for f in self._listed.wanted() for i in indices]
 
     def _refuse_absent(self) -> None:
         absent = self._files.absent(self._views_of_wanted())
@@ -196,7 +192,7 @@ def _read_lists(
 
 
 def _find_synsets(files: FolderFiles | ZipFiles) -> tuple[str, list[str]]:
-    """Path of the folder at the top, with a slash or empty, and those inside."""
+    """Return the path of the top folder, with a slash or empty, and its synsets."""
     places = [
         name.rsplit("/", 2)[:-1]
         for listing in _LISTS
@@ -223,7 +219,7 @@ def _degrees(config: ViewDataConfig) -> str:
 
 
 def _decode(content: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Colours alone: the renders lie on white already, whatever their alpha says."""
+    """Decode without alpha, because the renders are on white already."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.array(image.convert("RGB"))

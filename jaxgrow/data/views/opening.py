@@ -1,30 +1,30 @@
-"""From a configuration to the three partitions."""
+"""Reading the three partitions of multi-view data by its configuration."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
 
-from jaxgrow.data.views.cache import load_or_build
+from jaxgrow.data.views.cache import load_views
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.folder import ObjectFolders
-from jaxgrow.data.views.listing import Source
+from jaxgrow.data.views.listing import ViewSource
 from jaxgrow.data.views.nmr import Nmr
 from jaxgrow.data.views.softras import SoftRas
-from jaxgrow.data.views.split import known_slots
+from jaxgrow.data.views.split import conditioning_views
 from jaxgrow.data.views.synthetic import Synthetic
 from jaxgrow.data.views.view_set import Partition, Partitions, ViewSet
 from jaxgrow.errors import UserError
 
 
-_FORMAT = 1  # a change of the pixels' computation or of the partition changes it
-_SOURCES: dict[str, Callable[[ViewDataConfig, int], Source]] = {
+_FORMAT = 2  # to be raised when the computation of the pixels or the split changes
+_SOURCES: dict[str, Callable[[ViewDataConfig, int], ViewSource]] = {
     "synthetic": Synthetic,
     "nmr": Nmr,
     "softras": SoftRas,
     "folder": ObjectFolders,
 }
-_PLACES = ("path", "cache_dir")  # where things lie does not change them
+_PLACES = ("path", "cache_dir")  # paths do not change the content
 
 
 def open_partitions(
@@ -32,15 +32,15 @@ def open_partitions(
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Partitions:
-    """Multi-view data in three parts, from the cache or decoded now.
+    """Read multi-view data in three parts, from the cache or decoded now.
 
-    No object is in two parts. An object's part, and the one view that is given of it,
-    depend on its name and `seed` alone: neither the machine nor the other objects
-    change them. Synthetic objects are also made from `seed`.
+    No object is in two parts. An object's part and its conditioning view depend only
+    on its name and `seed`, not on the machine or on other objects. Synthetic objects
+    are also made from `seed`.
 
     Args:
-        config: Which data.
-        seed: Of every draw.
+        config: Configuration of the data.
+        seed: Seed of every draw.
         on_progress: Called with the objects done and their total, when decoding.
 
     Raises:
@@ -56,7 +56,7 @@ def open_partitions(
             f"{error.filename or config.path} cannot be read ({error.strerror}): check "
             "the disk and your right to read it"
         ) from error
-    views, notes = load_or_build(
+    views, notes = load_views(
         _key(config, seed, fingerprint),
         config.cache_dir,
         source.list_objects,
@@ -71,7 +71,7 @@ def open_partitions(
 
 
 def _give_one_view(views: ViewSet, seed: int) -> Partition:
-    known = known_slots(views.object_ids, views.observed, seed)
+    known = conditioning_views(views.object_ids, views.observed, seed)
     return Partition(views=views, known=known)
 
 

@@ -1,4 +1,4 @@
-"""Bringing views to one size."""
+"""Scaling of views to one size."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -7,12 +7,12 @@ from jaxgrow.data.pyramid import cut_levels
 from jaxgrow.errors import UserError
 
 
-def fit(
+def resize_view(
     pixels: UInt8[np.ndarray, "h w 3"], size: int, resize: bool, name: str
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The view at `size` x `size` pixels.
+    """Return a view at `size` x `size` pixels.
 
-    Larger ones become exact area means, smaller ones are enlarged by cubic
+    A larger view is reduced to exact area means, a smaller one enlarged by cubic
     interpolation.
 
     Raises:

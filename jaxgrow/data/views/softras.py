@@ -3,14 +3,13 @@
     <synset>_{train,val,test}_images.npz     uint8 (objects, 24, 4, 64, 64), RGBA
 
 The training files give partitions d and c, the test files e; the validation files are
-not used. They are read object by object, because one alone may hold 2 GB.
+not used. They are read object by object, because one file may hold 2 GB.
 """
 
 import contextlib
 import functools
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +18,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxgrow.data.file_sources import fingerprint_files
+from jaxgrow.data.views.archives import ZIP_ERRORS
 from jaxgrow.data.views.config import NUM_RENDERED, ViewDataConfig
 from jaxgrow.data.views.listing import Entry, Listing
-from jaxgrow.data.views.pixels import fit
+from jaxgrow.data.views.pixels import resize_view
 from jaxgrow.data.views.split import Candidate, divide
 from jaxgrow.data.views.synsets import choose_classes
 from jaxgrow.errors import UserError
@@ -31,7 +31,7 @@ _NAME = re.compile(r"(.+)_(?:train|test)_images\.npz")
 
 
 class _File(NamedTuple):
-    """One of the files, and what its first object tells of all."""
+    """One of the files; `is_inverted` is found from its first object."""
 
     path: Path
     label: int
@@ -41,10 +41,10 @@ class _File(NamedTuple):
 
 
 class SoftRas:
-    """A folder of the files."""
+    """A folder of SoftRas's files."""
 
     def __init__(self, config: ViewDataConfig, seed: int):
-        assert config.path is not None  # ViewDataConfig has seen to it
+        assert config.path is not None  # checked by ViewDataConfig
         self._config, self._seed, self._path = config, seed, config.path
         if not self._path.is_dir():
             raise UserError(
@@ -72,12 +72,12 @@ class SoftRas:
                 )
 
     def fingerprint(self) -> str:
-        """Hash of the files' content; above 2 GiB of sizes and times."""
+        """Hash the files' content; above 2 GiB their sizes and times."""
         paths = [path for path, _, _ in self._paths]
         return fingerprint_files(paths, [path.name for path in paths])
 
     def list_objects(self) -> Listing:
-        """Objects of all files, and whether their colours have to be turned back.
+        """List the objects of all files, and note files with inverted colours.
 
         Raises:
             UserError: A file is damaged or holds other arrays, or a class is empty.
@@ -130,7 +130,7 @@ class SoftRas:
                         views = 255 - views
                     size, resize = self._config.size, self._config.resize
                     name = str(file.path)
-                    yield np.stack([fit(v, size, resize, name) for v in views])
+                    yield np.stack([resize_view(v, size, resize, name) for v in views])
 
 
 def _look_into(path: Path, label: int, held_out: bool) -> _File:
@@ -141,7 +141,7 @@ def _look_into(path: Path, label: int, held_out: bool) -> _File:
 
 
 def _has_black_ground(row: UInt8[np.ndarray, "v 4 h w"], path: Path) -> bool:
-    """Whether the corners, which no object reaches, are black instead of white."""
+    """True if the corners, which no object reaches, are black instead of white."""
     corners = np.median(row[:, :3, :: row.shape[2] - 1, :: row.shape[3] - 1])
     if 16 < corners < 239:
         raise UserError(
@@ -153,13 +153,13 @@ def _has_black_ground(row: UInt8[np.ndarray, "v 4 h w"], path: Path) -> bool:
 
 @contextlib.contextmanager
 def _open_rows(path: Path) -> Iterator[tuple[zipfile.ZipExtFile, tuple[int, ...]]]:
-    """The one array of an .npz, as a stream of its values and its shape."""
+    """Open the single array of an .npz, as a stream of its values and its shape."""
     with contextlib.ExitStack() as stack:
         with _explain(path):
             archive = stack.enter_context(zipfile.ZipFile(path))
             (name,) = archive.namelist()
             content = stack.enter_context(archive.open(name))
-            assert isinstance(content, zipfile.ZipExtFile)  # its stub promises less
+            assert isinstance(content, zipfile.ZipExtFile)  # the stub gives IO[bytes]
             version = np.lib.format.read_magic(content)
             read_header = {
                 (1, 0): np.lib.format.read_array_header_1_0,
@@ -195,15 +195,7 @@ def _read_row(
 def _explain(path: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        KeyError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-    ) as error:
+    except (*ZIP_ERRORS, ValueError, KeyError) as error:
         raise UserError(
             f"file {path} cannot be read ({error}): it is no .npz of one array, or "
             "damaged; download it again"

@@ -1,4 +1,4 @@
-"""Which object belongs to which part, by a hash that no machine or order changes."""
+"""Split of objects into three parts, by a hash that is the same on every machine."""
 
 import collections
 import dataclasses
@@ -18,15 +18,15 @@ _MEANING = {"d": "generative model", "c": "classifiers", "e": "test"}
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An object that waits for its part.
+    """An object that has no part yet.
 
     Attributes:
         object_id: `<class>/<object>`.
         label: Index of its class.
-        identity: What is hashed. Two candidates of one identity show one object and
-            are never parted.
-        held_out: Whether the data itself keeps the object for the test; None if it
-            does not say.
+        identity: Text that is hashed. Candidates of the same identity show the same
+            object and get the same part.
+        held_out: True if the data reserves the object for the test; None if the data
+            has no such split.
     """
 
     object_id: str
@@ -36,7 +36,7 @@ class Candidate:
 
 
 def draw(seed: int, stream: str, identity: str) -> float:
-    """A number in [0, 1) that depends on nothing but the arguments."""
+    """Draw a number in [0, 1) that depends only on the arguments."""
     digest = hashlib.sha256(f"{seed}/{stream}/{identity}".encode()).digest()
     # 53 bits, because all 64 could round up to 1.
     return (int.from_bytes(digest[:8]) >> 11) / 2**53
@@ -50,9 +50,9 @@ def part_of(
     d_fraction: float,
     test_fraction: float,
 ) -> Part:
-    """The part of an object: e if it is held out, else d with chance `d_fraction`.
+    """Return an object's part: e if held out, else d with probability `d_fraction`.
 
-    Objects for which the data does not say are held out with chance `test_fraction`.
+    If `held_out` is None, the object is held out with probability `test_fraction`.
     """
     if held_out is None:
         held_out = draw(seed, "test", identity) < test_fraction
@@ -67,10 +67,10 @@ def divide(
     config: ViewDataConfig,
     seed: int,
 ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """Entries in the order of the candidates, and notes.
+    """Return entries in the order of the candidates, and notes.
 
-    Where the configuration limits the objects of each class, a larger limit or
-    another part's limit never drops an object.
+    Raising a limit on the objects of each class keeps the objects of the lower limit,
+    and the limit of one part does not affect the others.
 
     Raises:
         UserError: A part would be empty.
@@ -106,15 +106,15 @@ def divide(
     return entries, tuple(notes)
 
 
-def known_slots(
+def conditioning_views(
     object_ids: Sequence[str], observed: Bool[np.ndarray, "n v"], seed: int
 ) -> Int[np.ndarray, " n"]:
-    """Slot of the one view that is given of each object, uniform over the observed."""
-    slots = np.empty(len(object_ids), np.int64)
+    """Draw the conditioning view of each object, uniformly over the observed views."""
+    chosen = np.empty(len(object_ids), np.int64)
     for i, (object_id, there) in enumerate(zip(object_ids, observed, strict=True)):
         choices = np.flatnonzero(there)
-        slots[i] = choices[int(draw(seed, "known", object_id) * len(choices))]
-    return slots
+        chosen[i] = choices[int(draw(seed, "known", object_id) * len(choices))]
+    return chosen
 
 
 def _limit(
@@ -123,7 +123,7 @@ def _limit(
     config: ViewDataConfig,
     seed: int,
 ) -> None:
-    """Takes the part away from all but the objects with the smallest draws."""
+    """Leave out all but the objects with the smallest draws, up to the limits."""
     limits = {"d": config.objects_d, "c": config.objects_c, "e": config.objects_e}
     members: dict[tuple[Part, int], list[int]] = collections.defaultdict(list)
     for i, part in enumerate(parts):

@@ -1,6 +1,6 @@
-"""ShapeNet's names of the classes in NMR."""
+"""ShapeNet's names of the classes in NMR, and the choice of classes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jaxgrow.errors import UserError
 
@@ -22,26 +22,27 @@ SYNSETS = {
 }
 
 
-def choose_classes(ids: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:
-    """Name of each wanted class by its id, sorted by name.
-
-    A class that is no synset of NMR is called by its id.
+def choose_classes(
+    ids: Iterable[str], wanted: Sequence[str], names: Mapping[str, str] = SYNSETS
+) -> dict[str, str]:
+    """Return the name of each wanted class by its id, sorted by name.
 
     Args:
-        ids: Those in the data.
-        wanted: Names or ids; all of them if empty.
+        ids: Ids of the classes in the data.
+        wanted: Names or ids; all classes if empty.
+        names: Names by id; a class without one is called by its id.
 
     Raises:
         UserError: A wanted class is not in the data.
     """
-    names = {class_id: SYNSETS.get(class_id, class_id) for class_id in ids}
+    found = {class_id: names.get(class_id, class_id) for class_id in ids}
     for want in wanted:
-        if want not in names and want not in names.values():
+        if want not in found and want not in found.values():
             raise UserError(
                 f"class {want} is not in the data: choose among "
-                f"{', '.join(sorted(names.values()))}"
+                f"{', '.join(sorted(found.values()))}"
             )
     chosen = {
-        i: name for i, name in names.items() if not wanted or {i, name} & {*wanted}
+        i: name for i, name in found.items() if not wanted or {i, name} & {*wanted}
     }
     return dict(sorted(chosen.items(), key=lambda item: item[1]))

@@ -1,4 +1,4 @@
-"""Procedural objects as a source; never to be called NMR."""
+"""Procedural objects as a source of views."""
 
 import hashlib
 import json
@@ -10,33 +10,24 @@ from jaxtyping import UInt8
 from jaxgrow.data import procedural
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import PARTS, Entry, Listing
-from jaxgrow.errors import UserError
+from jaxgrow.data.views.synsets import choose_classes
 
 
 _DEFAULT_COUNTS = {"d": 120, "c": 60, "e": 40}
 
 
 class Synthetic:
-    """Objects of every class with the first indices in d, the next in c, then e."""
+    """Objects of every class: the first indices are in d, the next in c, then e."""
 
     def __init__(self, config: ViewDataConfig, seed: int):
         self._config, self._seed = config, seed
-        unknown = [name for name in config.classes if name not in procedural.CLASSES]
-        if unknown:
-            raise UserError(
-                f"class {unknown[0]} is not in the data: choose among "
-                f"{', '.join(procedural.CLASSES)}"
-            )
-        self._names = tuple(
-            name
-            for name in procedural.CLASSES
-            if not config.classes or name in config.classes
-        )
+        classes = choose_classes(procedural.CLASSES, config.classes, names={})
+        self._names = tuple(classes.values())
         limits = {"d": config.objects_d, "c": config.objects_c, "e": config.objects_e}
         self._counts = {part: limits[part] or _DEFAULT_COUNTS[part] for part in PARTS}
 
     def fingerprint(self) -> str:
-        """Hash of the generator's version, classes and counts."""
+        """Hash the generator's version, classes and counts."""
         identity = [procedural.VERSION, self._names, self._counts]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
@@ -72,5 +63,5 @@ class Synthetic:
         )
 
     def _first(self, part: str) -> int:
-        """First index of a part's objects in each class."""
+        """Return the first index of a part's objects in each class."""
         return sum(self._counts[other] for other in PARTS[: PARTS.index(part)])

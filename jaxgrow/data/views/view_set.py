@@ -1,4 +1,4 @@
-"""Objects seen from several sides, and their three parts."""
+"""Objects seen from several sides, and their split into three parts."""
 
 import dataclasses
 
@@ -8,18 +8,18 @@ from jaxtyping import Bool, Int, UInt8
 
 @dataclasses.dataclass(frozen=True)
 class ViewSet:
-    """Views of `n` objects; slot `s` is the same side of every object.
+    """Views of `n` objects; view `v` shows the same side of every object.
 
     Attributes:
         images: RGB views on white ground, in memory or mapped from disk, read-only.
-            A view that is not there is white.
+            A view that does not exist is white.
         labels: Index of each object's class in `class_names`.
         class_names: All classes of the data, in alphabetical order.
-        object_ids: `<class>/<object>`, in the data's own names; where the data is a
-            folder parted by its user, with `train/` or `test/` before it.
-        observed: Whether each view is there.
-        azimuths: Degrees of each slot, 0 in front of the object and 90 at its right;
-            None where the data does not say.
+        object_ids: `<class>/<object>`, in the data's own names; for a folder with
+            subfolders train and test, with `train/` or `test/` before it.
+        observed: True where the view exists.
+        azimuths: Azimuth of each view in degrees, 0 in front of the object and 90 at
+            its right; None if unknown.
     """
 
     images: UInt8[np.ndarray, "n v h w 3"]
@@ -42,7 +42,7 @@ class ViewSet:
         return self.images.shape[2]
 
     def take(self, indices: Int[np.ndarray, " k"]) -> "ViewSet":
-        """The objects at `indices`, in that order, with their images in memory."""
+        """Return the objects at `indices`, in that order, with images in memory."""
         return dataclasses.replace(
             self,
             images=np.asarray(self.images[indices]),
@@ -54,11 +54,11 @@ class ViewSet:
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """Objects of which one view each is given.
+    """Objects with one conditioning view each.
 
     Attributes:
-        views: All views; those that are not given serve for comparison alone.
-        known: Slot of the view that is given, an observed one.
+        views: All views; those but the conditioning one are only for comparison.
+        known: Index of the conditioning view, which is observed.
     """
 
     views: ViewSet
@@ -76,7 +76,7 @@ class Partitions:
         d: All views, to train the generative model.
         c: One view each, to train classifiers.
         e: One view each, to test.
-        notes: Sentences on what the reader had to mend or assume, for the user.
+        notes: Sentences for the user on repairs and assumptions.
     """
 
     d: ViewSet

@@ -1,4 +1,4 @@
-"""What aeroplanes are made of."""
+"""Parts of aeroplanes."""
 
 import math
 
@@ -14,13 +14,13 @@ from jaxgrow.data.procedural.paints import (
     contrast,
     lines,
 )
-from jaxgrow.data.procedural.solids import rotation
+from jaxgrow.data.procedural.solids import Pair, Vec, rotation
 
 
 def livery(draw: Draws, skin: Colour, trim: Colour) -> Paint:
     """A row of windows, a band along the sides, or the plain skin.
 
-    The y axis of a fuselage lies along it; its z axis is the airliner's own.
+    The y axis of a fuselage is along it; its z axis is the airliner's.
     """
     kind = draw.count(0, 3)
     if kind == 0:
@@ -72,9 +72,9 @@ def cabin_body(
 
 def wings(
     builder: Builder,
-    lead: tuple[Number, Number],
+    lead: Pair,
     span: Number,
-    chords: tuple[Number, Number],
+    chords: Pair,
     sweep: Number,
     paint: Paint | Colour,
     dihedral: Number,
@@ -84,19 +84,14 @@ def wings(
     (x, y), (root, tip) = lead, chords
     for side in (-1, 1):
         outer = side * span / 2
-        outline = [
-            (x, 0),
-            (x - sweep, outer),
-            (x - sweep - tip, outer),
-            (x - root, 0),
-        ]
+        outline = [(x, 0), (x - sweep, outer), (x - sweep - tip, outer), (x - root, 0)]
         turn = rotation(roll=-side * dihedral)
         builder.plate(outline, thickness, paint, plane="xz", at=(0, y, 0), turn=turn)
 
 
 def winglets(
     builder: Builder,
-    lead: tuple[Number, Number],
+    lead: Pair,
     span: Number,
     chord: Number,
     dihedral: Number,
@@ -111,11 +106,7 @@ def winglets(
 
 
 def engines(
-    draw: Draws,
-    builder: Builder,
-    width: Number,
-    level: Number,
-    wing: tuple[Number, Number, Number],
+    draw: Draws, builder: Builder, width: Number, level: Number, wing: Vec
 ) -> None:
     """Jets or propellers below the wings, or jets at the tail."""
     lead, sweep, span = wing
@@ -141,10 +132,8 @@ def engines(
                 builder.cylinder(mouth, 0.95 * bulk, 0.012, BLACK, axis="x")
 
 
-def propeller(
-    draw: Draws, builder: Builder, at: tuple[Number, Number, Number], diameter: Number
-) -> None:
-    """A hub and two to four blades, turned by chance."""
+def propeller(draw: Draws, builder: Builder, at: Vec, diameter: Number) -> None:
+    """A hub and two to four blades at a random angle."""
     blades, phase = draw.count(2, 4), draw.uniform(0, math.pi)
     builder.ball(at, (0.08, 0.035, 0.035), STEEL)
     for k in range(blades):

@@ -4,14 +4,9 @@ import math
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    Colour,
-    Paint,
-    colour,
-    finish,
-)
-from jaxgrow.data.procedural.solids import rotation
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import Colour, Paint, colour, finish
+from jaxgrow.data.procedural.solids import Vec, rotation
 
 
 def bench(draw: Draws, builder: Builder) -> None:
@@ -40,11 +35,7 @@ def bench(draw: Draws, builder: Builder) -> None:
 
 
 def _back(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    wood: Colour,
-    frame: Colour,
+    draw: Draws, builder: Builder, size: Vec, wood: Colour, frame: Colour
 ) -> None:
     width, depth, height = size
     rise, tilt = draw.uniform(0.2, 0.38), draw.uniform(0.0, 0.3)
@@ -70,12 +61,7 @@ def _back(
 
 
 def _base(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    frame: Colour,
-    *,
-    back: bool,
+    draw: Draws, builder: Builder, size: Vec, frame: Colour, *, back: bool
 ) -> None:
     width, depth, height = size
     style = draw.count(0, 4)

@@ -12,6 +12,7 @@ from jaxgrow.data.procedural.paints import (
     finish,
     lines,
 )
+from jaxgrow.data.procedural.solids import Vec
 
 
 def cabinet(draw: Draws, builder: Builder) -> None:
@@ -52,13 +53,7 @@ def cabinet(draw: Draws, builder: Builder) -> None:
         _ornament(draw, builder, top + 0.02, width)
 
 
-def _shelf(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    low: Number,
-    skin: Colour,
-) -> None:
+def _shelf(draw: Draws, builder: Builder, size: Vec, low: Number, skin: Colour) -> None:
     (depth, height, width), thick = size, 0.02
     builder.box(
         (-depth / 2 + thick / 2, low + height / 2, 0),
@@ -97,11 +92,7 @@ def _panel(draw: Draws, front: Colour) -> Paint:
 
 
 def _doors(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    low: Number,
-    front: Colour,
+    draw: Draws, builder: Builder, size: Vec, low: Number, front: Colour
 ) -> None:
     """One to four doors; a single one has its handle on one side."""
     depth, height, width = size
@@ -122,7 +113,7 @@ def _doors(
 def _drawers(
     draw: Draws,
     builder: Builder,
-    size: tuple[Number, Number, Number],
+    size: Vec,
     low: Number,
     front: Colour,
     *,
@@ -148,11 +139,7 @@ def _drawers(
 
 
 def _mixed(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    low: Number,
-    front: Colour,
+    draw: Draws, builder: Builder, size: Vec, low: Number, front: Colour
 ) -> None:
     """A door on one side, drawers on the other."""
     (depth, height, width), side = size, draw.sign()

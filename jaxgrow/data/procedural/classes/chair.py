@@ -5,18 +5,12 @@ import math
 from jaxgrow.data.procedural.builder import Builder, around
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    Colour,
-    Paint,
-    colour,
-    finish,
-)
-from jaxgrow.data.procedural.solids import rotation
+from jaxgrow.data.procedural.paints import BLACK, Colour, Paint, colour, finish
+from jaxgrow.data.procedural.solids import Vec, rotation
 
 
 def chair(draw: Draws, builder: Builder) -> None:
-    """A chair, an armchair with wooden arms, a swivel chair or a bar stool's kin."""
+    """A chair, an armchair with wooden arms, or a swivel chair."""
     width, depth = draw.uniform(0.4, 0.5), draw.uniform(0.38, 0.48)
     seat, rise = draw.uniform(0.38, 0.5), draw.uniform(0.35, 0.58)
     skin = colour(draw, "wood", "bright", "bright", "dark", "white")
@@ -93,9 +87,7 @@ def _back(
         bar(0.7 * rise, 0, 0.5 * rise, 0.84 * width, 0.03, cover)
 
 
-def _base(
-    draw: Draws, builder: Builder, size: tuple[Number, Number, Number], frame: Colour
-) -> None:
+def _base(draw: Draws, builder: Builder, size: Vec, frame: Colour) -> None:
     width, depth, seat = size
     style = draw.count(0, 5)
     if style < 3:

@@ -14,7 +14,7 @@ from jaxgrow.data.procedural.paints import (
     pale,
     shade,
 )
-from jaxgrow.data.procedural.solids import rotation
+from jaxgrow.data.procedural.solids import Vec, rotation
 
 
 def lamp(draw: Draws, builder: Builder) -> None:
@@ -52,12 +52,7 @@ def _table_lamp(draw: Draws, builder: Builder, metal: Colour, cover: Paint) -> N
 
 
 def _lampshade(
-    draw: Draws,
-    builder: Builder,
-    at: tuple[Number, Number, Number],
-    wide: Number,
-    deep: Number,
-    cover: Paint,
+    draw: Draws, builder: Builder, at: Vec, wide: Number, deep: Number, cover: Paint
 ) -> None:
     form = draw.count(0, 4)
     if form == 0:

@@ -1,30 +1,31 @@
-"""What several kinds of furniture stand on."""
+"""Legs of furniture."""
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.paints import Colour, Paint
+from jaxgrow.data.procedural.solids import Pair
 
 
 def legs(
     builder: Builder,
-    footprint: tuple[Number, Number],
-    span: tuple[Number, Number],
+    footprint: Pair,
+    span: Pair,
     thick: Number,
     paint: Paint | Colour,
     *,
     round_legs: bool = False,
     splay: Number = 0.0,
 ) -> None:
-    """Four legs at the corners of a rectangle.
+    """Add four legs at the corners of a rectangle.
 
     Args:
-        builder: Takes them.
+        builder: Builder of the object.
         footprint: Extents along x and z at the top.
-        span: Lower and upper end.
-        thick: Of a leg; a splayed or round one narrows to the foot.
-        paint: Of all four.
-        round_legs: Rods in place of square posts.
-        splay: How far each foot stands out along x and z.
+        span: Heights of the lower and upper ends.
+        thick: Thickness; splayed and round legs narrow to the foot.
+        paint: Paint of the legs.
+        round_legs: Rods instead of square posts.
+        splay: Distance by which each foot stands out along x and z.
     """
     (length, width), (low, high) = footprint, span
     for side_x in (-1, 1):

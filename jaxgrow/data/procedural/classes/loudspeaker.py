@@ -14,6 +14,7 @@ from jaxgrow.data.procedural.paints import (
     pale,
     shade,
 )
+from jaxgrow.data.procedural.solids import Pair
 
 
 def loudspeaker(draw: Draws, builder: Builder) -> None:
@@ -48,7 +49,7 @@ def loudspeaker(draw: Draws, builder: Builder) -> None:
 def _drivers(
     draw: Draws,
     builder: Builder,
-    place: tuple[Number, Number],
+    place: Pair,
     height: Number,
     width: Number,
     skin: Colour,

@@ -2,20 +2,13 @@
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    Paint,
-    colour,
-    contrast,
-    finish,
-    shade,
-)
-from jaxgrow.data.procedural.solids import rotation
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import BLACK, Paint, colour, contrast, finish, shade
+from jaxgrow.data.procedural.solids import Pair, Vec, rotation
 
 
 def sofa(draw: Draws, builder: Builder) -> None:
-    """A sofa, at times with a footstool or a corner on one side."""
+    """A sofa, sometimes with a footstool or a corner on one side."""
     width, depth = draw.uniform(0.75, 1.0), draw.uniform(0.36, 0.46)
     seat, rise = draw.uniform(0.17, 0.24), draw.uniform(0.16, 0.28)
     arm, foot = draw.uniform(0.06, 0.14), draw.uniform(0.02, 0.08)
@@ -48,12 +41,7 @@ def sofa(draw: Draws, builder: Builder) -> None:
 
 
 def _back(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    level: tuple[Number, Number],
-    cover: Paint,
-    soft: Paint,
+    draw: Draws, builder: Builder, size: Vec, level: Pair, cover: Paint, soft: Paint
 ) -> None:
     (width, depth, inner), (low, rise) = size, level
     thick, turn = draw.uniform(0.08, 0.14), rotation(pitch=draw.uniform(0, 0.15))
@@ -78,13 +66,7 @@ def _back(
         builder.box(place, cushion, soft, turn=turn, taper=(0.1, 0.1, 0.04, 0.04))
 
 
-def _arms(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    level: tuple[Number, Number],
-    cover: Paint,
-) -> None:
+def _arms(draw: Draws, builder: Builder, size: Vec, level: Pair, cover: Paint) -> None:
     (width, depth, arm), (foot, seat) = size, level
     rise, rolled, sloped = (
         seat + draw.uniform(0.08, 0.2),

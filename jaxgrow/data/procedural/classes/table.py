@@ -11,6 +11,7 @@ from jaxgrow.data.procedural.paints import (
     contrast,
     lines,
 )
+from jaxgrow.data.procedural.solids import Pair, Vec
 
 
 def table(draw: Draws, builder: Builder) -> None:
@@ -55,11 +56,7 @@ def _top(draw: Draws, skin: Colour) -> Paint:
 
 
 def _four_legs(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    frame: Colour,
-    top: Paint,
+    draw: Draws, builder: Builder, size: Vec, frame: Colour, top: Paint
 ) -> None:
     depth, height, width = size
     thick, style = draw.uniform(0.03, 0.075), draw.count(0, 2)
@@ -82,9 +79,7 @@ def _four_legs(
         builder.box((0, level, 0), (0.86 * depth, 0.02, 0.88 * width), top)
 
 
-def _pedestal(
-    draw: Draws, builder: Builder, size: tuple[Number, Number, Number], frame: Colour
-) -> None:
+def _pedestal(draw: Draws, builder: Builder, size: Vec, frame: Colour) -> None:
     depth, height, _ = size
     column = draw.uniform(0.05, 0.14)
     builder.cylinder(
@@ -99,14 +94,8 @@ def _pedestal(
             builder.rod((0, 0.12 * height, 0), end, 0.05, frame, top=0.6)
 
 
-def _slabs(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    frame: Colour,
-    top: Paint,
-) -> None:
-    """A closed board at either end, at times one at the back too."""
+def _slabs(draw: Draws, builder: Builder, size: Vec, frame: Colour, top: Paint) -> None:
+    """A closed board at either end, sometimes one at the back too."""
     depth, height, width = size
     for side in (-1, 1):
         at = (0, height / 2, side * 0.43 * width)
@@ -120,13 +109,9 @@ def _slabs(
 
 
 def _trestle(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    frame: Colour,
-    top: Paint,
+    draw: Draws, builder: Builder, size: Vec, frame: Colour, top: Paint
 ) -> None:
-    """Two crossed pairs of bars, tied by one that runs between them."""
+    """Two crossed pairs of bars, connected by one bar."""
     depth, height, width = size
     thick = draw.uniform(0.035, 0.055)
     for side in (-1, 1):
@@ -137,13 +122,7 @@ def _trestle(
     builder.cylinder((0, 0.48 * height, 0), 0.03, 0.78 * width, top, axis="z")
 
 
-def _desk(
-    draw: Draws,
-    builder: Builder,
-    size: tuple[Number, Number, Number],
-    frame: Colour,
-    top: Paint,
-) -> None:
+def _desk(draw: Draws, builder: Builder, size: Vec, frame: Colour, top: Paint) -> None:
     """Drawers on one side, a board or two legs on the other, modesty board behind."""
     (depth, height, width), side = size, draw.sign()
     z, wide = side * 0.32 * width, 0.28 * width
@@ -165,10 +144,8 @@ def _desk(
         builder.box(back, (0.02, 0.5 * height, 0.9 * width), frame)
 
 
-def _load(
-    draw: Draws, builder: Builder, level: Number, size: tuple[Number, Number]
-) -> None:
-    """A bowl or a pile of books, off the middle."""
+def _load(draw: Draws, builder: Builder, level: Number, size: Pair) -> None:
+    """A bowl or a pile of books, off the centre."""
     depth, width = size
     x, z = draw.uniform(-0.2, 0.2) * depth, draw.uniform(-0.25, 0.25) * width
     paint = colour(draw, "bright", "white")

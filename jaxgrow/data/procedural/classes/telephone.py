@@ -3,7 +3,7 @@
 import math
 
 from jaxgrow.data.procedural.builder import Builder
-from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
     STEEL,
@@ -18,7 +18,7 @@ from jaxgrow.data.procedural.paints import (
     screen_picture,
     shade,
 )
-from jaxgrow.data.procedural.solids import rotation
+from jaxgrow.data.procedural.solids import Pair, rotation
 
 
 def telephone(draw: Draws, builder: Builder) -> None:
@@ -49,11 +49,7 @@ def _slab(draw: Draws, builder: Builder) -> None:
 
 
 def _keys(
-    builder: Builder,
-    at: tuple[Number, Number],
-    size: tuple[Number, Number],
-    rows: int,
-    paint: Paint | Colour,
+    builder: Builder, at: Pair, size: Pair, rows: int, paint: Paint | Colour
 ) -> None:
     """A field of keys, three in a row, that stand out towards +x."""
     x, low = at
