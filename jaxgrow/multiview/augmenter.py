@@ -193,7 +193,9 @@ class ViewAugmenter:
                     '(h, w, 3) in RGB, with Pillow by image.convert("RGB").'
                 )
             name = f"of picture {i}"
-            fitted.append(pixels.fit(image, self.image_size, resize=True, name=name))
+            fitted.append(
+                pixels.resize_view(image, self.image_size, resize=True, name=name)
+            )
         size = self.image_size
         return np.array(fitted, np.uint8).reshape(-1, size, size, 3)
 

@@ -38,7 +38,7 @@ def load_views(
         return cache.Build(num_bytes, functools.partial(_fill, listing, on_progress))
 
     cached = cache.open_or_build(key, cache_dir, prepare)
-    views = {part: _view_set(part, cached) for part in PARTS}
+    views: dict[Part, ViewSet] = {part: _view_set(part, cached) for part in PARTS}
     notes = tuple(cached.about["notes"])
     if cached.was_damaged:
         parent = cache_dir or runtime.cache_folder()
