@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""Rules of the house that no linter checks."""
 
 import ast
 import itertools
@@ -116,15 +116,29 @@ def test_linen_stays_in_nets_and_ops():
     assert not strangers
 
 
+def test_the_names_a_user_starts_from_are_imported_on_first_use():
+    import jaxgrow
+    from jaxgrow.inpainting.inpainter import Inpainter
+    from jaxgrow.multiview.augmenter import ViewAugmenter
+    from jaxgrow.multiview.generator import ViewGenerator
+
+    assert jaxgrow.Inpainter is Inpainter
+    assert jaxgrow.ViewAugmenter is ViewAugmenter
+    assert jaxgrow.ViewGenerator is ViewGenerator
+    assert {"Inpainter", "ViewAugmenter", "ViewGenerator"} <= set(dir(jaxgrow))
+    with pytest.raises(AttributeError, match="has no attribute 'Painter'"):
+        jaxgrow.Painter  # noqa: B018
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_a_file_can_be_read_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
-def test_no_file_knows_the_machine_that_it_was_written_on():
+def test_no_file_names_a_folder_of_one_machine():
     home = re.compile(r"/(?:root|work|home/\w+|Users/\w+)/")
     texts = itertools.chain(
-        # In a worktree .git is a file, and says where the repository is.
+        # In a worktree .git is a file with the path of the repository.
         (path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"),
         *((ROOT / folder).rglob("*") for folder in FOLDERS),
     )

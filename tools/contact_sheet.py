@@ -1,4 +1,4 @@
-"""One picture of many synthetic objects, to see what the generator makes.
+"""Draw many synthetic objects on one picture.
 
     python -m tools.contact_sheet --objects 8 --views 4 --out sheet.png
     python -m tools.contact_sheet --classes rifle airplane --views 24 --out turn.png
@@ -27,18 +27,18 @@ from jaxgrow.training.logs import progress_bar
 
 
 _SIDES = {"front": 0.0, "back": 180.0, "right": 90.0, "left": 270.0}
-_MARGIN, _FONT_SIZE = 96, 13  # pixels that the names of the rows take
+_MARGIN, _FONT_SIZE = 96, 13  # pixels for the names of the rows
 _MAX_TILES = 20_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """What to show."""
+    """The objects to show."""
 
     out: Path
     """The PNG file to write; replaced if it exists."""
     classes: tuple[str, ...] = procedural.CLASSES
-    """Names of the classes, a row or more each."""
+    """Names of the classes; each has a row or more."""
     objects: int = 8
     """Objects of each class."""
     first: int = 0
@@ -52,7 +52,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    """Writes the sheet; returns the exit status."""
+    """Write the sheet; return the exit status."""
     console = Console()
     try:
         with files.disk_errors(config.out):
@@ -66,10 +66,10 @@ def main(config: Config) -> int:
 
 
 def contact_sheet(config: Config, console: Console) -> Image.Image:
-    """The picture; shows progress meanwhile.
+    """Draw the picture, and show progress meanwhile.
 
     Raises:
-        UserError: Nothing is asked for, too much, or what does not exist.
+        UserError: The objects are none, too many, or of an unknown class.
     """
     if config.objects < 1 or not config.classes:
         raise UserError(
@@ -117,11 +117,11 @@ def _render(
 
 
 def _name_rows(grid: Image.Image, names: list[str]) -> Image.Image:
-    """The grid with a name to the left of each of its rows."""
+    """Draw a name to the left of each row of the grid."""
     canvas = Image.new("RGB", (grid.width + _MARGIN, grid.height), "white")
     canvas.paste(grid, (_MARGIN, 0))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=_FONT_SIZE)
-    # The titles above the columns take little of the height next to a row.
+    # The titles above the columns add little to the height of the rows.
     pitch = (grid.height - _FONT_SIZE) / len(names)
     for row, name in enumerate(names):
         middle = _FONT_SIZE + (row + 0.5) * pitch

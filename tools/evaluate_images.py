@@ -2,11 +2,11 @@
 
     python -m tools.evaluate_images --real photos --fake filled --masks masks
 
-Images of one name are a pair: a/b.jpg goes with a/b.png. Pairs give PSNR, SSIM, L1 and
-LPIPS, with masks in the holes too, and P-IDS and U-IDS; the two sets as wholes give
-FID, and with --classifier the same distance on a classifier's features. Metrics whose
-network has no weights here say how to get them. The exit status is 0 if all was
-measured, 2 if nothing could be.
+Images of the same name are a pair: a/b.jpg and a/b.png. Pairs give PSNR, SSIM, L1 and
+LPIPS, with masks also in the holes, and P-IDS and U-IDS. The two sets give FID, and
+with --classifier the same distance on a classifier's features. Metrics without weights
+for their network print how to get them. The exit status is 0 if all was measured, 2 if
+nothing could be.
 """
 
 import dataclasses
@@ -56,9 +56,9 @@ class Config:
     """Folder of masks named as the images, or one mask for all; white (128 and above)
     is the hole. None measures over all pixels only."""
     invert: bool = False
-    """Take masks that are black where the hole is."""
+    """Read masks that are black where the hole is."""
     unpaired: bool = False
-    """The names mean nothing: only FID and the classifier's distance."""
+    """Ignore names: measure only FID and the classifier's distance."""
     weights_inception: Path | None = None
     """FID's network, written by tools.export_weights inception_fid."""
     weights_lpips: Path | None = None
@@ -67,14 +67,14 @@ class Config:
     """A classifier of this project, such as the file coherence_classifier.safetensors
     of a run: the Frechet distance on its features, which is not FID."""
     out: Path | None = None
-    """JSON file for the figures, those of each pair among them."""
+    """JSON file for the figures, including those of each pair."""
     force: bool = False
     """Replace the JSON file if it exists."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Everything that goes into the table and the file."""
+    """The figures of two folders, for the table and the file."""
 
     num_real: int
     num_fake: int
@@ -87,7 +87,7 @@ class Evaluation:
 
 
 def main(config: Config) -> int:
-    """Measures, prints and writes; returns the exit status."""
+    """Measure, print and write the figures; return the exit status."""
     runtime.configure()
     runtime.keep_compiled()
     start, console = time.perf_counter(), Console()
@@ -110,10 +110,10 @@ def main(config: Config) -> int:
 
 
 def evaluate(config: Config, console: Console) -> Evaluation:
-    """All figures that the folders and the weights at hand allow.
+    """Compute all figures for which there are weights.
 
     Raises:
-        UserError: Folders, files or weights that cannot be used, see `pair_folders`.
+        UserError: Folders, files or weights cannot be used, see `pair_folders`.
     """
     notes: dict[str, None] = {}  # in order, each once
 
@@ -179,7 +179,7 @@ def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> M
 
 
 def _classifier_distance(config: Config, bar: Progress) -> FrechetDistance:
-    """Of all images of both folders, which must have one size."""
+    """Compute the distance of all images of both folders, which must have one size."""
     assert config.classifier is not None
     classifier = saved_classifiers.load_classifier(config.classifier)
     sets = pairs.files_by_name(config.real), pairs.files_by_name(config.fake)

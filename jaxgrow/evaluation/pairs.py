@@ -10,7 +10,7 @@ from jaxtyping import Bool, UInt8
 
 from jaxgrow.data.files import list_images
 from jaxgrow.data.images import decode_image
-from jaxgrow.data.masks import load_mask
+from jaxgrow.data.mask_files import load_mask
 from jaxgrow.errors import UserError
 
 

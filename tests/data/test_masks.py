@@ -236,14 +236,14 @@ def test_folder_masks_are_drawn_whole_and_odd_ones_are_named(tmp_path):
 def test_a_mask_file_of_zeros_and_ones_is_binary(tmp_path):
     values = np.eye(8, dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "01.png")
-    mask, binary = masks.load_mask(tmp_path / "01.png")
+    mask, binary = mask_files.load_mask(tmp_path / "01.png")
     np.testing.assert_array_equal(mask, values == 1)
     assert binary
 
 
 def test_mask_pixels_from_128_on_are_holes(tmp_path):
     Image.fromarray(np.array([[0, 127], [128, 255]], np.uint8)).save(tmp_path / "m.png")
-    mask, binary = masks.load_mask(tmp_path / "m.png")
+    mask, binary = mask_files.load_mask(tmp_path / "m.png")
     np.testing.assert_array_equal(mask, [[False, False], [True, True]])
     assert not binary
 

@@ -1,4 +1,4 @@
-"""State dicts into Flax's layout, and random weights in their stead."""
+"""Conversion of state dicts to Flax's layout, and random weights for tests."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from tools.bridge import names
 
 StateDict = dict[str, np.ndarray]
 
-# What a whole checkpoint holds beside the arrays that are read.
+# Keys of a whole checkpoint that are not read.
 _UNUSED = {
     "vgg19": r"(features\.\d+|classifier\.\d|pre_logits\.fc\d|head\.fc)\.(weight|bias)",
     "squeezenet_lpips": r"(classifier|lins|scaling_layer)\..*",
@@ -32,7 +32,7 @@ _INCEPTION_CLASSES = 1008
 
 
 def num_classes(network: Network, state: StateDict) -> int | None:
-    """Outputs of a classifier's head; None for the other networks."""
+    """Return the outputs of a classifier's head; None for other networks."""
     for key in ("fc.bias", "classifier.bias", "classifier.3.bias"):
         if network in networks.ARCHITECTURES and key in state:
             return len(state[key])
@@ -40,7 +40,7 @@ def num_classes(network: Network, state: StateDict) -> int | None:
 
 
 def norm(network: Network, state: StateDict) -> str | None:
-    """Which library's batch norms the classifier of a state dict has."""
+    """Return the library whose batch norms a classifier has; None without a head."""
     if network not in networks.ARCHITECTURES:
         return None
     return "timm" if "conv_stem.weight" in state else "torchvision"
@@ -49,16 +49,16 @@ def norm(network: Network, state: StateDict) -> str | None:
 def from_state_dict(
     provenance: WeightsProvenance, state: StateDict, where: str
 ) -> dict[str, PyTree]:
-    """The variables of a network out of a state dict of PyTorch's layout.
+    """Convert a state dict of PyTorch's layout to the variables of a network.
 
     Kernels (o, i, h, w) become (h, w, i, o), matrices (o, i) become (i, o); a 1x1
     kernel becomes a matrix where the network has a dense layer. Inception's batch norms
     are folded into the kernels before them, in float64.
 
     Args:
-        provenance: Which network, and how much of it.
+        provenance: The network and the number of its blocks.
         state: Arrays by key.
-        where: The source's name, for messages.
+        where: Name of the source in messages.
 
     Raises:
         UserError: A key is missing, unknown or of another shape, or a value is not
@@ -96,10 +96,10 @@ def from_state_dict(
 
 
 def random_variables(provenance: WeightsProvenance, seed: int) -> dict[str, PyTree]:
-    """Untrained weights through which pictures pass at about their own scale.
+    """Draw untrained weights that keep the scale of pictures.
 
-    Kernels are normal with variance 2 / fan_in, biases small; norms and heads are off
-    their neutral values, so that a test sees whether they are used.
+    Kernels are normal with variance 2 / fan_in, biases small. Norms and heads differ
+    from their neutral values, so that a test detects if they are ignored.
     """
     rng = np.random.default_rng(seed)
 
@@ -134,7 +134,7 @@ def _table(provenance: WeightsProvenance, paths: list[str]) -> names.Names:
 
 
 def _renamed(network: Network, state: StateDict) -> StateDict:
-    """Without what data parallelism and lpips put before the keys."""
+    """Remove the prefixes that data parallelism and lpips add to the keys."""
     if network == "squeezenet_lpips":
         state = {
             re.sub(r"^net\.slice\d\.", "features.", key): array
@@ -144,7 +144,7 @@ def _renamed(network: Network, state: StateDict) -> StateDict:
 
 
 def _folded(state: StateDict) -> StateDict:
-    """Each X.bn worked into X.conv: the same sums, one layer."""
+    """Fold each batch norm X.bn into the kernel and bias of X.conv."""
     folded = {key: array for key, array in state.items() if ".bn." not in key}
     for key in state:
         name = key.removesuffix(".conv.weight")
@@ -160,7 +160,7 @@ def _folded(state: StateDict) -> StateDict:
 
 
 def _refuse_other_inception(state: StateDict, where: str) -> None:
-    """The Inception v3 of torchvision has the keys of FID's, and other figures."""
+    """Refuse torchvision's Inception v3, which has the same keys but another head."""
     head = state.get("fc.bias")
     if head is not None and len(head) != _INCEPTION_CLASSES:
         raise UserError(

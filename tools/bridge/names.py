@@ -1,8 +1,8 @@
-"""Where a state dict of timm, torchvision or lpips keeps each array of a network.
+"""Keys of the arrays of each network in state dicts of timm, torchvision and lpips.
 
-Every function gives {path in Flax: key}, paths joined by "/", the collection first. The
-same table serves every source of a network once `convert` has renamed the keys of
-lpips; timm and torchvision agree on all but MobileNetV3.
+Every function returns {path in Flax: key}, with paths joined by "/" and the collection
+first. All sources of a network share one table once `convert` has renamed the keys of
+lpips, except MobileNetV3, whose keys differ between timm and torchvision.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _TIMM_STAGES = {"large": (1, 2, 3, 4, 2, 3), "small": (1, 2, 3, 2, 3)}
 
 
 def vgg19(num_blocks: int) -> Names:
-    """Convolutions of the first blocks; pooling takes a number of its own."""
+    """Return keys of the first blocks; pooling layers are numbered too."""
     names: Names = {}
     index = 0
     for block, (_, depth) in enumerate(VGG19_BLOCKS[:num_blocks], 1):
@@ -30,7 +30,7 @@ def vgg19(num_blocks: int) -> Names:
 
 
 def squeezenet_lpips() -> Names:
-    """Keys of torchvision for the backbone, of lpips for the heads."""
+    """Return keys of torchvision for the backbone and of lpips for the heads."""
     names = _conv("net/conv0", "features.0")
     for index in squeezenet.FIRES:
         for ours, theirs in (
@@ -46,6 +46,7 @@ def squeezenet_lpips() -> Names:
 
 
 def resnet18() -> Names:
+    """Return keys of torchvision and timm."""
     names = _conv("stem", "conv1", bias=False) | _norm("stem_norm", "bn1")
     for stage in range(4):
         for i in range(2):
@@ -63,7 +64,7 @@ def resnet18() -> Names:
 def mobilenetv3(
     size: Literal["large", "small"], norm: Literal["torchvision", "timm"]
 ) -> Names:
-    """By timm's names or torchvision's, which go with their norms."""
+    """Return keys of the library that the norms are from."""
     by_library = _mobilenet_timm if norm == "timm" else _mobilenet_torchvision
     names: Names = {}
     for part, conv, bn in by_library(size):
@@ -76,7 +77,7 @@ def mobilenetv3(
 
 
 def inception_fid(paths: list[str]) -> Names:
-    """Keys after the batch norms are folded: X.conv.weight and X.conv.bias."""
+    """Return keys after folding the batch norms: X.conv.weight and X.conv.bias."""
     names: Names = {}
     for path in paths:
         theirs = path.replace("_branch", ".branch")
@@ -127,7 +128,7 @@ def _mobilenet_torchvision(size: str) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _expands(size: str) -> list[bool]:
-    """Whether each block starts with a 1x1 convolution to more channels."""
+    """True for each block that starts with a 1x1 convolution to more channels."""
     rows = mobilenet.ROWS[size]
     inputs = [mobilenet.STEM_WIDTH, *(row.out for row in rows[:-1])]
     return [row.expanded != i for row, i in zip(rows, inputs, strict=True)]

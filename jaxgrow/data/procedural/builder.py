@@ -14,10 +14,10 @@ from jaxgrow.data.procedural.solids import (
     ALONG_X,
     ALONG_Z,
     UPRIGHT,
-    Pair,
     Solid,
     Taper,
     Vec,
+    Vec2,
 )
 
 
@@ -52,7 +52,7 @@ class Builder:
 
     def plate(
         self,
-        outline: Sequence[Pair],
+        outline: Sequence[Vec2],
         thickness: Number,
         paint: Paint | Colour,
         *,
@@ -119,7 +119,7 @@ class Builder:
         paint: Paint | Colour,
         *,
         turn: np.ndarray = UPRIGHT,
-        cut: Pair = (-0.5, 0.5),
+        cut: Vec2 = (-0.5, 0.5),
     ) -> None:
         """Add an ellipsoid, or its slice between two heights."""
         self.solids.append(solids.ellipsoid(centre, size, _paint(paint), turn, cut))

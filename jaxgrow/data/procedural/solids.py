@@ -17,7 +17,7 @@ from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.paints import Paint
 
 
-Pair: TypeAlias = tuple[Number, Number]
+Vec2: TypeAlias = tuple[Number, Number]
 Vec: TypeAlias = tuple[Number, Number, Number]
 Taper: TypeAlias = tuple[Number, Number, Number, Number]
 _THINNEST = 1e-3
@@ -99,7 +99,7 @@ def box(centre: Vec, size: Vec, paint: Paint, turn: np.ndarray, taper: Taper) ->
 
 
 def prism(
-    outline: Sequence[Pair],
+    outline: Sequence[Vec2],
     thickness: Number,
     paint: Paint,
     centre: Vec,
@@ -156,7 +156,7 @@ def cone(
 
 
 def ellipsoid(
-    centre: Vec, size: Vec, paint: Paint, turn: np.ndarray, cut: Pair
+    centre: Vec, size: Vec, paint: Paint, turn: np.ndarray, cut: Vec2
 ) -> Solid:
     """Return an ellipsoid, or its slice between two heights of its frame.
 

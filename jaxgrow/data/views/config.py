@@ -51,7 +51,7 @@ class ViewDataConfig:
     """folder: part of the objects held out for the test if the folder has no
     subfolders train and test."""
     cache_dir: Path | None = None
-    """Where decoded views are kept; left out, jaxgrow in the user's cache folder."""
+    """Folder of the decoded views; left out, jaxgrow in the user's cache folder."""
 
     def __post_init__(self) -> None:
         if self.source != "synthetic" and self.path is None:

@@ -14,7 +14,7 @@ from jaxgrow.data.procedural.paints import (
     contrast,
     lines,
 )
-from jaxgrow.data.procedural.solids import Pair, Vec, rotation
+from jaxgrow.data.procedural.solids import Vec, Vec2, rotation
 
 
 def livery(draw: Draws, skin: Colour, trim: Colour) -> Paint:
@@ -72,9 +72,9 @@ def cabin_body(
 
 def wings(
     builder: Builder,
-    lead: Pair,
+    lead: Vec2,
     span: Number,
-    chords: Pair,
+    chords: Vec2,
     sweep: Number,
     paint: Paint | Colour,
     dihedral: Number,
@@ -91,7 +91,7 @@ def wings(
 
 def winglets(
     builder: Builder,
-    lead: Pair,
+    lead: Vec2,
     span: Number,
     chord: Number,
     dihedral: Number,

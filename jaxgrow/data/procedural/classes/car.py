@@ -16,11 +16,11 @@ from jaxgrow.data.procedural.paints import (
     contrast,
     lines,
 )
-from jaxgrow.data.procedural.solids import Pair
+from jaxgrow.data.procedural.solids import Vec2
 
 
 # Profiles of cabins: x in parts of the car's length, y in parts of the cabin's height.
-_CABINS: dict[str, list[Pair]] = {
+_CABINS: dict[str, list[Vec2]] = {
     "sedan": [(-0.36, 0), (-0.22, 1), (0.06, 1), (0.2, 0)],
     "hatchback": [(-0.48, 0), (-0.4, 1), (0.04, 1), (0.2, 0)],
     "coupe": [(-0.4, 0), (-0.14, 1), (0.02, 1), (0.2, 0)],
@@ -93,9 +93,9 @@ def _body(
 def _cabin(
     draw: Draws,
     builder: Builder,
-    profile: list[Pair],
+    profile: list[Vec2],
     width: Number,
-    level: Pair,
+    level: Vec2,
     skin: Colour,
 ) -> None:
     """Glass all round, a roof on it, and pillars between the windows."""

@@ -3,13 +3,13 @@
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.paints import Colour, Paint
-from jaxgrow.data.procedural.solids import Pair
+from jaxgrow.data.procedural.solids import Vec2
 
 
 def legs(
     builder: Builder,
-    footprint: Pair,
-    span: Pair,
+    footprint: Vec2,
+    span: Vec2,
     thick: Number,
     paint: Paint | Colour,
     *,

@@ -14,7 +14,7 @@ from jaxgrow.data.procedural.paints import (
     pale,
     shade,
 )
-from jaxgrow.data.procedural.solids import Pair
+from jaxgrow.data.procedural.solids import Vec2
 
 
 def loudspeaker(draw: Draws, builder: Builder) -> None:
@@ -49,7 +49,7 @@ def loudspeaker(draw: Draws, builder: Builder) -> None:
 def _drivers(
     draw: Draws,
     builder: Builder,
-    place: Pair,
+    place: Vec2,
     height: Number,
     width: Number,
     skin: Colour,

@@ -4,7 +4,7 @@ from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import BLACK, Paint, colour, contrast, finish, shade
-from jaxgrow.data.procedural.solids import Pair, Vec, rotation
+from jaxgrow.data.procedural.solids import Vec, Vec2, rotation
 
 
 def sofa(draw: Draws, builder: Builder) -> None:
@@ -41,7 +41,7 @@ def sofa(draw: Draws, builder: Builder) -> None:
 
 
 def _back(
-    draw: Draws, builder: Builder, size: Vec, level: Pair, cover: Paint, soft: Paint
+    draw: Draws, builder: Builder, size: Vec, level: Vec2, cover: Paint, soft: Paint
 ) -> None:
     (width, depth, inner), (low, rise) = size, level
     thick, turn = draw.uniform(0.08, 0.14), rotation(pitch=draw.uniform(0, 0.15))
@@ -66,7 +66,7 @@ def _back(
         builder.box(place, cushion, soft, turn=turn, taper=(0.1, 0.1, 0.04, 0.04))
 
 
-def _arms(draw: Draws, builder: Builder, size: Vec, level: Pair, cover: Paint) -> None:
+def _arms(draw: Draws, builder: Builder, size: Vec, level: Vec2, cover: Paint) -> None:
     (width, depth, arm), (foot, seat) = size, level
     rise, rolled, sloped = (
         seat + draw.uniform(0.08, 0.2),

@@ -11,7 +11,7 @@ from jaxgrow.data.procedural.paints import (
     contrast,
     lines,
 )
-from jaxgrow.data.procedural.solids import Pair, Vec
+from jaxgrow.data.procedural.solids import Vec, Vec2
 
 
 def table(draw: Draws, builder: Builder) -> None:
@@ -144,7 +144,7 @@ def _desk(draw: Draws, builder: Builder, size: Vec, frame: Colour, top: Paint) -
         builder.box(back, (0.02, 0.5 * height, 0.9 * width), frame)
 
 
-def _load(draw: Draws, builder: Builder, level: Number, size: Pair) -> None:
+def _load(draw: Draws, builder: Builder, level: Number, size: Vec2) -> None:
     """A bowl or a pile of books, off the centre."""
     depth, width = size
     x, z = draw.uniform(-0.2, 0.2) * depth, draw.uniform(-0.25, 0.25) * width

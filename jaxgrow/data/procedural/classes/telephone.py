@@ -18,7 +18,7 @@ from jaxgrow.data.procedural.paints import (
     screen_picture,
     shade,
 )
-from jaxgrow.data.procedural.solids import Pair, rotation
+from jaxgrow.data.procedural.solids import Vec2, rotation
 
 
 def telephone(draw: Draws, builder: Builder) -> None:
@@ -49,7 +49,7 @@ def _slab(draw: Draws, builder: Builder) -> None:
 
 
 def _keys(
-    builder: Builder, at: Pair, size: Pair, rows: int, paint: Paint | Colour
+    builder: Builder, at: Vec2, size: Vec2, rows: int, paint: Paint | Colour
 ) -> None:
     """A field of keys, three in a row, that stand out towards +x."""
     x, low = at
