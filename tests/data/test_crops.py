@@ -119,8 +119,7 @@ def test_a_wide_picture_is_mirrored_beyond_its_edges():
     rows, _ = window.indices(*mask.shape)
     image = picture(40, 200)
     np.testing.assert_array_equal(
-        image[rows],
-        np.pad(image, ((50, 50), (0, 0), (0, 0)), mode="symmetric"),
+        image[rows], np.pad(image, ((50, 50), (0, 0), (0, 0)), mode="symmetric")
     )
 
 

@@ -39,10 +39,7 @@ def test_every_mask_is_binary_with_a_hole_and_a_known_pixel(config, resolution, 
 
 @pytest.mark.parametrize("draw", [masks.rectangle_mask, masks.stroke_mask])
 @given(
-    resolution=RESOLUTIONS,
-    seed=SEEDS,
-    low=st.floats(0, 0.9),
-    span=st.floats(0.05, 0.5),
+    resolution=RESOLUTIONS, seed=SEEDS, low=st.floats(0, 0.9), span=st.floats(0.05, 0.5)
 )
 @settings(max_examples=100, deadline=None)
 def test_areas_keep_to_their_limits(draw, resolution, seed, low, span):

@@ -8,17 +8,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from jaxgrow.data.procedural import solids
 from jaxgrow.data.procedural.builder import Builder, make_scene
 from jaxgrow.data.procedural.camera import AZIMUTHS_24, camera
-from jaxgrow.data.procedural.paints import BLACK, WHITE, Paint, checks, lines
+from jaxgrow.data.procedural.paints import BLACK, WHITE, checks, lines
 from jaxgrow.data.procedural.render import render
 from jaxgrow.data.procedural.solids import Solid, rotation
 
 
 SIZE = 64
 INK = (0.0, 0.0, 0.0)  # stays black under any light, so that white minus it is coverage
-INK_PAINT = Paint(INK)
 GREY = (0.5, 0.5, 0.5)
 
 azimuths = st.floats(0, 360)
@@ -26,6 +24,12 @@ angles = st.floats(-math.pi, math.pi)
 turns = st.builds(lambda y, p, r: rotation(yaw=y, pitch=p, roll=r), *[angles] * 3)
 sides = st.floats(0.2, 1.0)
 sizes = st.tuples(sides, sides, sides)
+
+
+def solid_of(build) -> Solid:
+    builder = Builder()
+    build(builder)
+    return builder.solids[0]
 
 
 def draw_scene(build):
@@ -109,7 +113,7 @@ def test_the_eye_of_view_k_is_where_nmr_puts_it():
 @given(size=sizes, turn=turns, azimuth=azimuths, lean=st.floats(-0.3, 0.45))
 def test_a_tapered_box_covers_the_hull_of_its_corners(size, turn, azimuth, lean):
     taper = (lean, 0.1, 0.0, lean)
-    solid = solids.box((1, 2, 3), size, INK_PAINT, turn, taper)
+    solid = solid_of(lambda b: b.box((1, 2, 3), size, INK, turn=turn, taper=taper))
     bottom = [(x, -0.5, z) for x in (-0.5, 0.5) for z in (-0.5, 0.5)]
     top = [(x, 0.5, z) for x in (-0.5 + lean, 0.4) for z in (-0.5, 0.5 - lean)]
     assert_silhouette(solid, np.array(bottom + top), azimuth)
@@ -120,7 +124,8 @@ def test_a_tapered_box_covers_the_hull_of_its_corners(size, turn, azimuth, lean)
 @given(size=sizes, turn=turns, azimuth=azimuths, top=st.floats(0.1, 3))
 def test_a_cone_covers_the_hull_of_its_rims(size, turn, azimuth, top):
     """The tip of a flat cone would slip between the rays."""
-    solid = solids.cone((1, 2, 3), size, INK_PAINT, turn, top)
+    options = {"flat": size[2] / size[0], "turn": turn, "top": top}
+    solid = solid_of(lambda b: b.cylinder((1, 2, 3), *size[:2], INK, **options))
     bottom, upper = 0.5 / max(top, 1), 0.5 * min(top, 1)
     rims = np.concatenate([circle(bottom, -0.5), circle(upper, 0.5)])
     assert_silhouette(solid, rims, azimuth)
@@ -130,7 +135,8 @@ def test_a_cone_covers_the_hull_of_its_rims(size, turn, azimuth, top):
 @given(size=sizes, turn=turns, azimuth=azimuths, low=st.floats(-0.49, 0.1))
 def test_a_cut_ellipsoid_covers_the_hull_of_its_slices(size, turn, azimuth, low):
     high = 0.3
-    solid = solids.ellipsoid((0, 0, 0), size, INK_PAINT, turn, (low, high))
+    cut = (low, high)
+    solid = solid_of(lambda b: b.ball((0, 0, 0), size, INK, turn=turn, cut=cut))
     heights = np.linspace(low, high, 40)
     slices = [circle(math.sqrt(0.25 - y * y), y) for y in heights]
     assert_silhouette(solid, np.concatenate(slices), azimuth)
@@ -140,7 +146,7 @@ def test_a_cut_ellipsoid_covers_the_hull_of_its_slices(size, turn, azimuth, low)
 @given(turn=turns, azimuth=azimuths, pull=st.floats(-0.2, 0.4))
 def test_a_prism_covers_the_hull_of_its_outline(turn, azimuth, pull):
     outline = [(-0.5, -0.3), (0.5, -0.2), (0.4 + pull / 2, 0.3), (-0.1, 0.5 + pull)]
-    solid = solids.prism(outline, 0.3, INK_PAINT, (0, 0, 0), turn)
+    solid = solid_of(lambda b: b.plate(outline, 0.3, INK, turn=turn))
     points = np.array([(x, y, z) for x, y in outline for z in (-0.15, 0.15)])
     extent = np.ptp(points, axis=0)
     unit = (points - points.min(axis=0)) / extent - 0.5
@@ -152,7 +158,8 @@ def test_a_prism_covers_the_hull_of_its_outline(turn, azimuth, pull):
 def test_an_eye_on_the_axis_of_a_cone_sees_its_end_and_no_false_side(top, sense):
     eye = camera(0.0).eye / np.linalg.norm(camera(0.0).eye)
     turn = rotation(pitch=math.atan2(eye[1], eye[0]) - sense * math.pi / 2)
-    solid = solids.cone((0, 0, 0), (0.3, 0.9, 0.3), INK_PAINT, turn, top)
+    options = {"turn": turn, "top": top}
+    solid = solid_of(lambda b: b.cylinder((0, 0, 0), 0.3, 0.9, INK, **options))
     bottom, upper = 0.5 / max(top, 1), 0.5 * min(top, 1)
     rims = np.concatenate([circle(bottom, -0.5), circle(upper, 0.5)])
     assert_silhouette(solid, rims, 0.0)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxgrow.data.procedural import solids
 from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.paints import Colour, Paint
 from jaxgrow.data.procedural.solids import (
@@ -23,6 +22,7 @@ from jaxgrow.data.procedural.solids import (
 
 # A ball of radius 0.707 fills the picture; less leaves a margin of white pixels.
 _MAX_REACH = 0.68
+_THINNEST = 1e-3
 _AXES = {"x": ALONG_X, "y": UPRIGHT, "z": ALONG_Z}
 # Rotations of the x and y axes of an outline to those in the plane's name.
 _PLANES = {
@@ -30,10 +30,24 @@ _PLANES = {
     "zy": np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]),
     "xz": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
 }
+_SIGNS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+_CORNERS = _SIGNS / 2
+# Corners of a rhombicuboctahedron: its square faces touch the ball of diameter 1.
+_AROUND_BALL = np.concatenate(
+    [_CORNERS * np.roll([1.0, *[math.sqrt(2) - 1] * 2], axis) for axis in range(3)]
+)
+# Edges of this regular polygon touch the unit circle where it meets the axes.
+_ANGLES = np.pi * (2 * np.arange(12) + 1) / 12
+_RIM = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1) / math.cos(math.pi / 12)
+_CAPS = np.array([[0.0, -1.0, 0.0, -0.5], [0.0, 1.0, 0.0, -0.5]])
+_NO_QUADRIC, _NO_RADIUS = np.zeros((4, 4)), np.zeros(4)
 
 
 class Builder:
-    """Collects the solids of one object: x forwards, y up, z to its right."""
+    """Collects the solids of one object: x forwards, y up, z to its right.
+
+    `turn` is a rotation about the centre of a solid.
+    """
 
     def __init__(self) -> None:
         self.solids: list[Solid] = []
@@ -47,8 +61,33 @@ class Builder:
         turn: np.ndarray = UPRIGHT,
         taper: Taper = (0, 0, 0, 0),
     ) -> None:
-        """Add a box that may taper, see `solids.box`."""
-        self.solids.append(solids.box(centre, size, _paint(paint), turn, taper))
+        """Add a box whose top may be smaller or larger than its bottom.
+
+        Args:
+            centre: Centre of the untapered box.
+            size: Sides along x, y and z before the turn.
+            paint: Paint of the surface.
+            turn: Rotation about the centre.
+            taper: Distances by which the sides at -x, +x, -z and +z lean inwards from
+                bottom to top, as parts of the box's width; negative leans outwards.
+        """
+        x0, x1, z0, z1 = taper
+        planes = np.array(
+            [
+                [0, 1, 0, -0.5],
+                [0, -1, 0, -0.5],
+                [-1, x0, 0, x0 / 2 - 0.5],
+                [1, x1, 0, x1 / 2 - 0.5],
+                [0, z0, -1, z0 / 2 - 0.5],
+                [0, z1, 1, z1 / 2 - 0.5],
+            ]
+        )
+        hull = _CORNERS.copy()
+        hull[[2, 3], 0] += x0
+        hull[[6, 7], 0] -= x1
+        hull[[2, 6], 2] += z0
+        hull[[3, 7], 2] -= z1
+        self._add(planes, hull, centre, size, paint, turn)
 
     def plate(
         self,
@@ -60,16 +99,31 @@ class Builder:
         at: Vec = (0, 0, 0),
         turn: np.ndarray = UPRIGHT,
     ) -> None:
-        """Add a plate: a convex outline, of either sense, in the plane xy, zy or xz."""
+        """Add a plate: a convex outline, of either sense, in the plane xy, zy or xz.
+
+        `at` is the origin of the outline; half of the thickness is on each side of it.
+        """
         area = sum(
             x0 * y1 - x1 * y0
             for (x0, y0), (x1, y1) in zip(
                 outline, [*outline[1:], outline[0]], strict=True
             )
         )
-        ordered = list(outline) if area > 0 else list(outline)[::-1]
+        points = np.array(outline if area > 0 else outline[::-1], float)
+        low, high = points.min(axis=0), points.max(axis=0)
+        middle, extent = (low + high) / 2, high - low
+        points = (points - middle) / np.maximum(extent, _THINNEST)
+        edges = np.roll(points, -1, axis=0) - points
+        normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1)
+        planes = np.zeros((len(points) + 2, 4))
+        planes[:-2, :2] = normals
+        planes[:-2, 3] = -np.sum(normals * points, axis=1)
+        planes[-2:] = [[0, 0, 1, -0.5], [0, 0, -1, -0.5]]
+        hull = np.concatenate([np.insert(points, 2, z, axis=1) for z in (-0.5, 0.5)])
         frame = turn @ _PLANES[plane]
-        self.solids.append(solids.prism(ordered, thickness, _paint(paint), at, frame))
+        centre = np.array(at) + frame @ np.array([*middle, 0.0])
+        size = (float(extent[0]), float(extent[1]), thickness)
+        self._add(planes, hull, centre, size, paint, frame)
 
     def cylinder(
         self,
@@ -83,14 +137,13 @@ class Builder:
         turn: np.ndarray = UPRIGHT,
         flat: Number = 1.0,
     ) -> None:
-        """Add a cylinder or cone along an axis.
+        """Add a cylinder or cone along an axis, with flat ends.
 
         `top` is the ratio of the end on the positive side of the axis to the other
         end, `flat` the ratio of the two widths.
         """
         size = (diameter, length, diameter * flat)
-        frame = turn @ _AXES[axis]
-        self.solids.append(solids.cone(centre, size, _paint(paint), frame, top))
+        self._add_cone(centre, size, paint, turn @ _AXES[axis], top)
 
     def rod(
         self,
@@ -109,8 +162,7 @@ class Builder:
         side = side / np.linalg.norm(side)
         frame = np.stack([side, along, np.cross(side, along)], axis=1)
         size = (diameter * max(1.0, top), length, diameter * max(1.0, top))
-        rod = solids.cone((a + b) / 2, size, _paint(paint), frame, top)
-        self.solids.append(rod)
+        self._add_cone((a + b) / 2, size, paint, frame, top)
 
     def ball(
         self,
@@ -121,8 +173,46 @@ class Builder:
         turn: np.ndarray = UPRIGHT,
         cut: Vec2 = (-0.5, 0.5),
     ) -> None:
-        """Add an ellipsoid, or its slice between two heights."""
-        self.solids.append(solids.ellipsoid(centre, size, _paint(paint), turn, cut))
+        """Add an ellipsoid, or its slice between two heights of its frame."""
+        low, high = cut
+        planes, hull = np.zeros((0, 4)), _AROUND_BALL
+        if low > -0.5 or high < 0.5:
+            planes = np.array([[0.0, -1.0, 0.0, low], [0.0, 1.0, 0.0, -high]])
+            hull = np.clip(_CORNERS, [-0.5, low, -0.5], [0.5, high, 0.5])
+        quadric = np.diag([1.0, 1.0, 1.0, -0.25])
+        self._add(planes, hull, centre, size, paint, turn, quadric)
+
+    def _add_cone(
+        self,
+        centre: Vec | np.ndarray,
+        size: Vec,
+        paint: Paint | Colour,
+        turn: np.ndarray,
+        top: Number,
+    ) -> None:
+        at_bottom, at_top = 0.5 / max(1.0, top), 0.5 * min(top, 1.0)
+        slope, middle = at_top - at_bottom, (at_top + at_bottom) / 2
+        radius = np.array([0.0, slope, 0.0, middle])
+        quadric = np.diag([1.0, 0.0, 1.0, 0.0]) - np.outer(radius, radius)
+        rims = [(at_bottom, -0.5), (at_top, 0.5)]
+        hull = np.concatenate([np.insert(r * _RIM, 1, y, axis=1) for r, y in rims])
+        self._add(_CAPS, hull, centre, size, paint, turn, quadric, radius)
+
+    def _add(
+        self,
+        planes: np.ndarray,
+        hull: np.ndarray,
+        centre: Vec | np.ndarray,
+        size: Vec,
+        paint: Paint | Colour,
+        turn: np.ndarray,
+        quadric: np.ndarray = _NO_QUADRIC,
+        radius: np.ndarray = _NO_RADIUS,
+    ) -> None:
+        frame = turn * np.maximum(np.array(size, float), _THINNEST)
+        paint = paint if isinstance(paint, Paint) else Paint(paint)
+        at = np.array(centre, float)
+        self.solids.append(Solid(planes, quadric, radius, hull, frame, at, paint))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +280,3 @@ def around(count: int, phase: Number = 0.0) -> list[tuple[float, float]]:
     """Return (cos, sin) of `count` evenly spaced directions about the y axis."""
     angles = [phase + 2 * math.pi * k / count for k in range(count)]
     return [(math.cos(a), math.sin(a)) for a in angles]
-
-
-def _paint(paint: Paint | Colour) -> Paint:
-    return paint if isinstance(paint, Paint) else Paint(paint)

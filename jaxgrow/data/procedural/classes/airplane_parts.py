@@ -33,20 +33,20 @@ def livery(draw: Draws, skin: Colour, trim: Colour) -> Paint:
 
 
 def fuselage(
-    draw: Draws, builder: Builder, width: Number, hide: Paint, skin: Colour
+    draw: Draws, add: Builder, width: Number, hide: Paint, skin: Colour
 ) -> None:
     """A tube with a round nose and a tail that rises to a narrow end."""
-    builder.cylinder((0.02, 0, 0), width, 0.68, hide, axis="x")
+    add.cylinder((0.02, 0, 0), width, 0.68, hide, axis="x")
     nose = width * draw.uniform(1.6, 2.8)
-    builder.ball((0.36, 0, 0), (nose, width, width), skin)
+    add.ball((0.36, 0, 0), (nose, width, width), skin)
     tail = rotation(pitch=-draw.uniform(0.08, 0.16))
     at = (-0.41, 0.16 * width, 0)
-    builder.cylinder(at, width, 0.22, skin, axis="x", top=1.0 / 0.3, turn=tail)
+    add.cylinder(at, width, 0.22, skin, axis="x", top=1.0 / 0.3, turn=tail)
 
 
 def cabin_body(
     draw: Draws,
-    builder: Builder,
+    add: Builder,
     width: Number,
     skin: Colour,
     trim: Colour,
@@ -55,23 +55,23 @@ def cabin_body(
 ) -> None:
     """A body that is thick at the engine and thin at the tail."""
     hide = draw.pick(Paint(skin), lines(skin, trim, x=1, width=0.3), Paint(skin))
-    builder.cylinder((0.22, 0, 0), width, 0.36, hide, axis="x")
+    add.cylinder((0.22, 0, 0), width, 0.36, hide, axis="x")
     tail = [(0.06, 0.48), (0.06, -0.5), (-0.5, 0.05), (-0.5, 0.36)]
     outline = [(x, y * width) for x, y in tail]
-    builder.plate(outline, 0.72 * width, hide)
-    builder.cylinder((0.4, 0, 0), 0.92 * width, 0.05, trim, axis="x", top=0.7)
+    add.plate(outline, 0.72 * width, hide)
+    add.cylinder((0.4, 0, 0), 0.92 * width, 0.05, trim, axis="x", top=0.7)
     glass = colour(draw, "glass")
     if closed:
         top = [(0.26, 0.4), (0.17, 1.0), (0.02, 1.0), (-0.12, 0.4)]
         canopy = [(x, y * 0.72 * width) for x, y in top]
-        builder.plate(canopy, 0.8 * width, glass)
+        add.plate(canopy, 0.8 * width, glass)
     else:
-        builder.box((0.06, 0.5 * width, 0), (0.1, 0.3 * width, 0.4 * width), BLACK)
-        builder.box((0.12, 0.6 * width, 0), (0.01, 0.4 * width, 0.5 * width), glass)
+        add.box((0.06, 0.5 * width, 0), (0.1, 0.3 * width, 0.4 * width), BLACK)
+        add.box((0.12, 0.6 * width, 0), (0.01, 0.4 * width, 0.5 * width), glass)
 
 
 def wings(
-    builder: Builder,
+    add: Builder,
     lead: Vec2,
     span: Number,
     chords: Vec2,
@@ -86,11 +86,11 @@ def wings(
         outer = side * span / 2
         outline = [(x, 0), (x - sweep, outer), (x - sweep - tip, outer), (x - root, 0)]
         turn = rotation(roll=-side * dihedral)
-        builder.plate(outline, thickness, paint, plane="xz", at=(0, y, 0), turn=turn)
+        add.plate(outline, thickness, paint, plane="xz", at=(0, y, 0), turn=turn)
 
 
 def winglets(
-    builder: Builder,
+    add: Builder,
     lead: Vec2,
     span: Number,
     chord: Number,
@@ -102,12 +102,10 @@ def winglets(
     for side in (-1, 1):
         at = (lead[0], lead[1] + dihedral * span / 2, side * span / 2)
         fin = [(0, 0), (-0.05, height), (-0.07, height), (-chord, 0)]
-        builder.plate(fin, 0.012, paint, at=at)
+        add.plate(fin, 0.012, paint, at=at)
 
 
-def engines(
-    draw: Draws, builder: Builder, width: Number, level: Number, wing: Vec
-) -> None:
+def engines(draw: Draws, add: Builder, width: Number, level: Number, wing: Vec) -> None:
     """Jets or propellers below the wings, or jets at the tail."""
     lead, sweep, span = wing
     case = colour(draw, "metal", "white", "bright")
@@ -115,7 +113,7 @@ def engines(
     if draw.chance(0.25):
         for side in (-1, 1):
             at = (-0.28, 0.28 * width, side * 0.78 * width)
-            builder.cylinder(at, bulk, 0.16, case, axis="x", top=1.15)
+            add.cylinder(at, bulk, 0.16, case, axis="x", top=1.15)
         return
     turboprop, pairs = draw.chance(0.25), draw.count(1, 2)
     for side in (-1, 1):
@@ -124,18 +122,18 @@ def engines(
             x = lead - sweep * place + 0.02
             z = side * place * span / 2
             at = (x, level - (0 if turboprop else 0.55 * bulk), z)
-            builder.cylinder(at, bulk, length, case, axis="x", top=1.2)
+            add.cylinder(at, bulk, length, case, axis="x", top=1.2)
             mouth = (at[0] + length / 2, at[1], at[2])
             if turboprop:
-                propeller(draw, builder, mouth, 2.4 * bulk)
+                propeller(draw, add, mouth, 2.4 * bulk)
             else:
-                builder.cylinder(mouth, 0.95 * bulk, 0.012, BLACK, axis="x")
+                add.cylinder(mouth, 0.95 * bulk, 0.012, BLACK, axis="x")
 
 
-def propeller(draw: Draws, builder: Builder, at: Vec, diameter: Number) -> None:
+def propeller(draw: Draws, add: Builder, at: Vec, diameter: Number) -> None:
     """A hub and two to four blades at a random angle."""
     blades, phase = draw.count(2, 4), draw.uniform(0, math.pi)
-    builder.ball(at, (0.08, 0.035, 0.035), STEEL)
+    add.ball(at, (0.08, 0.035, 0.035), STEEL)
     for k in range(blades):
         angle = phase + 2 * math.pi * k / blades
         turn = rotation(roll=angle)
@@ -145,12 +143,12 @@ def propeller(draw: Draws, builder: Builder, at: Vec, diameter: Number) -> None:
             at[1] + reach * math.cos(angle),
             at[2] + reach * math.sin(angle),
         )
-        builder.box(middle, (0.012, diameter / 2, 0.03), BLACK, turn=turn)
+        add.box(middle, (0.012, diameter / 2, 0.03), BLACK, turn=turn)
 
 
 def tail(
     draw: Draws,
-    builder: Builder,
+    add: Builder,
     width: Number,
     fin_colour: Colour,
     skin: Colour,
@@ -164,25 +162,25 @@ def tail(
     other = contrast(draw, fin_colour)
     striped = lines(fin_colour, other, y=draw.count(1, 3), width=0.35)
     paint = draw.pick(Paint(fin_colour), Paint(fin_colour), striped)
-    builder.plate(fin, 0.02, paint, at=(0, base, 0))
+    add.plate(fin, 0.02, paint, at=(0, base, 0))
     lead = -0.37 - (lean if t_tail else 0.02)
     level = base + height if t_tail else base
     span = draw.uniform(0.3, 0.42)
     chords = (0.11, draw.uniform(0.05, 0.09))
-    wings(builder, (lead, level), span, chords, 0.6 * lean, skin, 0.03, 0.014)
+    wings(add, (lead, level), span, chords, 0.6 * lean, skin, 0.03, 0.014)
 
 
-def wheels(draw: Draws, builder: Builder, width: Number) -> None:
+def wheels(draw: Draws, add: Builder, width: Number) -> None:
     """Two wheels on legs, and a third at the nose or the tail."""
     drop = -0.5 * width - draw.uniform(0.05, 0.08)
     nose = draw.chance(0.5)
     x = 0.08 if nose else 0.24
     for side in (-1, 1):
         at = (x, drop, side * 0.1)
-        builder.rod((x, -0.3 * width, side * 0.03), at, 0.014, STEEL)
-        builder.cylinder(at, 0.06, 0.03, BLACK, axis="z")
+        add.rod((x, -0.3 * width, side * 0.03), at, 0.014, STEEL)
+        add.cylinder(at, 0.06, 0.03, BLACK, axis="z")
         if draw.chance(0.3):
-            builder.ball(at, (0.12, 0.06, 0.04), STEEL)
+            add.ball(at, (0.12, 0.06, 0.04), STEEL)
     third = (0.36, drop, 0.0) if nose else (-0.44, -0.3 * width, 0.0)
-    builder.cylinder(third, 0.05, 0.025, BLACK, axis="z")
-    builder.rod(third, (third[0] - 0.01, 0, 0), 0.012, STEEL)
+    add.cylinder(third, 0.05, 0.025, BLACK, axis="z")
+    add.rod(third, (third[0] - 0.01, 0, 0), 0.012, STEEL)

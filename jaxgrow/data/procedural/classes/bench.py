@@ -9,7 +9,7 @@ from jaxgrow.data.procedural.paints import Colour, Paint, colour, finish
 from jaxgrow.data.procedural.solids import Vec, rotation
 
 
-def bench(draw: Draws, builder: Builder) -> None:
+def bench(draw: Draws, add: Builder) -> None:
     """A bench about 0.9 wide, with or without a back."""
     width, depth = draw.uniform(0.8, 1.0), draw.uniform(0.25, 0.4)
     height, thick = draw.uniform(0.28, 0.4), draw.uniform(0.03, 0.06)
@@ -20,23 +20,21 @@ def bench(draw: Draws, builder: Builder) -> None:
     for k in range(planks):
         x = -depth / 2 + depth * (k + 0.5) / planks
         size = (depth / planks * 0.84, thick, width)
-        builder.box((x, height, 0), size, paint)
+        add.box((x, height, 0), size, paint)
     back = draw.chance(0.7)
     if back:
-        _back(draw, builder, (width, depth, height), wood, frame)
+        _back(draw, add, (width, depth, height), wood, frame)
     if draw.chance(0.45):
         rise = draw.uniform(0.1, 0.16)
         for side in (-1, 1):
             z = side * 0.48 * width
-            builder.box((0, height + rise, z), (depth, 0.03, 0.045), frame)
+            add.box((0, height + rise, z), (depth, 0.03, 0.045), frame)
             post = (0.44 * depth, height + rise / 2, z)
-            builder.box(post, (0.03, rise, 0.04), frame)
-    _base(draw, builder, (width, depth, height), frame, back=back)
+            add.box(post, (0.03, rise, 0.04), frame)
+    _base(draw, add, (width, depth, height), frame, back=back)
 
 
-def _back(
-    draw: Draws, builder: Builder, size: Vec, wood: Colour, frame: Colour
-) -> None:
+def _back(draw: Draws, add: Builder, size: Vec, wood: Colour, frame: Colour) -> None:
     width, depth, height = size
     rise, tilt = draw.uniform(0.2, 0.38), draw.uniform(0.0, 0.3)
     turn, slope = rotation(pitch=tilt), math.tan(tilt)
@@ -50,26 +48,24 @@ def _back(
             y, z = rise * (k + 0.6) / count, 0.0
             slat = (0.03, 0.7 * rise / count, width)
         at = (-depth / 2 - slope * y, height + y + 0.02, z)
-        builder.box(at, slat, wood, turn=turn)
+        add.box(at, slat, wood, turn=turn)
     if upright:
         at = (-depth / 2 - slope * rise, height + rise, 0)
-        builder.box(at, (0.035, 0.05, width), wood, turn=turn)
+        add.box(at, (0.035, 0.05, width), wood, turn=turn)
     for side in (-1, 1):
         start = (-depth / 2 - 0.01, height - 0.02, side * 0.42 * width)
         top = (start[0] - slope * rise, height + rise, start[2])
-        builder.rod(start, top, 0.032, frame)
+        add.rod(start, top, 0.032, frame)
 
 
-def _base(
-    draw: Draws, builder: Builder, size: Vec, frame: Colour, *, back: bool
-) -> None:
+def _base(draw: Draws, add: Builder, size: Vec, frame: Colour, *, back: bool) -> None:
     width, depth, height = size
     style = draw.count(0, 4)
     if style <= 1:
         thick, splay = draw.uniform(0.035, 0.07), draw.pick(0.0, 0.0, 0.04)
         around_legs = (depth, 0.94 * width)
         legs(
-            builder,
+            add,
             around_legs,
             (0, height),
             thick,
@@ -78,16 +74,16 @@ def _base(
             splay=splay,
         )
         if draw.chance(0.4):
-            builder.box((0, 0.4 * height, 0), (0.03, 0.03, 0.86 * width), frame)
+            add.box((0, 0.4 * height, 0), (0.03, 0.03, 0.86 * width), frame)
     elif style == 2:
         slab = (0.85 * depth, height, draw.uniform(0.04, 0.12))
         for side in (-1, 1):
-            builder.box((0, height / 2, side * 0.38 * width), slab, frame)
+            add.box((0, height / 2, side * 0.38 * width), slab, frame)
     elif style == 3:
         for side in (-1, 1):
             z = side * 0.36 * width
-            builder.box((0, height / 2, z), (0.07, height, 0.07), frame)
-            builder.box((0, 0.02, z), (depth, 0.04, 0.08), frame)
+            add.box((0, height / 2, z), (0.07, height, 0.07), frame)
+            add.box((0, 0.02, z), (depth, 0.04, 0.08), frame)
     else:
         for side in (-1, 1):
             z = side * 0.4 * width
@@ -96,6 +92,6 @@ def _base(
                     (ahead * 0.55 * depth, 0, z),
                     (-ahead * 0.4 * depth, height, z),
                 )
-                builder.rod(foot, top, 0.045, frame)
+                add.rod(foot, top, 0.045, frame)
     if not back and draw.chance(0.4):
-        builder.box((0, 0.3 * height, 0), (0.8 * depth, 0.03, 0.7 * width), frame)
+        add.box((0, 0.3 * height, 0), (0.8 * depth, 0.03, 0.7 * width), frame)

@@ -15,7 +15,7 @@ from jaxgrow.data.procedural.paints import (
 from jaxgrow.data.procedural.solids import Vec
 
 
-def cabinet(draw: Draws, builder: Builder) -> None:
+def cabinet(draw: Draws, add: Builder) -> None:
     """A chest of drawers, a wardrobe, a sideboard or a shelf with things on it."""
     width, height = draw.uniform(0.4, 1.0), draw.uniform(0.35, 1.0)
     depth = draw.uniform(0.28, 0.5)
@@ -24,7 +24,7 @@ def cabinet(draw: Draws, builder: Builder) -> None:
     if low:
         dark = colour(draw, "dark", "wood", "metal")
         legs(
-            builder,
+            add,
             (depth, width),
             (0, low),
             0.04,
@@ -34,41 +34,41 @@ def cabinet(draw: Draws, builder: Builder) -> None:
         )
     elif draw.chance(0.4):
         low = 0.04
-        builder.box((-0.01, 0.02, 0), (0.94 * depth, 0.04, 0.97 * width), BLACK)
+        add.box((-0.01, 0.02, 0), (0.94 * depth, 0.04, 0.97 * width), BLACK)
     size, front = (depth, height, width), skin
     if draw.chance(0.5):
         front = colour(draw, "wood", "white", "bright")
     if draw.chance(0.3):
-        _shelf(draw, builder, size, low, skin)
+        _shelf(draw, add, size, low, skin)
     else:
-        builder.box((0, low + height / 2, 0), size, finish(draw, skin, prob=0.2))
+        add.box((0, low + height / 2, 0), size, finish(draw, skin, prob=0.2))
         draw.pick(_doors, _doors, _drawers, _drawers, _mixed)(
-            draw, builder, size, low, front
+            draw, add, size, low, front
         )
     top = low + height
     if draw.chance(0.4):
         board = colour(draw, "wood", "dark", "white")
-        builder.box((0, top + 0.012, 0), (1.06 * depth, 0.025, 1.04 * width), board)
+        add.box((0, top + 0.012, 0), (1.06 * depth, 0.025, 1.04 * width), board)
     if height < 0.6 and draw.chance(0.3):
-        _ornament(draw, builder, top + 0.02, width)
+        _ornament(draw, add, top + 0.02, width)
 
 
-def _shelf(draw: Draws, builder: Builder, size: Vec, low: Number, skin: Colour) -> None:
+def _shelf(draw: Draws, add: Builder, size: Vec, low: Number, skin: Colour) -> None:
     (depth, height, width), thick = size, 0.02
-    builder.box(
+    add.box(
         (-depth / 2 + thick / 2, low + height / 2, 0),
         (thick, height, width),
         contrast(draw, skin),
     )
     for side in (-1, 1):
         at = (0, low + height / 2, side * (width - thick) / 2)
-        builder.box(at, (depth, height, thick), skin)
+        add.box(at, (depth, height, thick), skin)
     if width > 0.7:
-        builder.box((0, low + height / 2, 0), (0.96 * depth, height, thick), skin)
+        add.box((0, low + height / 2, 0), (0.96 * depth, height, thick), skin)
     count = draw.count(2, 5)
     for k in range(count + 1):
         at = (0, low + thick / 2 + (height - thick) * k / count, 0)
-        builder.box(at, (depth, thick, width), skin)
+        add.box(at, (depth, thick, width), skin)
     for k in range(count):
         if draw.chance(0.6):
             cell, books = height / count, colour(draw, "bright")
@@ -76,7 +76,7 @@ def _shelf(draw: Draws, builder: Builder, size: Vec, low: Number, skin: Colour) 
             wide, high = draw.uniform(0.2, 0.4) * width, draw.uniform(0.5, 0.8) * cell
             z = draw.uniform(-0.28, 0.28) * width
             at = (0.02, low + k * cell + thick + high / 2, z)
-            builder.box(at, (0.6 * depth, high, wide), row)
+            add.box(at, (0.6 * depth, high, wide), row)
 
 
 def _panel(draw: Draws, front: Colour) -> Paint:
@@ -91,9 +91,7 @@ def _panel(draw: Draws, front: Colour) -> Paint:
     return Paint(front)
 
 
-def _doors(
-    draw: Draws, builder: Builder, size: Vec, low: Number, front: Colour
-) -> None:
+def _doors(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> None:
     """One to four doors; a single one has its handle on one side."""
     depth, height, width = size
     count, metal = draw.count(1, 3 if width < 0.8 else 4), colour(draw, "metal", "dark")
@@ -101,18 +99,18 @@ def _doors(
     for k in range(count):
         z = -width / 2 + width * (k + 0.5) / count
         door = (0.012, 0.94 * height, 0.92 * width / count)
-        builder.box((depth / 2 + 0.005, low + height / 2, z), door, paint)
+        add.box((depth / 2 + 0.005, low + height / 2, z), door, paint)
         side = only if count == 1 else (1 if k % 2 == 0 else -1)
         at = (depth / 2 + 0.022, low + 0.52 * height, z + side * 0.38 * width / count)
         if knobs:
-            builder.ball(at, (0.035, 0.035, 0.035), metal)
+            add.ball(at, (0.035, 0.035, 0.035), metal)
         else:
-            builder.box(at, (0.022, 0.16 * height, 0.016), metal)
+            add.box(at, (0.022, 0.16 * height, 0.016), metal)
 
 
 def _drawers(
     draw: Draws,
-    builder: Builder,
+    add: Builder,
     size: Vec,
     low: Number,
     front: Colour,
@@ -129,40 +127,38 @@ def _drawers(
             z = -width / 2 + width * (column + 0.5) / columns
             drawer = (0.014, 0.86 * height / rows, 0.92 * width / columns)
             paint = front if (row + column) % 2 == 0 else other
-            builder.box((depth / 2 + 0.005, y, z), drawer, paint)
+            add.box((depth / 2 + 0.005, y, z), drawer, paint)
             if knobs:
                 at = (depth / 2 + 0.025, y, z)
-                builder.ball(at, (0.035, 0.035, 0.035), metal)
+                add.ball(at, (0.035, 0.035, 0.035), metal)
             else:
                 grip = (0.022, 0.016, 0.28 * width / columns)
-                builder.box((depth / 2 + 0.02, y, z), grip, metal)
+                add.box((depth / 2 + 0.02, y, z), grip, metal)
 
 
-def _mixed(
-    draw: Draws, builder: Builder, size: Vec, low: Number, front: Colour
-) -> None:
+def _mixed(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> None:
     """A door on one side, drawers on the other."""
     (depth, height, width), side = size, draw.sign()
     part, metal = 0.5 * width, colour(draw, "metal", "dark")
     z = side * width / 4
     door = (0.012, 0.94 * height, 0.92 * part)
-    builder.box((depth / 2 + 0.005, low + height / 2, z), door, _panel(draw, front))
+    add.box((depth / 2 + 0.005, low + height / 2, z), door, _panel(draw, front))
     at = (depth / 2 + 0.02, low + 0.55 * height, side * 0.05 * width)
-    builder.box(at, (0.022, 0.15 * height, 0.016), metal)
+    add.box(at, (0.022, 0.15 * height, 0.016), metal)
     rows = draw.count(2, 5)
     for row in range(rows):
         y = low + height * (row + 0.5) / rows
         drawer = (0.014, 0.86 * height / rows, 0.9 * part)
-        builder.box((depth / 2 + 0.005, y, -z), drawer, front)
-        builder.box((depth / 2 + 0.02, y, -z), (0.022, 0.016, 0.3 * part), metal)
+        add.box((depth / 2 + 0.005, y, -z), drawer, front)
+        add.box((depth / 2 + 0.02, y, -z), (0.022, 0.016, 0.3 * part), metal)
 
 
-def _ornament(draw: Draws, builder: Builder, level: Number, width: Number) -> None:
+def _ornament(draw: Draws, add: Builder, level: Number, width: Number) -> None:
     """A vase or a box on one side of the top."""
     z, clay = draw.sign() * 0.28 * width, colour(draw, "bright", "white")
     glaze = finish(draw, clay, prob=0.5)
     if draw.chance(0.5):
-        builder.ball((0, level + 0.07, z), (0.11, 0.16, 0.11), glaze)
-        builder.cylinder((0, level + 0.15, z), 0.05, 0.06, glaze, top=1.5)
+        add.ball((0, level + 0.07, z), (0.11, 0.16, 0.11), glaze)
+        add.cylinder((0, level + 0.15, z), 0.05, 0.06, glaze, top=1.5)
     else:
-        builder.box((0, level + 0.04, z), (0.14, 0.08, 0.18), glaze)
+        add.box((0, level + 0.04, z), (0.14, 0.08, 0.18), glaze)

@@ -31,7 +31,7 @@ _CABINS: dict[str, list[Vec2]] = {
 }
 
 
-def car(draw: Draws, builder: Builder) -> None:
+def car(draw: Draws, add: Builder) -> None:
     """A car 1 long."""
     kind = draw.pick(*_CABINS, "sedan", "hatchback", "coupe")
     big = kind in ("van", "bus")
@@ -40,28 +40,28 @@ def car(draw: Draws, builder: Builder) -> None:
     body = draw.uniform(0.12, 0.16) + (0.05 if big else 0.0)
     skin = colour(draw, "bright", "bright", "bright", "metal", "dark", "white")
     top = 0.4 * wheel + body
-    _body(draw, builder, width, 0.4 * wheel, top, skin, flat=big)
+    _body(draw, add, width, 0.4 * wheel, top, skin, flat=big)
     height = draw.uniform(0.11, 0.15) * (1.5 if big else 1.0)
     if kind == "coupe" and draw.chance(0.4):
-        _open_top(draw, builder, width, top)
+        _open_top(draw, add, width, top)
     else:
-        _cabin(draw, builder, _CABINS[kind], width, (top, height), skin)
+        _cabin(draw, add, _CABINS[kind], width, (top, height), skin)
     if kind == "pickup":
-        _bed(draw, builder, width, top, skin)
-    _wheels(draw, builder, width, wheel, draw.uniform(0.28, 0.33))
-    _lights(draw, builder, width, top, body)
+        _bed(draw, add, width, top, skin)
+    _wheels(draw, add, width, wheel, draw.uniform(0.28, 0.33))
+    _lights(draw, add, width, top, body)
     if draw.chance(0.2) and not big:
-        builder.box((-0.46, top + 0.07, 0), (0.07, 0.012, 0.85 * width), skin)
+        add.box((-0.46, top + 0.07, 0), (0.07, 0.012, 0.85 * width), skin)
         for side in (-1, 1):
             at = (-0.45, top + 0.03, side * 0.3 * width)
-            builder.box(at, (0.03, 0.08, 0.015), skin)
+            add.box(at, (0.03, 0.08, 0.015), skin)
     if draw.chance(0.12):
-        _roof_sign(draw, builder, top + height)
+        _roof_sign(draw, add, top + height)
 
 
 def _body(
     draw: Draws,
-    builder: Builder,
+    add: Builder,
     width: Number,
     low: Number,
     top: Number,
@@ -86,13 +86,13 @@ def _body(
     racing = lines(skin, other, z=1, width=draw.uniform(0.15, 0.3))
     two_tone = checks(skin, other, y=2)
     paint = draw.pick(*[Paint(skin)] * 4, racing, two_tone)
-    builder.plate(outline, width, paint)
-    builder.box((0, low + 0.01, 0), (0.94, 0.05, 1.01 * width), BLACK)
+    add.plate(outline, width, paint)
+    add.box((0, low + 0.01, 0), (0.94, 0.05, 1.01 * width), BLACK)
 
 
 def _cabin(
     draw: Draws,
-    builder: Builder,
+    add: Builder,
     profile: list[Vec2],
     width: Number,
     level: Vec2,
@@ -103,10 +103,10 @@ def _cabin(
     glass = colour(draw, "glass")
     outline = [(x, top + y * height) for x, y in profile]
     inner = 0.86 * width
-    builder.plate(outline, inner, glass)
+    add.plate(outline, inner, glass)
     (x0, _), (x1, _), (x2, _), (x3, _) = profile
     roof = [(x1 - 0.01, 0.84), (x1 + 0.01, 1.06), (x2 - 0.01, 1.06), (x2 + 0.02, 0.84)]
-    builder.plate([(x, top + y * height) for x, y in roof], 0.9 * width, skin)
+    add.plate([(x, top + y * height) for x, y in roof], 0.9 * width, skin)
     pillars = [(x0, x1, 0.04), (x3, x2, 0.025)]
     posts = draw.count(1, 2) if x2 - x1 < 0.5 else draw.count(3, 5)
     for k in range(posts):
@@ -117,10 +117,10 @@ def _cabin(
         post += [(head + thick / 2, 1), (foot + thick / 2, 0)]
         for side in (-1, 1):
             at = (0, 0, side * (inner / 2 - 0.005))
-            builder.plate([(x, top + y * height) for x, y in post], 0.02, skin, at=at)
+            add.plate([(x, top + y * height) for x, y in post], 0.02, skin, at=at)
     if draw.chance(0.25):
         for side in (-1, 1):
-            builder.rod(
+            add.rod(
                 (x1, top + 1.15 * height, side * 0.36 * width),
                 (x2, top + 1.15 * height, side * 0.36 * width),
                 0.014,
@@ -128,64 +128,62 @@ def _cabin(
             )
 
 
-def _open_top(draw: Draws, builder: Builder, width: Number, top: Number) -> None:
+def _open_top(draw: Draws, add: Builder, width: Number, top: Number) -> None:
     leather = colour(draw, "wood", "dark", "bright")
-    builder.box((-0.06, top, 0), (0.36, 0.01, 0.8 * width), BLACK)
+    add.box((-0.06, top, 0), (0.36, 0.01, 0.8 * width), BLACK)
     for side in (-1, 1):
         at = (-0.12, top + 0.04, side * 0.2 * width)
-        builder.box(at, (0.06, 0.09, 0.3 * width), leather)
+        add.box(at, (0.06, 0.09, 0.3 * width), leather)
     screen = [(0.12, top), (0.06, top + 0.09), (0.075, top + 0.09), (0.14, top)]
-    builder.plate(screen, 0.82 * width, colour(draw, "glass"))
+    add.plate(screen, 0.82 * width, colour(draw, "glass"))
     # The driver's wheel is on the left, at -z.
-    builder.cylinder((0.06, top + 0.02, -0.2 * width), 0.09, 0.012, BLACK, axis="x")
+    add.cylinder((0.06, top + 0.02, -0.2 * width), 0.09, 0.012, BLACK, axis="x")
 
 
-def _bed(
-    draw: Draws, builder: Builder, width: Number, top: Number, skin: Colour
-) -> None:
-    builder.box((-0.29, top, 0), (0.36, 0.008, 0.84 * width), BLACK)
+def _bed(draw: Draws, add: Builder, width: Number, top: Number, skin: Colour) -> None:
+    add.box((-0.29, top, 0), (0.36, 0.008, 0.84 * width), BLACK)
     for side in (-1, 1):
         at = (-0.29, top + 0.025, side * 0.46 * width)
-        builder.box(at, (0.4, 0.05, 0.03), skin)
-    builder.box((-0.485, top + 0.025, 0), (0.025, 0.05, 0.94 * width), skin)
+        add.box(at, (0.4, 0.05, 0.03), skin)
+    add.box((-0.485, top + 0.025, 0), (0.025, 0.05, 0.94 * width), skin)
     if draw.chance(0.4):
         load = colour(draw, "wood", "drab", "bright")
-        builder.box((-0.3, top + 0.04, 0), (0.25, 0.08, 0.6 * width), load)
+        add.box((-0.3, top + 0.04, 0), (0.25, 0.08, 0.6 * width), load)
 
 
 def _wheels(
-    draw: Draws, builder: Builder, width: Number, wheel: Number, axle: Number
+    draw: Draws, add: Builder, width: Number, wheel: Number, axle: Number
 ) -> None:
     hub = colour(draw, "metal", "white", "dark")
     for x in (-axle, axle):
         for side in (-1, 1):
-            builder.cylinder(
+            add.cylinder(
                 (x, wheel / 2, side * 0.45 * width), wheel, 0.08, TYRE, axis="z"
             )
             at = (x, wheel / 2, side * (0.45 * width + 0.041))
-            builder.cylinder(at, 0.6 * wheel, 0.006, hub, axis="z")
+            add.cylinder(at, 0.6 * wheel, 0.006, hub, axis="z")
 
 
 def _lights(
-    draw: Draws, builder: Builder, width: Number, top: Number, body: Number
+    draw: Draws, add: Builder, width: Number, top: Number, body: Number
 ) -> None:
     round_lamps = draw.chance(0.3)
     for side in (-1, 1):
         front = (0.495, top - 0.4 * body, side * 0.36 * width)
         if round_lamps:
-            builder.cylinder(front, 0.06, 0.03, HEADLIGHT, axis="x")
+            add.cylinder(front, 0.06, 0.03, HEADLIGHT, axis="x")
         else:
-            builder.box(front, (0.03, 0.035, 0.09), HEADLIGHT)
+            add.box(front, (0.03, 0.035, 0.09), HEADLIGHT)
         back = (-0.495, top - 0.35 * body, side * 0.38 * width)
-        builder.box(back, (0.03, 0.045, 0.07), RED_LIGHT)
+        add.box(back, (0.03, 0.045, 0.07), RED_LIGHT)
     grille = lines(BLACK, STEEL, y=3, width=0.3)
-    builder.box((0.497, top - 0.5 * body, 0), (0.02, 0.05, 0.4 * width), grille)
-    builder.box((-0.497, top - 0.55 * body, 0), (0.02, 0.04, 0.26 * width), WHITE)
+    add.box((0.497, top - 0.5 * body, 0), (0.02, 0.05, 0.4 * width), grille)
+    add.box((-0.497, top - 0.55 * body, 0), (0.02, 0.04, 0.26 * width), WHITE)
 
 
-def _roof_sign(draw: Draws, builder: Builder, top: Number) -> None:
+def _roof_sign(draw: Draws, add: Builder, top: Number) -> None:
     """A taxi's sign, or a blue light bar."""
     if draw.chance(0.5):
-        builder.box((-0.06, top + 0.03, 0), (0.05, 0.04, 0.14), (0.95, 0.85, 0.2))
+        add.box((-0.06, top + 0.03, 0), (0.05, 0.04, 0.14), (0.95, 0.85, 0.2))
     else:
-        builder.box((-0.06, top + 0.025, 0), (0.05, 0.03, 0.28), (0.1, 0.2, 0.8))
+        add.box((-0.06, top + 0.025, 0), (0.05, 0.03, 0.28), (0.1, 0.2, 0.8))

@@ -9,7 +9,7 @@ from jaxgrow.data.procedural.paints import BLACK, Colour, Paint, colour, finish
 from jaxgrow.data.procedural.solids import Vec, rotation
 
 
-def chair(draw: Draws, builder: Builder) -> None:
+def chair(draw: Draws, add: Builder) -> None:
     """A chair, an armchair with wooden arms, or a swivel chair."""
     width, depth = draw.uniform(0.4, 0.5), draw.uniform(0.38, 0.48)
     seat, rise = draw.uniform(0.38, 0.5), draw.uniform(0.35, 0.58)
@@ -18,26 +18,24 @@ def chair(draw: Draws, builder: Builder) -> None:
     thick = draw.uniform(0.03, 0.09)
     cover = finish(draw, skin, prob=0.3)
     if draw.chance(0.2):
-        builder.cylinder((0, seat, 0), width, thick, cover, flat=depth / width)
+        add.cylinder((0, seat, 0), width, thick, cover, flat=depth / width)
     else:
         lean = draw.pick(0.0, 0.0, 0.08)
-        builder.box(
-            (0, seat, 0), (depth, thick, width), cover, taper=(0, 0, lean, lean)
-        )
-    _back(draw, builder, (width, depth, seat, rise), cover, frame)
+        add.box((0, seat, 0), (depth, thick, width), cover, taper=(0, 0, lean, lean))
+    _back(draw, add, (width, depth, seat, rise), cover, frame)
     if draw.chance(0.4):
         arm = draw.uniform(0.16, 0.24)
         for side in (-1, 1):
             z = side * 0.5 * width
-            builder.box((0, seat + arm, z), (0.95 * depth, 0.035, 0.05), frame)
+            add.box((0, seat + arm, z), (0.95 * depth, 0.035, 0.05), frame)
             start = (0.38 * depth, seat, z)
-            builder.rod(start, (0.42 * depth, seat + arm, z), 0.032, frame)
-    _base(draw, builder, (width, depth, seat), frame)
+            add.rod(start, (0.42 * depth, seat + arm, z), 0.032, frame)
+    _base(draw, add, (width, depth, seat), frame)
 
 
 def _back(
     draw: Draws,
-    builder: Builder,
+    add: Builder,
     size: tuple[Number, Number, Number, Number],
     cover: Paint,
     frame: Colour,
@@ -56,17 +54,17 @@ def _back(
         paint: Paint | Colour,
     ) -> None:
         at = (foot - slope * y, seat + y, z)
-        builder.box(at, (thick, high, wide), paint, turn=turn)
+        add.box(at, (thick, high, wide), paint, turn=turn)
 
     if style == 0:
         lean = draw.pick(0.0, 0.12)
         at = (foot - slope * rise / 2, seat + rise / 2, 0)
         panel = (draw.uniform(0.03, 0.08), rise, 0.95 * width)
-        builder.box(at, panel, cover, turn=turn, taper=(0, 0, lean, lean))
+        add.box(at, panel, cover, turn=turn, taper=(0, 0, lean, lean))
         return
     if style == 3:
         at = (foot - slope * rise * 0.6, seat + 0.62 * rise, 0)
-        builder.ball(at, (0.06, 0.85 * rise, width), cover, turn=turn)
+        add.ball(at, (0.06, 0.85 * rise, width), cover, turn=turn)
         for side in (-1, 1):
             bar(0.2 * rise, side * 0.25 * width, 0.5 * rise, 0.03, 0.03, frame)
         return
@@ -87,14 +85,14 @@ def _back(
         bar(0.7 * rise, 0, 0.5 * rise, 0.84 * width, 0.03, cover)
 
 
-def _base(draw: Draws, builder: Builder, size: Vec, frame: Colour) -> None:
+def _base(draw: Draws, add: Builder, size: Vec, frame: Colour) -> None:
     width, depth, seat = size
     style = draw.count(0, 5)
     if style < 3:
         thick = draw.uniform(0.03, 0.055)
         splay = draw.uniform(0.02, 0.07) if style == 2 else 0.0
         legs(
-            builder,
+            add,
             (depth, width),
             (0, seat),
             thick,
@@ -106,22 +104,22 @@ def _base(draw: Draws, builder: Builder, size: Vec, frame: Colour) -> None:
             level = draw.uniform(0.15, 0.3) * seat
             for side in (-1, 1):
                 at = (0, level, side * 0.46 * width)
-                builder.box(at, (0.9 * depth, 0.025, 0.02), frame)
+                add.box(at, (0.9 * depth, 0.025, 0.02), frame)
     elif style == 3:
-        builder.cylinder((0, 0.55 * seat, 0), 0.05, 0.9 * seat, frame)
+        add.cylinder((0, 0.55 * seat, 0), 0.05, 0.9 * seat, frame)
         for c, s in around(5):
             end = (0.25 * c, 0.03, 0.25 * s)
-            builder.rod((0, 0.09, 0), end, 0.04, frame)
-            builder.ball(end, (0.05, 0.06, 0.05), BLACK)
+            add.rod((0, 0.09, 0), end, 0.04, frame)
+            add.ball(end, (0.05, 0.06, 0.05), BLACK)
     elif style == 4:
         for side in (-1, 1):
             at = (0, seat / 2, side * 0.45 * width)
-            builder.box(at, (0.9 * depth, seat, 0.04), frame)
+            add.box(at, (0.9 * depth, seat, 0.04), frame)
     else:
         for side in (-1, 1):
             z = side * 0.45 * width
-            builder.rod((0.45 * depth, 0.015, z), (0.45 * depth, seat, z), 0.03, frame)
-            builder.rod((-0.5 * depth, 0.015, z), (0.46 * depth, 0.015, z), 0.03, frame)
+            add.rod((0.45 * depth, 0.015, z), (0.45 * depth, seat, z), 0.03, frame)
+            add.rod((-0.5 * depth, 0.015, z), (0.46 * depth, 0.015, z), 0.03, frame)
         if draw.chance(0.5):
             back = (-0.5 * depth, 0.015, 0)
-            builder.cylinder(back, 0.03, 0.9 * width, frame, axis="z")
+            add.cylinder(back, 0.03, 0.9 * width, frame, axis="z")

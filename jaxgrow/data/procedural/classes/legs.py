@@ -7,7 +7,7 @@ from jaxgrow.data.procedural.solids import Vec2
 
 
 def legs(
-    builder: Builder,
+    add: Builder,
     footprint: Vec2,
     span: Vec2,
     thick: Number,
@@ -19,7 +19,7 @@ def legs(
     """Add four legs at the corners of a rectangle.
 
     Args:
-        builder: Builder of the object.
+        add: Builder of the object.
         footprint: Extents along x and z at the top.
         span: Heights of the lower and upper ends.
         thick: Thickness; splayed and round legs narrow to the foot.
@@ -33,7 +33,7 @@ def legs(
             x, z = side_x * (length - thick) / 2, side_z * (width - thick) / 2
             if round_legs or splay:
                 foot = (x + side_x * splay, low, z + side_z * splay)
-                builder.rod(foot, (x, high, z), 0.65 * thick, paint, top=1.5)
+                add.rod(foot, (x, high, z), 0.65 * thick, paint, top=1.5)
             else:
                 at = (x, (low + high) / 2, z)
-                builder.box(at, (thick, high - low, thick), paint)
+                add.box(at, (thick, high - low, thick), paint)

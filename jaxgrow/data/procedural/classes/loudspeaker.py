@@ -17,7 +17,7 @@ from jaxgrow.data.procedural.paints import (
 from jaxgrow.data.procedural.solids import Vec2
 
 
-def loudspeaker(draw: Draws, builder: Builder) -> None:
+def loudspeaker(draw: Draws, add: Builder) -> None:
     """A cabinet with its drivers towards +x, on feet, on a stand or on the floor."""
     height = draw.uniform(0.6, 1.0)
     width, depth = height * draw.uniform(0.32, 0.7), height * draw.uniform(0.3, 0.6)
@@ -25,34 +25,29 @@ def loudspeaker(draw: Draws, builder: Builder) -> None:
     low = 0.0
     if draw.chance(0.2):
         low = 0.05
-        legs(builder, (depth, width), (0.0, low), 0.04, BLACK, round_legs=True)
+        legs(add, (depth, width), (0.0, low), 0.04, BLACK, round_legs=True)
     elif draw.chance(0.2):
         low = draw.uniform(0.3, 0.6)
-        builder.cylinder((0, low / 2, 0), 0.06, low, BLACK)
-        builder.box((0, 0.012, 0), (0.8 * depth, 0.024, 0.9 * width), BLACK)
+        add.cylinder((0, low / 2, 0), 0.06, low, BLACK)
+        add.box((0, 0.012, 0), (0.8 * depth, 0.024, 0.9 * width), BLACK)
     hide = finish(draw, skin, prob=0.25)
     lean = draw.uniform(0, 0.12) if draw.chance(0.4) else 0.0
     sides = draw.uniform(0, 0.12) if draw.chance(0.3) else 0.0
     box = (depth, height, width)
     taper = (lean, 0, sides, sides)
-    builder.box((0, low + height / 2, 0), box, hide, taper=taper)
+    add.box((0, low + height / 2, 0), box, hide, taper=taper)
     front = depth / 2
     if draw.chance(0.5):
         baffle = (0.008, 0.95 * height, width * (0.94 - sides))
         tone = contrast(draw, skin)
-        builder.box((front + 0.003, low + height / 2, 0), baffle, tone)
-    _drivers(draw, builder, (front + 0.008, low), height, width * (1 - 2 * sides), skin)
+        add.box((front + 0.003, low + height / 2, 0), baffle, tone)
+    _drivers(draw, add, (front + 0.008, low), height, width * (1 - 2 * sides), skin)
     at = (-front, low + 0.25 * height, 0)
-    builder.box(at, (0.02, 0.12 * height, 0.3 * width), STEEL)
+    add.box(at, (0.02, 0.12 * height, 0.3 * width), STEEL)
 
 
 def _drivers(
-    draw: Draws,
-    builder: Builder,
-    place: Vec2,
-    height: Number,
-    width: Number,
-    skin: Colour,
+    draw: Draws, add: Builder, place: Vec2, height: Number, width: Number, skin: Colour
 ) -> None:
     """One to four cones, the largest below, perhaps a horn or a port."""
     x, low = place
@@ -68,14 +63,14 @@ def _drivers(
         at, last = (x, level + share / 2, 0.0), k == count - 1
         if last and count > 1 and draw.chance(0.25):
             horn = (0.02, 0.6 * share, 0.75 * width)
-            builder.box(at, horn, lines(BLACK, STEEL, z=5, width=0.2))
+            add.box(at, horn, lines(BLACK, STEEL, z=5, width=0.2))
         else:
-            builder.cylinder(at, diameter, 0.02, ring, axis="x")
+            add.cylinder(at, diameter, 0.02, ring, axis="x")
             inner = (x + 0.008, at[1], 0)
-            builder.cylinder(inner, 0.8 * diameter, 0.012, cone, axis="x")
+            add.cylinder(inner, 0.8 * diameter, 0.012, cone, axis="x")
             cap = 0.32 * diameter
-            builder.ball((x + 0.012, at[1], 0), (0.05, cap, cap), dust_cap)
+            add.ball((x + 0.012, at[1], 0), (0.05, cap, cap), dust_cap)
         level, left = level + share, left - share
     if draw.chance(0.3):
         port = (x, low + 0.09 * height, 0.3 * width)
-        builder.cylinder(port, 0.16 * width, 0.015, BLACK, axis="x")
+        add.cylinder(port, 0.16 * width, 0.015, BLACK, axis="x")

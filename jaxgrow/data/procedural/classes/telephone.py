@@ -21,88 +21,84 @@ from jaxgrow.data.procedural.paints import (
 from jaxgrow.data.procedural.solids import Vec2, rotation
 
 
-def telephone(draw: Draws, builder: Builder) -> None:
+def telephone(draw: Draws, add: Builder) -> None:
     """A mobile telephone that stands upright, or a set with a handset."""
     kind = draw.pick(_slab, _slab, _keypad, _keypad, _clamshell, _desk_set, _desk_set)
-    kind(draw, builder)
+    kind(draw, add)
 
 
-def _slab(draw: Draws, builder: Builder) -> None:
+def _slab(draw: Draws, add: Builder) -> None:
     width, thick = draw.uniform(0.45, 0.56), draw.uniform(0.05, 0.09)
     case = colour(draw, "dark", "dark", "bright", "white", "metal")
-    builder.box((0, 0.5, 0), (thick, 1, width), finish(draw, case, prob=0.25))
+    add.box((0, 0.5, 0), (thick, 1, width), finish(draw, case, prob=0.25))
     rim, face = draw.uniform(0.05, 0.13), colour(draw, "dark", "white")
-    builder.box((thick / 2, 0.5, 0), (0.006, 0.98, 0.95 * width), face)
+    add.box((thick / 2, 0.5, 0), (0.006, 0.98, 0.95 * width), face)
     glass = draw.pick(
         Paint(colour(draw, "glass", "dark")),
         checks(colour(draw, "bright"), colour(draw, "glass"), y=8, z=4),
         lines(colour(draw, "glass"), WHITE, y=5, z=3, width=0.45),
     )
-    builder.box((thick / 2 + 0.004, 0.5, 0), (0.006, 1 - 2 * rim, 0.88 * width), glass)
-    builder.cylinder((thick / 2 + 0.005, rim / 2, 0), 0.06, 0.01, STEEL, axis="x")
-    builder.box((thick / 2 + 0.005, 1 - rim / 2, 0), (0.008, 0.012, 0.14), BLACK)
+    add.box((thick / 2 + 0.004, 0.5, 0), (0.006, 1 - 2 * rim, 0.88 * width), glass)
+    add.cylinder((thick / 2 + 0.005, rim / 2, 0), 0.06, 0.01, STEEL, axis="x")
+    add.box((thick / 2 + 0.005, 1 - rim / 2, 0), (0.008, 0.012, 0.14), BLACK)
     lens = (-thick / 2 - 0.006, 0.9, 0.3 * width)
-    builder.cylinder(lens, 0.1, 0.016, BLACK, axis="x")
+    add.cylinder(lens, 0.1, 0.016, BLACK, axis="x")
     if draw.chance(0.5):
-        builder.cylinder((lens[0], 0.78, lens[2]), 0.08, 0.016, BLACK, axis="x")
-    builder.box((0, 0.72, width / 2), (0.3 * thick, 0.12, 0.016), STEEL)
+        add.cylinder((lens[0], 0.78, lens[2]), 0.08, 0.016, BLACK, axis="x")
+    add.box((0, 0.72, width / 2), (0.3 * thick, 0.12, 0.016), STEEL)
 
 
-def _keys(
-    builder: Builder, at: Vec2, size: Vec2, rows: int, paint: Paint | Colour
-) -> None:
+def _keys(add: Builder, at: Vec2, size: Vec2, rows: int, paint: Paint | Colour) -> None:
     """A field of keys, three in a row, that stand out towards +x."""
     x, low = at
     height, width = size
     for row in range(rows):
         for column in (-1, 0, 1):
             key = (x, low + height * (row + 0.5) / rows, column * width / 3)
-            builder.box(key, (0.02, 0.6 * height / rows, 0.24 * width), paint)
+            add.box(key, (0.02, 0.6 * height / rows, 0.24 * width), paint)
 
 
-def _keypad(draw: Draws, builder: Builder) -> None:
+def _keypad(draw: Draws, add: Builder) -> None:
     width, thick = draw.uniform(0.34, 0.46), draw.uniform(0.1, 0.18)
     case = colour(draw, "dark", "bright", "bright", "white", "metal")
-    builder.box((0, 0.5, 0), (thick, 1, width), finish(draw, case, prob=0.2))
+    add.box((0, 0.5, 0), (thick, 1, width), finish(draw, case, prob=0.2))
     key = contrast(draw, case)
-    builder.box(
-        (thick / 2, 0.72, 0), (0.012, 0.34, 0.82 * width), colour(draw, "glass")
-    )
-    builder.cylinder((thick / 2, 0.94, 0), 0.04, 0.01, BLACK, axis="x", flat=4.0)
-    _keys(builder, (thick / 2 + 0.005, 0.05), (0.4, 0.85 * width), 4, key)
-    builder.cylinder((thick / 2, 0.49, 0), 0.09, 0.03, STEEL, axis="x")
+    add.box((thick / 2, 0.72, 0), (0.012, 0.34, 0.82 * width), colour(draw, "glass"))
+    add.cylinder((thick / 2, 0.94, 0), 0.04, 0.01, BLACK, axis="x", flat=4.0)
+    _keys(add, (thick / 2 + 0.005, 0.05), (0.4, 0.85 * width), 4, key)
+    add.cylinder((thick / 2, 0.49, 0), 0.09, 0.03, STEEL, axis="x")
     if draw.chance(0.5):
         tall = draw.uniform(0.12, 0.35)
         at = (-0.15 * thick, 1 + tall / 2, 0.38 * width)
-        builder.cylinder(at, 0.06, tall, BLACK, top=0.8)
+        add.cylinder(at, 0.06, tall, BLACK, top=0.8)
     seam = lines(shade(case, 0.8), BLACK, y=2, width=0.05)
-    builder.box((-thick / 2, 0.4, 0), (0.012, 0.6, 0.8 * width), seam)
+    add.box((-thick / 2, 0.4, 0), (0.012, 0.6, 0.8 * width), seam)
 
 
-def _clamshell(draw: Draws, builder: Builder) -> None:
+def _clamshell(draw: Draws, add: Builder) -> None:
     """Open: keys on the lower half, the screen on the leaning upper one."""
     width, thick = draw.uniform(0.42, 0.54), draw.uniform(0.06, 0.1)
     case = colour(draw, "bright", "metal", "dark", "white")
-    builder.box((0, 0.25, 0), (thick, 0.5, width), case)
+    add.box((0, 0.25, 0), (thick, 0.5, width), case)
     tilt = -draw.uniform(0.1, 0.45)
     lid = rotation(pitch=tilt)
     x, y = -math.sin(tilt) * 0.25, 0.5 + math.cos(tilt) * 0.25
-    builder.box((x, y, 0), (0.8 * thick, 0.5, width), case, turn=lid)
+    add.box((x, y, 0), (0.8 * thick, 0.5, width), case, turn=lid)
     ahead = (x + 0.42 * thick * math.cos(tilt), y + 0.42 * thick * math.sin(tilt), 0)
     screen = (0.012, 0.36, 0.8 * width)
-    builder.box(ahead, screen, screen_picture(draw), turn=lid)
-    builder.cylinder((0, 0.5, 0), 0.08, width, STEEL, axis="z")
+    add.box(ahead, screen, screen_picture(draw), turn=lid)
+    add.cylinder((0, 0.5, 0), 0.08, width, STEEL, axis="z")
     key = contrast(draw, case)
-    _keys(builder, (thick / 2 + 0.005, 0.05), (0.36, 0.85 * width), 4, key)
+    _keys(add, (thick / 2 + 0.005, 0.05), (0.36, 0.85 * width), 4, key)
 
 
-def _desk_set(draw: Draws, builder: Builder) -> None:
+def _desk_set(draw: Draws, add: Builder) -> None:
     """A wedge with keys or a dial, and a handset across it or at its left."""
     case = colour(draw, "dark", "bright", "bright", "white")
     steep = draw.uniform(0.2, 0.26)
     wedge = [(-0.32, 0), (0.34, 0), (0.34, 0.06), (-0.14, steep), (-0.32, steep)]
     width = draw.uniform(0.6, 0.75)
-    builder.plate(wedge, width, case)
+    add.plate(wedge, width, case)
     slope = math.atan2(steep - 0.06, 0.48)
     face = rotation(pitch=-slope)
     middle = (0.1 + 0.02, (steep + 0.06) / 2 + 0.012, 0.0)
@@ -112,27 +108,27 @@ def _desk_set(draw: Draws, builder: Builder) -> None:
     if old:
         at = (middle[0], middle[1], 0.0)
         dial = checks(WHITE, BLACK, x=5, z=5)
-        builder.cylinder(at, 0.32, 0.04, dial, turn=face)
-        builder.cylinder((at[0], at[1] + 0.012, 0), 0.15, 0.04, STEEL, turn=face)
+        add.cylinder(at, 0.32, 0.04, dial, turn=face)
+        add.cylinder((at[0], at[1] + 0.012, 0), 0.15, 0.04, STEEL, turn=face)
     else:
         pad = (0.34, 0.03, 0.46 * width)
         keys = lines(contrast(draw, case), case, x=4, z=3, width=0.35)
-        builder.box((middle[0], middle[1], shift), pad, keys, turn=face)
+        add.box((middle[0], middle[1], shift), pad, keys, turn=face)
         screen = (-0.2, steep + 0.01, shift)
-        builder.box(screen, (0.14, 0.03, 0.46 * width), colour(draw, "glass"))
+        add.box(screen, (0.14, 0.03, 0.46 * width), colour(draw, "glass"))
     hand = case if draw.chance(0.7) else contrast(draw, case)
     top = steep + (0.12 if old else 0.07)
     if across:
-        builder.box((-0.2, top, 0), (0.08, 0.06, 0.72), hand)
+        add.box((-0.2, top, 0), (0.08, 0.06, 0.72), hand)
         ends = [(-0.2, -0.31), (-0.2, 0.31)]
     else:
         lean = rotation(pitch=-0.75 * slope)
         level = 0.15 + 0.5 * steep
-        builder.box((0, level, -0.3 * width), (0.62, 0.05, 0.1), hand, turn=lean)
+        add.box((0, level, -0.3 * width), (0.62, 0.05, 0.1), hand, turn=lean)
         ends = [(-0.26, -0.3 * width), (0.26, -0.3 * width)]
     for x, z in ends:
         y = top - 0.03 if across else 0.11 + 0.5 * steep - 0.7 * x * slope
-        builder.cylinder((x, y, z), 0.15, 0.09, hand, top=0.8)
+        add.cylinder((x, y, z), 0.15, 0.09, hand, top=0.8)
     if old and across:
         for side in (-1, 1):
-            builder.box((-0.2, steep + 0.03, side * 0.14), (0.1, 0.07, 0.04), case)
+            add.box((-0.2, steep + 0.03, side * 0.14), (0.1, 0.07, 0.04), case)

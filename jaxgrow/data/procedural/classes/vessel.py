@@ -13,14 +13,14 @@ from jaxgrow.data.procedural.paints import (
 )
 
 
-def vessel(draw: Draws, builder: Builder) -> None:
+def vessel(draw: Draws, add: Builder) -> None:
     """A ship or boat 1 long."""
     kind = draw.pick(_cargo, _sailing, _sailing, _motor, _liner, _warship, _rowing)
-    kind(draw, builder)
+    kind(draw, add)
 
 
 def _hull(
-    draw: Draws, builder: Builder, width: Number, height: Number, skin: Colour
+    draw: Draws, add: Builder, width: Number, height: Number, skin: Colour
 ) -> None:
     """Stern block, and a bow that narrows to the stem; boot top in another colour."""
     water_line = contrast(draw, skin)
@@ -29,11 +29,11 @@ def _hull(
     rise = draw.uniform(0.0, 0.25) * height
     flare = (-0.02, 0.0, -0.18, -0.18)
     middle = ((bow - 0.5) / 2, height / 2, 0)
-    builder.box(middle, (0.5 + bow, height, 0.7 * width), paint, taper=flare)
+    add.box(middle, (0.5 + bow, height, 0.7 * width), paint, taper=flare)
     half = 0.475 * width
     deck = [(bow - 0.01, -half), (bow - 0.01, half), (bow + 0.2, 0.55 * half)]
     deck += [(0.5, 0.0), (bow + 0.2, -0.55 * half)]
-    builder.plate(
+    add.plate(
         deck,
         0.5 * height + rise,
         paint,
@@ -42,22 +42,22 @@ def _hull(
     )
     keel = [(bow - 0.01, -0.36 * width), (bow - 0.01, 0.36 * width)]
     keel += [(0.42, 0.04 * width), (0.42, -0.04 * width)]
-    builder.plate(keel, 0.6 * height, paint, plane="xz", at=(0, 0.3 * height, 0))
+    add.plate(keel, 0.6 * height, paint, plane="xz", at=(0, 0.3 * height, 0))
 
 
-def _cargo(draw: Draws, builder: Builder) -> None:
+def _cargo(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.15, 0.2), draw.uniform(0.09, 0.13)
-    _hull(draw, builder, width, height, colour(draw, "bright", "dark", "bright"))
+    _hull(draw, add, width, height, colour(draw, "bright", "dark", "bright"))
     bridge = lines(WHITE, BLACK, y=draw.count(2, 4), width=0.25)
     tall = draw.uniform(0.14, 0.22)
     at = (-0.38, height + tall / 2, 0)
-    builder.box(at, (0.1, tall, 0.85 * width), bridge)
+    add.box(at, (0.1, tall, 0.85 * width), bridge)
     funnel = colour(draw, "bright", "dark")
-    builder.cylinder((-0.42, height + tall + 0.02, 0), 0.05, 0.08, funnel)
+    add.cylinder((-0.42, height + tall + 0.02, 0), 0.05, 0.08, funnel)
     if draw.chance(0.3):
         deck = lines(colour(draw, "drab", "bright"), STEEL, x=6, width=0.2)
-        builder.box((0.02, height + 0.01, 0), (0.6, 0.03, 0.8 * width), deck)
-        builder.cylinder((0.02, height + 0.035, 0), 0.03, 0.62, STEEL, axis="x")
+        add.box((0.02, height + 0.01, 0), (0.6, 0.03, 0.8 * width), deck)
+        add.cylinder((0.02, height + 0.035, 0), 0.03, 0.62, STEEL, axis="x")
         return
     bays = draw.count(3, 6)
     for bay in range(bays):
@@ -66,16 +66,16 @@ def _cargo(draw: Draws, builder: Builder) -> None:
             paint = lines(colour(draw, "bright"), BLACK, y=3, width=0.12)
             x = -0.28 + 0.58 * (bay + 0.5) / bays
             at = (x, height + stack / 2, side * 0.22 * width)
-            builder.box(at, (0.52 / bays, stack, 0.42 * width), paint)
+            add.box(at, (0.52 / bays, stack, 0.42 * width), paint)
 
 
-def _sailing(draw: Draws, builder: Builder) -> None:
+def _sailing(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.18, 0.26), draw.uniform(0.07, 0.11)
     skin = colour(draw, "white", "wood", "bright", "dark")
-    _hull(draw, builder, width, height, skin)
+    _hull(draw, add, width, height, skin)
     wood = colour(draw, "wood", "metal")
     deck = lines(wood, contrast(draw, wood), z=5, width=0.15)
-    builder.box((-0.16, height + 0.004, 0), (0.6, 0.01, 0.9 * width), deck)
+    add.box((-0.16, height + 0.004, 0), (0.6, 0.01, 0.9 * width), deck)
     cloth = colour(draw, "white", "white", "bright")
     sail = lines(
         cloth, contrast(draw, cloth), y=draw.count(2, 5), width=draw.uniform(0, 0.3)
@@ -85,17 +85,17 @@ def _sailing(draw: Draws, builder: Builder) -> None:
     for k in range(masts):
         x = 0.08 - 0.28 * k
         mast = tall * (1 - 0.2 * k)
-        builder.rod((x, height, 0), (x, height + mast, 0), 0.018, wood)
+        add.rod((x, height, 0), (x, height + mast, 0), 0.018, wood)
         reach = 0.34 if masts == 1 else 0.22
         foot, head = height + 0.07, height + 0.95 * mast
         leech = [(x - 0.015, foot), (x - 0.015, head), (x - reach, foot + 0.02)]
-        builder.plate(leech, 0.008, sail, at=(0, 0, belly))
-        builder.rod((x, foot, belly), (x - reach, foot, belly), 0.014, wood)
+        add.plate(leech, 0.008, sail, at=(0, 0, belly))
+        add.rod((x, foot, belly), (x - reach, foot, belly), 0.014, wood)
     if draw.chance(0.75):
         jib = [(0.11, height + 0.05), (0.45, height + 0.03), (0.1, height + 0.8 * tall)]
-        builder.plate(jib, 0.006, sail, at=(0, 0, -belly))
+        add.plate(jib, 0.006, sail, at=(0, 0, -belly))
     if draw.chance(0.5):
-        builder.box(
+        add.box(
             (-0.1, height + 0.03, 0),
             (0.24, 0.06, 0.5 * width),
             WHITE,
@@ -103,12 +103,12 @@ def _sailing(draw: Draws, builder: Builder) -> None:
         )
 
 
-def _motor(draw: Draws, builder: Builder) -> None:
+def _motor(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.24, 0.32), draw.uniform(0.1, 0.14)
     skin = colour(draw, "white", "white", "bright", "dark")
-    _hull(draw, builder, width, height, skin)
+    _hull(draw, add, width, height, skin)
     deck = colour(draw, "wood", "white")
-    builder.box((-0.15, height + 0.004, 0), (0.62, 0.01, 0.9 * width), deck)
+    add.box((-0.15, height + 0.004, 0), (0.62, 0.01, 0.9 * width), deck)
     glass, level, x = colour(draw, "glass"), height, draw.uniform(-0.08, 0.02)
     for step in range(draw.count(1, 3)):
         tall, shrink = draw.uniform(0.06, 0.09), 0.78**step
@@ -116,45 +116,45 @@ def _motor(draw: Draws, builder: Builder) -> None:
         lean = (0.03, 0.2, 0.06, 0.06)
         house = lines(WHITE, glass, y=1, width=0.45)
         at = (x - 0.04 * step, level + tall / 2, 0)
-        builder.box(at, (long, tall, broad), house, taper=lean)
+        add.box(at, (long, tall, broad), house, taper=lean)
         level += tall
     if draw.chance(0.6):
-        builder.rod((x - 0.1, level, 0), (x - 0.16, level + 0.14, 0), 0.016, STEEL)
+        add.rod((x - 0.1, level, 0), (x - 0.16, level + 0.14, 0), 0.016, STEEL)
     if draw.chance(0.4):
-        builder.box((-0.52, 0.6 * height, 0), (0.06, 0.16, 0.06), BLACK)
+        add.box((-0.52, 0.6 * height, 0), (0.06, 0.16, 0.06), BLACK)
 
 
-def _liner(draw: Draws, builder: Builder) -> None:
+def _liner(draw: Draws, add: Builder) -> None:
     """A passenger ship with rows of windows and one to four funnels."""
     width, height = draw.uniform(0.13, 0.17), draw.uniform(0.07, 0.1)
-    _hull(draw, builder, width, height, colour(draw, "dark", "white", "bright"))
+    _hull(draw, add, width, height, colour(draw, "dark", "white", "bright"))
     level, decks = height, draw.count(2, 3)
     for deck in range(decks):
         tall = draw.uniform(0.035, 0.05)
         rows = lines(WHITE, (0.3, 0.35, 0.45), x=18, y=1, width=0.5)
         long = 0.74 - 0.12 * deck
-        builder.box((-0.08, level + tall / 2, 0), (long, tall, 0.9 * width), rows)
+        add.box((-0.08, level + tall / 2, 0), (long, tall, 0.9 * width), rows)
         level += tall
     stack, cap = colour(draw, "bright", "bright", "dark"), draw.uniform(0.06, 0.11)
     funnels = draw.count(1, 4)
     for k in range(funnels):
         x = -0.1 + (k - (funnels - 1) / 2) * 0.12 - (0.1 if funnels == 1 else 0)
         band = lines(stack, contrast(draw, stack), y=2, width=0.3)
-        builder.cylinder((x, level + cap / 2, 0), 0.06, cap, band, flat=0.7)
-    builder.rod((0.26, level - 0.05, 0), (0.26, level + 0.1, 0), 0.012, STEEL)
+        add.cylinder((x, level + cap / 2, 0), 0.06, cap, band, flat=0.7)
+    add.rod((0.26, level - 0.05, 0), (0.26, level + 0.1, 0), 0.012, STEEL)
 
 
-def _warship(draw: Draws, builder: Builder) -> None:
+def _warship(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.12, 0.16), draw.uniform(0.06, 0.09)
     grey = colour(draw, "metal", "metal", "drab")
-    _hull(draw, builder, width, height, grey)
+    _hull(draw, add, width, height, grey)
     if draw.chance(0.3):
         deck = lines((0.3, 0.31, 0.33), WHITE, z=1, width=0.06)
         flat = (-0.02, height + 0.03, 0)
-        builder.box(flat, (0.94, 0.03, 1.7 * width), deck, taper=(0, 0.03, 0, 0))
+        add.box(flat, (0.94, 0.03, 1.7 * width), deck, taper=(0, 0.03, 0, 0))
         island = (-0.02, height + 0.1, 0.7 * width)
-        builder.box(island, (0.16, 0.13, 0.05), grey, taper=(0.1, 0.1, 0, 0))
-        builder.rod(
+        add.box(island, (0.16, 0.13, 0.05), grey, taper=(0.1, 0.1, 0, 0))
+        add.rod(
             (-0.02, height + 0.16, 0.7 * width),
             (-0.02, height + 0.28, 0.7 * width),
             0.015,
@@ -166,19 +166,19 @@ def _warship(draw: Draws, builder: Builder) -> None:
         tall = draw.uniform(0.05, 0.08)
         house = lines(grey, BLACK, y=1, width=0.15)
         at = (-0.04 + 0.03 * step, level + tall / 2, 0)
-        builder.box(
+        add.box(
             at,
             (0.36 * 0.6**step, tall, 0.7 * width),
             house,
             taper=(0.05, 0.08, 0.12, 0.12),
         )
         level += tall
-    builder.rod((-0.02, level, 0), (-0.02, level + 0.16, 0), 0.03, grey, top=0.3)
-    builder.box((-0.02, level + 0.09, 0), (0.012, 0.03, 0.12), STEEL)
-    builder.cylinder((-0.17, height + 0.1, 0), 0.055, 0.1, grey, flat=0.8)
+    add.rod((-0.02, level, 0), (-0.02, level + 0.16, 0), 0.03, grey, top=0.3)
+    add.box((-0.02, level + 0.09, 0), (0.012, 0.03, 0.12), STEEL)
+    add.cylinder((-0.17, height + 0.1, 0), 0.055, 0.1, grey, flat=0.8)
     places = [(0.24, 1), (0.34, 1), (-0.34, -1)][: draw.count(1, 3)]
     for x, ahead in places:
-        builder.box(
+        add.box(
             (x, height + 0.025, 0),
             (0.09, 0.05, 0.07),
             grey,
@@ -186,30 +186,30 @@ def _warship(draw: Draws, builder: Builder) -> None:
         )
         for side in (-1, 1):
             start = (x, height + 0.03, side * 0.015)
-            builder.rod(
+            add.rod(
                 start, (x + ahead * 0.13, height + 0.045, side * 0.015), 0.014, BLACK
             )
 
 
-def _rowing(draw: Draws, builder: Builder) -> None:
+def _rowing(draw: Draws, add: Builder) -> None:
     """An open boat: thwarts, perhaps oars or an outboard motor."""
     width, height = draw.uniform(0.3, 0.4), draw.uniform(0.12, 0.16)
     skin = colour(draw, "wood", "wood", "bright", "white")
-    _hull(draw, builder, width, height, skin)
+    _hull(draw, add, width, height, skin)
     inside = contrast(draw, skin)
-    builder.box((-0.14, height + 0.002, 0), (0.62, 0.012, 0.8 * width), inside)
+    add.box((-0.14, height + 0.002, 0), (0.62, 0.012, 0.8 * width), inside)
     wood = colour(draw, "wood")
     for x in (-0.36, -0.12, 0.12):
-        builder.box((x, height + 0.012, 0), (0.08, 0.016, 0.92 * width), wood)
+        add.box((x, height + 0.012, 0), (0.08, 0.016, 0.92 * width), wood)
     for side in (-1, 1):
         at = (-0.14, height + 0.015, side * 0.46 * width)
-        builder.box(at, (0.7, 0.03, 0.03), wood)
+        add.box(at, (0.7, 0.03, 0.03), wood)
     if draw.chance(0.6):
         for side in (-1, 1):
             start = (-0.14, height + 0.06, side * 0.2 * width)
             end = (-0.22, height - 0.02, side * 1.15 * width)
-            builder.rod(start, end, 0.016, wood)
-            builder.box(end, (0.06, 0.012, 0.1), wood)
+            add.rod(start, end, 0.016, wood)
+            add.box(end, (0.06, 0.012, 0.1), wood)
     else:
-        builder.box((-0.54, height + 0.04, 0), (0.08, 0.1, 0.07), BLACK)
-        builder.box((-0.54, 0.4 * height, 0), (0.04, 0.12, 0.03), STEEL)
+        add.box((-0.54, height + 0.04, 0), (0.08, 0.1, 0.07), BLACK)
+        add.box((-0.54, 0.4 * height, 0), (0.04, 0.12, 0.03), STEEL)
