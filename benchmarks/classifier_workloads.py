@@ -13,7 +13,7 @@ from benchmarks.measure import Call, Sides
 from benchmarks.sizes import Sizes
 from benchmarks.view_twins import torch
 from jaxgrow.multiview import classifier_step
-from jaxgrow.multiview.steps import Batch, ImageData
+from jaxgrow.multiview.batch import ImageData, ViewBatch
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.pretrained.networks import (
@@ -113,7 +113,7 @@ def classifier_sides(case: Case, sizes: Sizes) -> Sides:
     step = classifier_step.make_classifier_step(config, tx, mirror=False)
     data = ImageData(jnp.asarray(images), jnp.asarray(labels))
     keys = jax.random.key_data(jax.random.split(jax.random.key(0), len(images)))
-    batch = Batch(np.arange(len(images), dtype=np.int32), np.asarray(keys))
+    batch = ViewBatch(np.arange(len(images), dtype=np.int32), np.asarray(keys))
     run, program = measure.stepper(step, state, data, batch, sizes.steps_per_call)
 
     loss, close = measure.first_step(run(), "loss"), _tolerance(sizes)

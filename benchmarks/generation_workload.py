@@ -18,7 +18,6 @@ from jaxgrow.multiview.generator import (
     ViewGenerator,
     decode_views,
     encode_views,
-    noise_fn,
     object_keys,
 )
 from jaxgrow.multiview.latents import LatentStats
@@ -138,7 +137,7 @@ def _program(
     missing: np.ndarray,
 ) -> Any:
     """Compile the parts of a call in a row, without the loop, to count them."""
-    eps_fn = noise_fn(model)
+    eps_fn = model.denoiser.noise_fn(model.params)
 
     def work(images, missing, z, tau):
         z = encode_views(saved, model.stats, images, missing) + z

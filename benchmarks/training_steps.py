@@ -14,13 +14,9 @@ from jaxgrow.inpainting.batch import Data
 from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, Stage
 from jaxgrow.multiview import classifier_step, steps
+from jaxgrow.multiview.batch import ImageData, LatentData, ViewBatch
+from jaxgrow.multiview.conditioning import ConditioningDistribution
 from jaxgrow.multiview.sde import VPSDE
-from jaxgrow.multiview.steps import (
-    Batch,
-    Diffusion,
-    ImageData,
-    LatentData,
-)
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -116,8 +112,9 @@ def score_step(batch_size: int, dtype: Any = "float32") -> Program:
             score.init_score(config, _VIEWS, _LATENTS, 0), {}, tx, keep_ema=True
         )
     )
-    diffusion = Diffusion(VPSDE(), "uniform", 0.2)
-    step = steps.make_score_step(config, diffusion, tx, ema_decay=0.999)
+    step = steps.make_score_step(
+        config, VPSDE(), ConditioningDistribution(), tx, ema_decay=0.999
+    )
     data = LatentData(
         jax.ShapeDtypeStruct((_ROWS, _VIEWS, _LATENTS), jnp.float32),  # pyright: ignore
         jax.ShapeDtypeStruct((_ROWS, _VIEWS), jnp.bool_),  # pyright: ignore
@@ -161,5 +158,5 @@ def _images() -> ImageData:
     )
 
 
-def _batch(size: int) -> Batch:
-    return Batch(np.zeros(size, np.int32), np.zeros((size, 2), np.uint32))
+def _batch(size: int) -> ViewBatch:
+    return ViewBatch(np.zeros(size, np.int32), np.zeros((size, 2), np.uint32))

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.measure import num_cpus
+from jaxgrow.multiview.losses import LAPLACE_SCALE
 from jaxgrow.multiview.sde import VPSDE
-from jaxgrow.multiview.steps import LAPLACE_SCALE
 from tests.support import torch_twins_views as twins
 
 

@@ -13,15 +13,11 @@ from benchmarks.measure import Sides
 from benchmarks.sizes import Sizes
 from benchmarks.view_twins import AutoencoderTwin, ScoreTwin
 from jaxgrow.multiview import sampling, steps
+from jaxgrow.multiview.batch import ImageData, LatentData, ViewBatch
+from jaxgrow.multiview.conditioning import ConditioningDistribution
+from jaxgrow.multiview.denoiser import Denoiser, diffuse
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.multiview.sde import VPSDE
-from jaxgrow.multiview.steps import (
-    Batch,
-    Diffusion,
-    ImageData,
-    LatentData,
-)
-from jaxgrow.nets import score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.training.train_state import TrainState
@@ -40,14 +36,16 @@ def score_twin(sizes: Sizes, sde: VPSDE = _SDE) -> ScoreTwin:
 def score_sides(sizes: Sizes) -> Sides:
     """Build a training step of the score network with its moving average."""
     twin = score_twin(sizes)
-    diffusion, tx = Diffusion(_SDE, "uniform", 0.2), optax.adam(1e-4)
+    distribution, tx = ConditioningDistribution(), optax.adam(1e-4)
     state = TrainState.create(on_device(twin.params), {}, tx, keep_ema=True)
     z = _latents(sizes.views_batch)
     data = LatentData(jnp.asarray(z), jnp.ones(z.shape[:2], bool))
     batch = _whole_batch(len(z))
-    step = steps.make_score_step(_config(sizes), diffusion, tx, ema_decay=EMA_DECAY)
+    step = steps.make_score_step(
+        _config(sizes), _SDE, distribution, tx, ema_decay=EMA_DECAY
+    )
 
-    drawn = jax.jit(functools.partial(steps.diffuse, diffusion))(
+    drawn = jax.jit(functools.partial(diffuse, _SDE, distribution))(
         batch.keys(), data.z, data.observed
     )
     run, program = measure.stepper(step, state, data, batch, sizes.steps_per_call)
@@ -86,10 +84,7 @@ def sampling_sides(
 
     def sampler(sampler_config: SamplerConfig, eps_fn=None):
         def draw(params, keys, z, missing):
-            def network(x, tau):
-                return -score.apply_score(config, params, x, tau)
-
-            eps = eps_fn or network
+            eps = eps_fn or Denoiser(config, _SDE).noise_fn(params)
             return sampling.sample_missing(eps, _SDE, sampler_config, keys, z, missing)
 
         return functools.partial(jax.jit(draw), params, keys, z, missing)
@@ -183,7 +178,9 @@ def _latents(count: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def _whole_batch(size: int) -> Batch:
+def _whole_batch(size: int) -> ViewBatch:
     """All rows of the data, each with a key."""
     keys = jax.random.split(jax.random.key(1), size)
-    return Batch(np.arange(size, dtype=np.int32), np.asarray(jax.random.key_data(keys)))
+    return ViewBatch(
+        np.arange(size, dtype=np.int32), np.asarray(jax.random.key_data(keys))
+    )

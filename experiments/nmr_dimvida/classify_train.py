@@ -28,8 +28,8 @@ from jaxgrow.devices.memory import Programs
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.multiview import classifier_step
+from jaxgrow.multiview.batch import ImageData, ViewBatch
 from jaxgrow.multiview.classifier_step import several_models
-from jaxgrow.multiview.steps import Batch, ImageData
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.pretrained import networks
@@ -233,22 +233,22 @@ class _Feed:
         """What stays on the devices, put there."""
         return self._placement.replicate(self._here)
 
-    def plan(self, step: int) -> Batch:
+    def plan(self, step: int) -> ViewBatch:
         """Batch of a step; pure."""
         batches = [self._batch(seed, step) for seed in self._seeds]
         if len(batches) == 1:
             return batches[0]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
-    def _batch(self, seed: int, step: int) -> Batch:
+    def _batch(self, seed: int, step: int) -> ViewBatch:
         stream = _stream(self._config, seed)
         size = self._config.classify.training.batch_size
         rows = plan_rows(stream, step, size, len(self._labels))
         keys = draw_keys(stream, step, size)
         if not self._brings:
-            return Batch(rows, keys)
+            return ViewBatch(rows, keys)
         mine = rows[self._mine]
-        return Batch(rows, keys, np.asarray(self._images[mine]), self._labels[mine])
+        return ViewBatch(rows, keys, np.asarray(self._images[mine]), self._labels[mine])
 
 
 def _stream(config: Config, seed: int) -> int:

@@ -11,7 +11,7 @@ from jaxgrow.devices.parallel import Kind
 from jaxgrow.errors import UserError
 from jaxgrow.multiview.evaluation.classification import Mode
 from jaxgrow.multiview.sampling import SamplerConfig
-from jaxgrow.multiview.sde import VPSDE, TimeSampling
+from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
@@ -278,8 +278,6 @@ class Config:
     """Its training."""
     sde: VPSDE = dataclasses.field(default_factory=VPSDE)
     """The noise process."""
-    times: TimeSampling = "uniform"
-    """How diffusion times are drawn in training."""
     p_joint: float = 0.2
     """Probability that a training example has no given view: the paper's d."""
     size_weights: tuple[float, ...] | None = None
@@ -342,7 +340,7 @@ class Config:
         subset = ["score", "p_joint", "size_weights"]
         names += {
             "autoencoder": latent,
-            "score": [*latent, *subset, "score_training", "sde", "times"],
+            "score": [*latent, *subset, "score_training", "sde"],
             "regressor": [*latent, *subset, "regressor_training"],
             "coherence_classifier": [
                 "coherence_classifier",

@@ -13,7 +13,7 @@ from jaxgrow.data.views import Partition, ViewSet, open_partitions
 from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import gaussian
-from jaxgrow.multiview.steps import Batch, ImageData
+from jaxgrow.multiview.batch import ImageData, ViewBatch
 from jaxgrow.storage import files
 from jaxgrow.training import logs
 
@@ -126,18 +126,18 @@ class ImageFeed:
         at = np.linspace(0, self.num_examples - 1, min(count, self.num_examples))
         return np.asarray(self._flat()[self._rows[at.astype(int)]])
 
-    def planner(self, batch_size: int) -> Callable[[int], Batch]:
+    def planner(self, batch_size: int) -> Callable[[int], ViewBatch]:
         """Batch of a step, as a pure function of the seed and the step.
 
         Images that do not stay on the devices are read for this host alone.
         """
         mine = self._placement.host_rows(batch_size)
 
-        def plan(step: int) -> Batch:
+        def plan(step: int) -> ViewBatch:
             chosen = plan_rows(self._stream, step, batch_size, self.num_examples)
             rows = self._rows[chosen]
             images = None if self._on_host is None else self._on_host[rows[mine]]
-            return Batch(rows, draw_keys(self._stream, step, batch_size), images)
+            return ViewBatch(rows, draw_keys(self._stream, step, batch_size), images)
 
         return plan
 
@@ -145,9 +145,9 @@ class ImageFeed:
 def plan_objects(stream: int, batch_size: int, num_objects: int):
     """Step -> batch of whole objects."""
 
-    def plan(step: int) -> Batch:
+    def plan(step: int) -> ViewBatch:
         rows = plan_rows(stream, step, batch_size, num_objects)
-        return Batch(rows, draw_keys(stream, step, batch_size))
+        return ViewBatch(rows, draw_keys(stream, step, batch_size))
 
     return plan
 

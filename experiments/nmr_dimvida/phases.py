@@ -34,10 +34,14 @@ from jaxgrow.multiview import (
     saved_models,
     steps,
 )
+from jaxgrow.multiview.batch import LatentData
+from jaxgrow.multiview.conditioning import ConditioningDistribution
+from jaxgrow.multiview.denoiser import Denoiser, diffuse
 from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.latents import LatentStats, latent_stats
+from jaxgrow.multiview.losses import masked_score_loss
+from jaxgrow.multiview.regressor import MeanRegressor
 from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
-from jaxgrow.multiview.steps import Diffusion, LatentData
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.pixels import to_unit
 from jaxgrow.training.train_state import TrainState
@@ -165,15 +169,17 @@ def latent_training(
     training = config.score_training if phase == "score" else config.regressor_training
     n, num_views = objects.train.observed.shape
     dim = config.autoencoder.latent_dim
-    diffusion = Diffusion(
-        config.sde,
-        config.times,
+    distribution = ConditioningDistribution(
         config.p_joint,
         conditioning.subset_probabilities(num_views, config.size_weights),
     )
     names = view_names(config, objects.train)
     is_score = phase == "score"
-    make_step = steps.make_score_step if is_score else steps.make_regressor_step
+    make_step = (
+        functools.partial(steps.make_score_step, config.score, config.sde)
+        if is_score
+        else functools.partial(steps.make_regressor_step, config.score)
+    )
 
     @functools.cache
     def autoencoder_and_latents():
@@ -189,7 +195,7 @@ def latent_training(
     @functools.cache
     def validation_loss():
         _, _, held, _ = autoencoder_and_latents()
-        return _latent_validation(config, diffusion, held, is_score)
+        return _latent_validation(config, distribution, held, is_score)
 
     def as_saved(state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
         _, latents, _, stats = autoencoder_and_latents()
@@ -225,8 +231,7 @@ def latent_training(
         ),
         stats=dict,
         make_step=lambda tx: make_step(
-            config.score,
-            diffusion,
+            distribution,
             tx,
             ema_decay=training.ema_decay,
             axis_name=run.placement.axis_name,
@@ -244,7 +249,9 @@ def _latents_like(config: Config, n: int, num_views: int) -> LatentData:
     dim = config.autoencoder.latent_dim
 
     def zeros() -> LatentData:
-        path = gaussian.like(num_views, dim) if config.score.gaussian_path else None
+        path = (
+            gaussian.path_like(num_views, dim) if config.score.gaussian_path else None
+        )
         return LatentData(
             jnp.zeros((n, num_views, dim)), jnp.zeros((n, num_views), bool), path
         )
@@ -264,7 +271,7 @@ def standardised_latents(
     z_held = np.asarray(stats.standardise(jnp.asarray(held)))
     path = None
     if run.config.score.gaussian_path:
-        path = gaussian.fit(gaussian.shrunk_covariance(z), z.shape[1])
+        path = gaussian.fit_path(gaussian.shrunk_covariance(z), z.shape[1])
     return (
         LatentData(z, objects.train.observed, path),
         LatentData(z_held, objects.validation.observed, path),
@@ -273,7 +280,10 @@ def standardised_latents(
 
 
 def _latent_validation(
-    config: Config, diffusion: Diffusion, held: LatentData, is_score: bool
+    config: Config,
+    distribution: ConditioningDistribution,
+    held: LatentData,
+    is_score: bool,
 ) -> Callable[[Any], float]:
     """Loss on held-out objects, with the same times, subsets and noise every time."""
     repeats = max(1, -(-4 * _VALIDATION_BATCH // len(held.z)))
@@ -284,12 +294,11 @@ def _latent_validation(
     def loss_of(params, path, z: Latents, observed: Missing, key_data: Array):
         keys = jax.random.wrap_key_data(key_data)
         if is_score:
-            return steps.score_losses(
-                config.score, diffusion, params, keys, z, observed, path
-            )
-        *_, missing = steps.diffuse(diffusion, keys, z, observed)
-        z_hat = steps.regress(config.score, params, z, missing, path)
-        return steps.masked_score_loss(z_hat, z, missing, observed)
+            denoiser = Denoiser(config.score, config.sde, path)
+            return denoiser.losses(params, distribution, keys, z, observed)
+        missing = diffuse(config.sde, distribution, keys, z, observed).missing
+        z_hat = MeanRegressor(config.score, path).predict(params, z, missing)
+        return masked_score_loss(z_hat, z, missing, observed)
 
     jitted = jax.jit(loss_of)
     key_data = np.asarray(jax.random.key_data(keys))

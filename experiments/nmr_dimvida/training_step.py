@@ -16,7 +16,8 @@ from jaxgrow.devices import hosts, memory
 from jaxgrow.devices.memory import Programs, StepMemory
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import steps
-from jaxgrow.multiview.steps import Batch, Step
+from jaxgrow.multiview.batch import ViewBatch
+from jaxgrow.multiview.steps import Step
 from jaxgrow.training import loop
 from jaxgrow.training.train_state import TrainState
 
@@ -59,7 +60,7 @@ class Training:
     stats: Callable[[], PyTree]
     make_step: Callable[[optax.GradientTransformation], Step]
     data: Callable[[], PyTree]
-    plan: Callable[[int], Batch]
+    plan: Callable[[int], ViewBatch]
     validate: Callable[[int, TrainState], dict[str, float]]
     finish: Callable[[TrainState, dict[str, Any]], None]
     result: Path
@@ -141,7 +142,7 @@ class TrainingStep:
         self.batch_per_device = size // run.placement.num_devices
         self.has_compiled = False
 
-    def batches(self, step: int, k: int) -> Batch:
+    def batches(self, step: int, k: int) -> ViewBatch:
         """Batches of `k` steps; pure."""
         plans = [self._training.plan(step + i) for i in range(k)]
         batch_axis = int(self._training.num_models > 1)
@@ -150,7 +151,7 @@ class TrainingStep:
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plans)
         return self._run.placement.shard_batch(stacked, batch_axis + 1)
 
-    def call(self, state: TrainState, data: PyTree, batch: Batch, k: int):
+    def call(self, state: TrainState, data: PyTree, batch: ViewBatch, k: int):
         """Takes `k` steps."""
         program = self._training.programs.get(k)
         program = program or self._compile(k, state, data, batch)
@@ -168,7 +169,7 @@ class TrainingStep:
         state = placement.like(jax.eval_shape(training.fresh))
         self._compile(k, state, training.data_like, self.batches(0, k))
 
-    def _compile(self, k: int, state: PyTree, data: PyTree, batch: Batch) -> Any:
+    def _compile(self, k: int, state: PyTree, data: PyTree, batch: ViewBatch) -> Any:
         self.has_compiled = True
         body = self._step if k == 1 else steps.several_steps(self._step)
         return self._training.programs.compile(

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int, PyTree, UInt8
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.multiview.generator import decode_views, encode_views
 from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
-from jaxgrow.multiview.steps import regress
 from jaxgrow.pixels import to_unit
 
 
@@ -104,13 +103,12 @@ def make_regression(
     """Missing views are the decoded means of their latents, `multiview.regress`."""
 
     def run(weights, images, missing):
-        coder_params, params, stats, gaussian = weights
-        coder = SavedAutoencoder(saved.config, coder_params)
+        autoencoder_params, params, stats, regressor = weights
+        coder = SavedAutoencoder(saved.config, autoencoder_params)
         z = encode_views(coder, stats, images, missing)
-        z = regress(model.config, params, z, missing, gaussian)
-        return decode_views(coder, stats, z)
+        return decode_views(coder, stats, regressor.predict(params, z, missing))
 
-    weights = (saved.params, model.params, model.stats, model.gaussian)
+    weights = (saved.params, model.params, model.stats, model.regressor)
     return _in_batches(run, weights, batch_size)
 
 

@@ -5,27 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
 
-from jaxgrow.devices import parallel
-from jaxgrow.multiview.steps import (
-    Batch,
+from jaxgrow.multiview.batch import (
     ImageData,
-    Step,
+    ViewBatch,
     gather_images,
+    gather_labels,
 )
+from jaxgrow.multiview.steps import Step, descend
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.training.train_state import TrainState
-
-
-def gather_labels(data: ImageData, batch: Batch) -> Int[Array, " b"]:
-    """The batch's classes."""
-    if batch.labels is not None:
-        return jnp.asarray(batch.labels)
-    if data.labels is None:
-        raise ValueError("neither the data nor the batch has labels")
-    return jnp.asarray(data.labels)[batch.rows]
 
 
 def make_classifier_step(
@@ -37,7 +27,7 @@ def make_classifier_step(
     ema_decay: float = 0.0,
     axis_name: str | None = None,
 ) -> Step:
-    """One step of a classifier on labelled `ImageData`.
+    """Build the step of a classifier on labelled `ImageData`.
 
     Batch statistics are those of the whole batch, over all devices.
 
@@ -50,7 +40,7 @@ def make_classifier_step(
         axis_name: Of the devices.
     """
 
-    def step(state: TrainState, data: ImageData, batch: Batch):
+    def step(state: TrainState, data: ImageData, batch: ViewBatch):
         x, labels = gather_images(data, batch), gather_labels(data, batch)
         if mirror:
             flip = jax.vmap(jax.random.bernoulli)(batch.keys())
@@ -67,25 +57,21 @@ def make_classifier_step(
                 axis_name=axis_name,
             )
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            right = (logits.argmax(axis=1) == labels).mean()
-            return losses.mean(), (right, stats)
+            accuracy = (logits.argmax(axis=1) == labels).mean()
+            return losses.mean(), ({"accuracy": accuracy}, stats)
 
-        found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        (loss, (right, stats)), grads = parallel.pmean(found, axis_name)
-        state = state.apply_gradients(grads, stats, tx, ema_decay)
-        metrics = {"loss": loss, "accuracy": right}
-        return state, metrics | {"grad_norm": optax.tree.norm(grads)}
+        return descend(loss_fn, state, tx, ema_decay, axis_name)
 
     return step
 
 
 def several_models(step: Step) -> Step:
-    """`step` for networks whose states and batches are stacked in front; mean metrics.
+    """Run `step` for networks stacked in front of state and batch; average the metrics.
 
     The networks share the data and nothing else.
     """
 
-    def steps(states: TrainState, data: Any, batches: Batch):
+    def steps(states: TrainState, data: Any, batches: ViewBatch):
         found = jax.vmap(step, in_axes=(0, None, 0))(states, data, batches)
         states, metrics = found
         return states, jax.tree.map(lambda values: values.mean(axis=0), metrics)

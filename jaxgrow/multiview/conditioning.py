@@ -1,4 +1,4 @@
-"""Which views are given and which are to be generated: C and M of a joint sample.
+"""Conditioning views C and missing views M of an object, and their distribution.
 
 The sets C run over the non-empty proper subsets of the V views, by size, then in
 lexicographic order; for V = 4 these are 4 + 6 + 4 = 14.
@@ -6,6 +6,7 @@ lexicographic order; for V = 4 these are 4 + 6 + 4 = 14.
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,27 +17,40 @@ from jaxgrow.errors import UserError
 from jaxgrow.typing import Keys, Missing
 
 
+class ConditioningDistribution(NamedTuple):
+    """The distribution of the missing views in training.
+
+    Attributes:
+        p_joint: P(C = {}), the paper's d; in the public code of its parent d is the
+            probability of the opposite. Such an example trains the joint score.
+        probabilities: Of the sets otherwise, by `subset_probabilities`; None = uniform.
+    """
+
+    p_joint: float = 0.2
+    probabilities: Float[np.ndarray, " s"] | None = None
+
+
 def conditioning_sets(num_views: int) -> list[tuple[int, ...]]:
-    """All sets C of given views for which something is given and something missing."""
+    """Return all sets C that are neither empty nor all views."""
     return [
-        given
+        views
         for size in range(1, num_views)
-        for given in itertools.combinations(range(num_views), size)
+        for views in itertools.combinations(range(num_views), size)
     ]
 
 
 def missing_rows(num_views: int) -> Bool[np.ndarray, "s v"]:
-    """The missing views M of every set of `conditioning_sets`, in its order."""
+    """Return the missing views M of every set of `conditioning_sets`, in its order."""
     rows = np.ones((len(conditioning_sets(num_views)), num_views), bool)
-    for row, given in zip(rows, conditioning_sets(num_views), strict=True):
-        row[list(given)] = False
+    for row, views in zip(rows, conditioning_sets(num_views), strict=True):
+        row[list(views)] = False
     return rows
 
 
 def subset_probabilities(
     num_views: int, size_weights: Sequence[float] | None = None
 ) -> Float[np.ndarray, " s"]:
-    """Probability of every conditioning set, given that there is one.
+    """Return the probability of every set of `conditioning_sets`.
 
     Args:
         num_views: V.
@@ -47,14 +61,14 @@ def subset_probabilities(
     Raises:
         UserError: The weights are not one per size, or not a distribution.
     """
-    sizes = np.array([len(given) for given in conditioning_sets(num_views)])
+    sizes = np.array([len(views) for views in conditioning_sets(num_views)])
     if size_weights is None:
         return np.full(len(sizes), 1.0 / len(sizes))
     weights = np.array(size_weights, float)
     if len(weights) != num_views - 1 or (weights < 0).any() or weights.sum() <= 0:
         raise UserError(
-            f"the weights {tuple(size_weights)} of the numbers of given views must be "
-            f"{num_views - 1}, one for each of 1 to {num_views - 1}, and none negative."
+            f"size_weights {tuple(size_weights)} must be {num_views - 1} weights, of 1 "
+            f"to {num_views - 1} conditioning views, none negative and not all 0."
         )
     of_size = weights[sizes - 1] / np.bincount(sizes)[sizes]
     return of_size / of_size.sum()
@@ -66,17 +80,13 @@ def draw_missing(
     p_joint: float = 0.2,
     probabilities: Float[np.ndarray, " s"] | None = None,
 ) -> Missing:
-    """M of every example, drawn on its own (Di Giacomo et al. 2024, Sec. II-C).
-
-    With probability `p_joint` nothing is given, and the example trains the joint score;
-    otherwise C is drawn from `conditioning_sets`.
+    """Draw M for every example on its own (Di Giacomo et al. 2024, Sec. II-C).
 
     Args:
         keys: One per example.
         num_views: V.
-        p_joint: P(C = {}), the paper's d; in the public code of its parent d is the
-            probability of the opposite.
-        probabilities: Of `subset_probabilities`; None = uniform.
+        p_joint: As in `ConditioningDistribution`.
+        probabilities: As in `ConditioningDistribution`.
     """
     rows = jnp.asarray(missing_rows(num_views))
     if probabilities is None:
@@ -91,6 +101,6 @@ def draw_missing(
     return jax.vmap(draw)(keys)
 
 
-def name_of(given: Sequence[int], view_names: Sequence[str]) -> str:
-    """What a conditioning set is called in tables: "front+left"."""
-    return "+".join(view_names[view] for view in given)
+def name_of_set(views: Sequence[int], view_names: Sequence[str]) -> str:
+    """Return the name of a conditioning set in tables: "front+left"."""
+    return "+".join(view_names[view] for view in views)

@@ -69,7 +69,9 @@ def shrunk_covariance(z: Float[np.ndarray, "n v d"]) -> Float[np.ndarray, "p p"]
     return (1 - share) * c + share * trace / p * np.eye(p)
 
 
-def fit(covariance: Float[Array | np.ndarray, "n n"], num_views: int) -> GaussianPath:
+def fit_path(
+    covariance: Float[Array | np.ndarray, "n n"], num_views: int
+) -> GaussianPath:
     """The closed form for latents of this covariance.
 
     Raises:
@@ -103,13 +105,13 @@ def check_views(num_views: int) -> None:
     if num_views > MAX_VIEWS:
         raise UserError(
             f"the Gaussian path keeps two matrices for each of the 2^{num_views} - 1 "
-            f"sets of missing views, and takes at most {MAX_VIEWS} views: pass "
-            "--score.no-gaussian-path."
+            f"sets of missing views, and takes at most {MAX_VIEWS} views: set "
+            "score.gaussian_path to False."
         )
 
 
-def like(num_views: int, dim: int) -> GaussianPath:
-    """Zeros in the shapes of `fit`."""
+def path_like(num_views: int, dim: int) -> GaussianPath:
+    """Zeros in the shapes of `fit_path`."""
     n, s = num_views * dim, 2**num_views - 1
     matrices = jnp.zeros((s, n, n))
     return GaussianPath(matrices, matrices, jnp.zeros((s, n)))
@@ -132,7 +134,7 @@ def velocity(
     """E[alpha eps - sigma z | x] of missing views, which share one time; else 0.
 
     Args:
-        path: Of `fit`.
+        path: Of `fit_path`.
         sde: The noise.
         x: Noisy latents where missing, clean ones else.
         tau: t where missing, 0 else.

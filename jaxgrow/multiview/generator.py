@@ -15,31 +15,13 @@ from jaxgrow.multiview import sampling, saved_models
 from jaxgrow.multiview.latents import LatentStats
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.multiview.saved_models import SavedAutoencoder, SavedLatentModel
-from jaxgrow.multiview.sde import VPSDE
-from jaxgrow.multiview.steps import network_output, noise_of
 from jaxgrow.nets import autoencoder
 from jaxgrow.nets.autoencoder import AutoencoderConfig
-from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.pixels import to_unit
-from jaxgrow.typing import Keys, Latents, Missing, NoiseFn, Params
+from jaxgrow.typing import Keys, Latents, Missing, Params
 
 
 DEFAULT_SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
-
-
-def noise_fn(saved: SavedLatentModel) -> NoiseFn:
-    """The network's estimate of the noise in x.
-
-    A view whose time is 0 is given; the network's mask, where it has one, follows.
-    """
-
-    def eps_fn(x, tau):
-        output = network_output(
-            saved.config, saved.sde, saved.params, saved.gaussian, x, tau, tau > 0
-        )
-        return noise_of(saved.config, saved.sde, output, x, tau)
-
-    return eps_fn
 
 
 class ViewGenerator:
@@ -66,7 +48,7 @@ class ViewGenerator:
                 "run."
             )
         self._autoencoder, self._model = saved, model
-        self._weights = (saved.params, model.params, model.stats, model.gaussian)
+        self._weights = (saved.params, model.params, model.stats, model.denoiser)
         self._batch_size, self._num_devices = batch_size, num_devices
         self.view_names = model.view_names
 
@@ -162,21 +144,14 @@ class ViewGenerator:
         keys: Keys,
     ) -> UInt8[np.ndarray, "b v h w 3"]:
         """At most `batch_size` objects; fewer are filled up, for the same program."""
-        model = self._model
-        complete = _generating(
-            self._autoencoder.config,
-            model.config,
-            model.sde,
-            sampler,
-            self._num_devices,
-        )
-        self._weights = complete.share(self._weights)
+        generate = _make_generate(self._autoencoder.config, sampler, self._num_devices)
+        self._weights = generate.share(self._weights)
         n = len(images)
-        repeat = np.arange(complete.whole_shares(self._batch_size)) % n
+        repeat = np.arange(generate.whole_shares(self._batch_size)) % n
         key_data = np.asarray(jax.random.key_data(keys))
         arrays = (np.asarray(images), missing, key_data)
-        found = complete(self._weights, *(x[repeat] for x in arrays))
-        return np.asarray(found)[:n]
+        generated = generate(self._weights, *(x[repeat] for x in arrays))
+        return np.asarray(generated)[:n]
 
     def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
         num_views, side = len(self.view_names), self._autoencoder.config.image_size
@@ -205,30 +180,27 @@ class ViewGenerator:
 
 
 @functools.lru_cache(maxsize=64)
-def _generating(
-    coder: AutoencoderConfig,
-    net: ScoreConfig,
-    sde: VPSDE,
-    sampler: SamplerConfig,
-    num_devices: int | None,
+def _make_generate(
+    config: AutoencoderConfig, sampler: SamplerConfig, num_devices: int | None
 ) -> RowsFn:
-    """(weights, images, missing, key_data) -> generated views, all on their devices.
+    """Build (weights, images, missing, key_data) -> views.
 
-    The weights are arguments: networks of one shape share a program, and none is
-    written into the cache of compiled programs with it.
+    The weights are arguments: networks of one shape share a program, and the cache of
+    compiled programs does not contain them.
     """
 
-    def complete(weights, images, missing, key_data):
-        coder_params, net_params, stats, gaussian = weights
-        saved = SavedAutoencoder(coder, coder_params)
-        model = SavedLatentModel(net, net_params, stats, (), sde, {}, gaussian)
+    def generate(weights, images, missing, key_data):
+        autoencoder_params, params, stats, denoiser = weights
+        saved = SavedAutoencoder(config, autoencoder_params)
         z = encode_views(saved, stats, images, missing)
         keys = jax.random.wrap_key_data(key_data)
-        z = sampling.sample_missing(noise_fn(model), sde, sampler, keys, z, missing)
-        found = decode_views(saved, stats, z)
-        return jnp.where(missing[..., None, None, None], found, images)
+        z = sampling.sample_missing(
+            denoiser.noise_fn(params), denoiser.sde, sampler, keys, z, missing
+        )
+        decoded = decode_views(saved, stats, z)
+        return jnp.where(missing[..., None, None, None], decoded, images)
 
-    return RowsFn(complete, num_devices)
+    return RowsFn(generate, num_devices)
 
 
 def object_keys(seed: int, ids: Int[np.ndarray, " n"], sample: int = 0) -> Keys:

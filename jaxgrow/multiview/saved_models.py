@@ -6,8 +6,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 
 from jaxgrow.multiview import gaussian
+from jaxgrow.multiview.denoiser import Denoiser
 from jaxgrow.multiview.gaussian import GaussianPath
 from jaxgrow.multiview.latents import LatentStats
+from jaxgrow.multiview.regressor import MeanRegressor
 from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
@@ -46,6 +48,14 @@ class SavedLatentModel(NamedTuple):
     sde: VPSDE
     info: dict[str, Any]
     gaussian: GaussianPath | None = None
+
+    @property
+    def denoiser(self) -> Denoiser:
+        return Denoiser(self.config, self.sde, self.gaussian)
+
+    @property
+    def regressor(self) -> MeanRegressor:
+        return MeanRegressor(self.config, self.gaussian)
 
 
 def save_autoencoder(path: Path, saved: SavedAutoencoder, info: dict[str, Any]) -> None:
@@ -98,7 +108,7 @@ def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     network_file.check_shapes(path, tree["params"], shapes)
     names, path_of = tuple(header["view_names"]), None
     if config.gaussian_path:
-        path_of = gaussian.fit(tree["covariance"], num_views)
+        path_of = gaussian.fit_path(tree["covariance"], num_views)
     return SavedLatentModel(
         config, tree["params"], stats, names, sde, header["info"], path_of
     )

@@ -49,7 +49,7 @@ def test_the_paper_preset_has_the_papers_numbers():
         assert (training.epochs, training.batch_size) == (1_000, 64)
         assert (training.learning_rate, training.schedule) == (1e-4, "constant")
     assert paper.score_training.ema_decay == 0.999
-    assert (paper.p_joint, paper.size_weights, paper.times) == (0.2, None, "uniform")
+    assert (paper.p_joint, paper.size_weights) == (0.2, None)
     assert (paper.sampler.name, paper.sampler.num_evaluations) == (
         "euler_maruyama",
         250,

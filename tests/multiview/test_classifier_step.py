@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from jaxgrow.multiview import classifier_step
-from jaxgrow.multiview.steps import Batch, ImageData
+from jaxgrow.multiview.batch import ImageData, ViewBatch
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.training.train_state import TrainState
@@ -42,7 +42,7 @@ def test_a_classifier_learns_colours():
     step = jax.jit(classifier_step.make_classifier_step(CONFIG, TX))
     state, rows = fresh(0), np.arange(48, dtype=np.int32)
     for i in range(12):
-        batch = Batch(rows, keys_of(48, i))
+        batch = ViewBatch(rows, keys_of(48, i))
         state, metrics = step(state, ImageData(images, labels), batch)
     assert metrics["accuracy"] == 1.0
 
@@ -57,9 +57,13 @@ def one_step():
 def test_a_batch_may_bring_its_own_images_and_labels(one_step):
     images, labels = coloured_images()
     rows, keys = np.arange(5, 13, dtype=np.int32), keys_of(8)
-    stored, _ = one_step(fresh(0, SGD), ImageData(images, labels), Batch(rows, keys))
+    stored, _ = one_step(
+        fresh(0, SGD), ImageData(images, labels), ViewBatch(rows, keys)
+    )
     brought, _ = one_step(
-        fresh(0, SGD), ImageData(None), Batch(rows, keys, images[rows], labels[rows])
+        fresh(0, SGD),
+        ImageData(None),
+        ViewBatch(rows, keys, images[rows], labels[rows]),
     )
     for a, b in zip(jax.tree.leaves(stored), jax.tree.leaves(brought), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -71,7 +75,7 @@ def test_several_classifiers_at_once_are_each_what_they_are_alone(one_step):
     data = ImageData(images, labels)
     step = classifier_step.make_classifier_step(CONFIG, SGD)
     batches = [
-        Batch(np.arange(8, dtype=np.int32) + 8 * seed, keys_of(8, seed))
+        ViewBatch(np.arange(8, dtype=np.int32) + 8 * seed, keys_of(8, seed))
         for seed in range(2)
     ]
     alone = [
@@ -94,6 +98,6 @@ def test_several_classifiers_at_once_are_each_what_they_are_alone(one_step):
 def test_a_step_without_labels_is_refused():
     images, _ = coloured_images()
     step = classifier_step.make_classifier_step(CONFIG, TX)
-    batch = Batch(np.arange(4, dtype=np.int32), keys_of(4))
+    batch = ViewBatch(np.arange(4, dtype=np.int32), keys_of(4))
     with pytest.raises(ValueError, match="labels"):
         step(fresh(0), ImageData(images), batch)

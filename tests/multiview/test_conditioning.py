@@ -98,5 +98,6 @@ def test_weights_that_are_no_law_are_refused(weights):
 
 def test_sets_are_named_by_their_views():
     assert (
-        conditioning.name_of((0, 3), ("front", "back", "right", "left")) == "front+left"
+        conditioning.name_of_set((0, 3), ("front", "back", "right", "left"))
+        == "front+left"
     )

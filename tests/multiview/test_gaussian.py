@@ -16,11 +16,12 @@ from jaxgrow.multiview import (
     gaussian,
     generator,
     saved_models,
-    steps,
 )
+from jaxgrow.multiview.conditioning import ConditioningDistribution
+from jaxgrow.multiview.denoiser import Denoiser, diffuse
 from jaxgrow.multiview.latents import LatentStats
+from jaxgrow.multiview.regressor import MeanRegressor
 from jaxgrow.multiview.saved_models import SavedLatentModel
-from jaxgrow.multiview.steps import Diffusion
 from jaxgrow.nets.score import ScoreConfig, init_score
 from tests.support import dimvida, small_views
 from tests.support.gaussian_views import (
@@ -37,7 +38,7 @@ from tests.support.gaussian_views import (
 
 
 SCORE = ScoreConfig(width=16, time_dim=8, num_groups=4, gaussian_path=True)
-PATH = gaussian.fit(COV, V)
+PATH = gaussian.fit_path(COV, V)
 
 
 def latents(n, seed=0):
@@ -56,7 +57,8 @@ def fresh_model(prediction="velocity"):
 
 @functools.cache
 def fresh_noise_fn(prediction):
-    return jax.jit(generator.noise_fn(fresh_model(prediction)))
+    model = fresh_model(prediction)
+    return jax.jit(model.denoiser.noise_fn(model.params))
 
 
 @pytest.mark.slow
@@ -96,7 +98,7 @@ def test_given_views_have_no_velocity_and_those_of_others_are_not_read():
 def test_the_fresh_regressor_is_linear_regression():
     missing = jnp.tile(jnp.asarray(PATTERNS[5])[None], (3, 1))
     z, params = latents(3), init_score(SCORE, V, D, 0)
-    z_hat = steps.regress(SCORE, params, z, missing, PATH)
+    z_hat = MeanRegressor(SCORE, PATH).predict(params, z, missing)
     expected = jnp.where(
         missing[..., None], gaussian.conditional_mean(PATH, z, missing), z
     )
@@ -111,11 +113,9 @@ def test_the_loss_of_a_fresh_network_on_gaussian_latents_is_the_best_there_is():
     rows = rng.multivariate_normal(np.zeros(V * D), COV, n)
     z, observed = jnp.float32(rows).reshape(n, V, D), jnp.ones((n, V), bool)
     keys = jax.random.split(jax.random.key(0), n)
-    diffusion, params = Diffusion(SDE, "uniform", 0.2), init_score(config, V, D, 0)
-    losses = steps.score_losses(
-        config, diffusion, params, keys, z, observed, gaussian=PATH
-    )
-    _, _, tau, missing = steps.diffuse(diffusion, keys, z, observed)
+    distribution, params = ConditioningDistribution(), init_score(config, V, D, 0)
+    losses = Denoiser(config, SDE, PATH).losses(params, distribution, keys, z, observed)
+    _, _, tau, missing = diffuse(SDE, distribution, keys, z, observed)
     alpha, sigma = (np.asarray(a)[:, None] for a in SDE.marginal(tau.max(axis=1)))
     sets = gaussian.missing_sets(V).tolist()
     of_set = [sets.index(row) for row in np.asarray(missing).tolist()]
@@ -141,13 +141,13 @@ def test_the_covariance_is_shrunk_as_in_scikit_learn():
 
 
 def test_shapes_are_foretold():
-    expected = jax.tree.map(np.shape, gaussian.like(V, D))
+    expected = jax.tree.map(np.shape, gaussian.path_like(V, D))
     assert jax.tree.map(np.shape, PATH) == expected
 
 
 def test_more_than_six_views_are_refused():
-    with pytest.raises(UserError, match=r"at most 6 views: pass --score.no-gaussian"):
-        gaussian.fit(np.eye(14), 7)
+    with pytest.raises(UserError, match=r"at most 6 views: set score\.gaussian_path"):
+        gaussian.fit_path(np.eye(14), 7)
 
 
 def test_the_path_comes_back_from_its_file(tmp_path):
@@ -167,7 +167,7 @@ def test_the_path_alone_is_what_a_network_of_zeros_adds_to():
     dim = small_views.DIM
     config = dataclasses.replace(small_views.SCORE, gaussian_path=True)
     z = np.random.default_rng(0).standard_normal((40, 4, dim))
-    path = gaussian.fit(gaussian.shrunk_covariance(z), 4)
+    path = gaussian.fit_path(gaussian.shrunk_covariance(z), 4)
     trained = small_views.latent_model()._replace(config=config, gaussian=path)
     fresh = trained._replace(params=init_score(config, 4, dim, 1))
     views, coder = small_views.objects(3), small_views.saved_autoencoder()

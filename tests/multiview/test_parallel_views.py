@@ -10,13 +10,9 @@ import pytest
 
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.multiview import classifier_step, gaussian, steps
+from jaxgrow.multiview.batch import ImageData, LatentData, ViewBatch
+from jaxgrow.multiview.conditioning import ConditioningDistribution
 from jaxgrow.multiview.sde import VPSDE
-from jaxgrow.multiview.steps import (
-    Batch,
-    Diffusion,
-    ImageData,
-    LatentData,
-)
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.training.train_state import TrainState
@@ -24,7 +20,7 @@ from tests.support import small_views
 from tests.support.oracles import assert_close
 
 
-DIFFUSION = Diffusion(VPSDE(), "uniform", 0.2)
+DISTRIBUTION = ConditioningDistribution()
 TX = optax.sgd(1e-4)
 
 
@@ -51,7 +47,12 @@ def _autoencoder(axis_name):
 
 def _score(axis_name):
     step = steps.make_score_step(
-        small_views.SCORE, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
+        small_views.SCORE,
+        VPSDE(),
+        DISTRIBUTION,
+        TX,
+        ema_decay=0.9,
+        axis_name=axis_name,
     )
     return small_views.latent_model().params, {}, step, _latents()
 
@@ -59,17 +60,17 @@ def _score(axis_name):
 def _score_on_a_gaussian_path(axis_name):
     config = dataclasses.replace(small_views.SCORE, gaussian_path=True)
     step = steps.make_score_step(
-        config, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
+        config, VPSDE(), DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
     )
     z = _latents().z
-    path = gaussian.fit(gaussian.shrunk_covariance(z), 4)
+    path = gaussian.fit_path(gaussian.shrunk_covariance(z), 4)
     data = LatentData(z, np.ones(z.shape[:2], bool), path)
     return small_views.latent_model().params, {}, step, data
 
 
 def _regressor(axis_name):
     step = steps.make_regressor_step(
-        small_views.SCORE, DIFFUSION, TX, ema_decay=0.9, axis_name=axis_name
+        small_views.SCORE, DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
     )
     return score.init_score(small_views.SCORE, 4, 4, 0), {}, step, _latents()
 
@@ -84,7 +85,7 @@ def _classifier(axis_name):
 def batch(i):
     rows = np.arange(8 * i, 8 * i + 8, dtype=np.int32)
     keys = jax.random.split(jax.random.key(i), 8)
-    return Batch(rows, np.asarray(jax.random.key_data(keys)))
+    return ViewBatch(rows, np.asarray(jax.random.key_data(keys)))
 
 
 def train(make, placement, several=False):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgrow.multiview.denoiser import Denoiser
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.multiview.sampling.schedule import (
     SamplerStep,
@@ -19,7 +20,6 @@ from jaxgrow.multiview.sampling.schedule import (
 )
 from jaxgrow.multiview.sampling.solvers import SOLVERS
 from jaxgrow.multiview.sde import VPSDE, multi_time
-from jaxgrow.nets.score import apply_score
 from tests.nets.test_score_net import (
     TINY,
     canonical_order,
@@ -126,7 +126,7 @@ def golden_step():
 
     def step(params, x, t, stop, noise):
         tau = multi_time(jnp.full(2, t), jnp.asarray(missing))
-        eps_hat = -apply_score(TINY, params, x, tau)
+        eps_hat = Denoiser(TINY, SDE).predict_noise(params, x, tau)
         leg, solver = (
             SamplerStep(jnp.ones((), int), t, t, stop),
             SOLVERS["euler_maruyama"],

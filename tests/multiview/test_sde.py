@@ -28,20 +28,6 @@ MARGINALS = np.array(
         (1.0, 0.00657158649, 0.999978407, 20.0),
     ]
 )
-# u, t
-IMPORTANCE = np.array(
-    [
-        (0.01, 1.857396517e-4),
-        (0.05, 9.286982587e-4),
-        (0.1, 2.282263013e-3),
-        (0.25, 0.01969485657),
-        (0.5, 0.2515765254),
-        (0.75, 0.7033619864),
-        (0.9, 0.8930432187),
-        (0.99, 0.9898209663),
-        (1.0, 1.0),
-    ]
-)
 OTHER = VPSDE(beta_min=0.3, beta_max=7.0)
 CONSTANT = VPSDE(beta_min=2.0, beta_max=2.0)
 
@@ -59,11 +45,6 @@ def there_and_back(sde):
         return *sde.marginal(t), sde.log_snr(t), sde.time_of_log_snr(sde.log_snr(t))
 
     return quick_jit(fn)
-
-
-@functools.cache
-def times(sde, kind):
-    return quick_jit(functools.partial(sample_times, sde, kind=kind))
 
 
 @pytest.mark.parametrize(("double", "rtol"), [(True, 2e-6), (False, 3e-6)])
@@ -138,51 +119,10 @@ def test_time_0_is_at_infinite_log_snr():
     assert back == 0.0
 
 
-@pytest.mark.parametrize(("double", "rtol"), [(True, 1e-9), (False, 4e-6)])
-def test_importance_times_are_the_golden_table(double, rtol):
-    u, t = IMPORTANCE.T
-    with jax.enable_x64(double):
-        found = times(VPSDE(), "importance")(jnp.asarray(u))
-    np.testing.assert_allclose(found, t, rtol=rtol)
-
-
-@pytest.mark.parametrize("sde", [VPSDE(), OTHER, CONSTANT])
-def test_importance_times_have_the_density_beta_over_sigma_squared(sde):
-    def density(t):
-        t = max(t, 1e-3)
-        slope = sde.beta_max - sde.beta_min
-        integral = sde.beta_min * t + 0.5 * slope * t**2
-        return (sde.beta_min + slope * t) / -np.expm1(-integral)
-
-    u = np.array([0.02, 0.2, 0.4, 0.6, 0.8])
-    with jax.enable_x64(True):
-        t = np.asarray(times(sde, "importance")(jnp.asarray(u)))
-    mass = [
-        integrate.quad(density, 0.0, end, points=[1e-3], limit=200)[0]
-        for end in [*t, 1.0]
-    ]
-    np.testing.assert_allclose(np.array(mass[:-1]) / mass[-1], u, rtol=1e-6)
-
-
-def test_the_mean_importance_time_is_the_golden_one():
-    u = (np.arange(10_000, dtype=np.float32) + 0.5) / 10_000
-    t = np.asarray(times(VPSDE(), "importance")(jnp.asarray(u)))
-    np.testing.assert_allclose(t.mean(), 0.3635, atol=5e-4)
-
-
 def test_uniform_times_span_the_interval_from_a_millionth():
     u = jnp.array([0.0, 0.25, 0.5, 1.0])
     expected = [1e-6, 0.25 + 0.75e-6, 0.5 + 0.5e-6, 1.0]
-    np.testing.assert_allclose(times(VPSDE(), "uniform")(u), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["uniform", "importance"])
-def test_times_rise_with_the_uniform_number_and_stay_in_the_interval(kind):
-    u = np.linspace(0.0, 1.0, 2001, dtype=np.float32)
-    t = np.asarray(times(VPSDE(), kind)(jnp.asarray(u)))
-    assert (np.diff(t) > 0).all()
-    assert t[0] >= 0.0
-    assert t[-1] <= 1.0
+    np.testing.assert_allclose(sample_times(u), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("betas", [(0.0, 20.0), (3.0, 1.0), (0.1, np.inf)])

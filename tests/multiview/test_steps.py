@@ -1,4 +1,6 @@
-"""Losses and steps of System 2: golden numbers, laws, and steps taken by hand."""
+"""Losses and steps of System 2: golden numbers, closed forms, steps by hand."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +9,13 @@ import optax
 import pytest
 
 from jaxgrow.errors import UserError
-from jaxgrow.multiview import steps
+from jaxgrow.multiview import denoiser, losses, steps
+from jaxgrow.multiview.batch import ImageData, LatentData, ViewBatch
+from jaxgrow.multiview.conditioning import ConditioningDistribution
+from jaxgrow.multiview.denoiser import Denoiser
 from jaxgrow.multiview.latents import latent_stats
+from jaxgrow.multiview.regressor import MeanRegressor
 from jaxgrow.multiview.sde import VPSDE, multi_time
-from jaxgrow.multiview.steps import (
-    Batch,
-    Diffusion,
-    ImageData,
-    LatentData,
-)
 from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.score import ScoreConfig
@@ -30,9 +30,8 @@ from tests.support.golden_fill import filled
 from tests.support.oracles import assert_close
 
 
-DIFFUSION = Diffusion(VPSDE(), "uniform", 0.2)
-diffuse = jax.jit(steps.diffuse, static_argnums=0)
-score_losses = jax.jit(steps.score_losses, static_argnums=(0, 1))
+SDE, DISTRIBUTION = VPSDE(), ConditioningDistribution()
+diffuse = jax.jit(functools.partial(denoiser.diffuse, SDE, DISTRIBUTION))
 SMALL = ScoreConfig(width=32, time_dim=16, num_groups=8)
 
 
@@ -42,7 +41,7 @@ def keys_of(n, seed=0):
 
 def batch_of(rows, seed=0):
     rows = np.asarray(rows, np.int32)
-    return Batch(rows, np.asarray(jax.random.key_data(keys_of(len(rows), seed))))
+    return ViewBatch(rows, np.asarray(jax.random.key_data(keys_of(len(rows), seed))))
 
 
 def latents(n=6, v=4, d=8, seed=0):
@@ -56,13 +55,13 @@ def latents(n=6, v=4, d=8, seed=0):
 def test_the_laplace_likelihood_is_its_formula():
     x, x_hat = np.random.default_rng(0).random((2, 3, 8, 8, 3)).astype(np.float32)
     expected = np.abs(x - x_hat).sum((1, 2, 3)) / 0.75 + 192 * np.log(1.5)
-    found = steps.laplace_nll(jnp.asarray(x_hat), jnp.asarray(x))
+    found = losses.laplace_nll(jnp.asarray(x_hat), jnp.asarray(x))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_perfect_reconstruction_of_64_px_costs_the_constant():
     x = jnp.full((1, 64, 64, 3), 0.3)
-    np.testing.assert_allclose(steps.laplace_nll(x, x), 4982.35, rtol=2e-5)
+    np.testing.assert_allclose(losses.laplace_nll(x, x), 4982.35, rtol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -85,26 +84,26 @@ def test_the_masked_loss_has_the_golden_numbers(missing, sums, mean):
         tau = multi_time(jnp.array([0.3, 0.8]), missing)
         alpha, sigma = VPSDE().marginal(tau)
         x = alpha[..., None] * z + sigma[..., None] * eps
-        eps_hat = -score.apply_score(TINY, params, x, tau)
-        losses = steps.masked_score_loss(eps_hat, eps, missing)
+        eps_hat = Denoiser(TINY, SDE).predict_noise(params, x, tau)
+        found = losses.masked_score_loss(eps_hat, eps, missing)
         weight = 3 / np.sum(np.asarray(missing)[0])
-        np.testing.assert_allclose(losses / weight, sums, rtol=1e-9)
-        np.testing.assert_allclose(losses.mean(), mean, rtol=1e-9)
+        np.testing.assert_allclose(found / weight, sums, rtol=1e-9)
+        np.testing.assert_allclose(found.mean(), mean, rtol=1e-9)
 
 
 def test_the_weight_is_one_plus_given_over_missing():
     eps = jnp.ones((3, 4, 2))
     missing = jnp.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]], bool)
-    losses = steps.masked_score_loss(jnp.zeros_like(eps), eps, missing)
-    given, lost = np.array([3, 2, 0]), np.array([1, 2, 4])
-    np.testing.assert_allclose(losses, (1 + given / lost) * lost * 2, rtol=1e-6)
+    found = losses.masked_score_loss(jnp.zeros_like(eps), eps, missing)
+    known, lost = np.array([3, 2, 0]), np.array([1, 2, 4])
+    np.testing.assert_allclose(found, (1 + known / lost) * lost * 2, rtol=1e-6)
 
 
 def test_views_that_the_data_lack_are_neither_scored_nor_counted():
     eps = jnp.arange(8.0).reshape(1, 4, 2)
     missing = jnp.array([[True, True, False, True]])
     observed = jnp.array([[True, False, True, True]])
-    found = steps.masked_score_loss(jnp.zeros_like(eps), eps, missing, observed)
+    found = losses.masked_score_loss(jnp.zeros_like(eps), eps, missing, observed)
     np.testing.assert_allclose(found, [3 / 2 * (0 + 1 + 36 + 49)], rtol=1e-6)
 
 
@@ -114,7 +113,7 @@ def test_views_that_the_data_lack_are_neither_scored_nor_counted():
 def test_given_views_stay_clean_at_time_zero():
     data = latents(64)
     x, _, tau, missing = diffuse(
-        DIFFUSION, keys_of(64), jnp.asarray(data.z), jnp.asarray(data.observed)
+        keys_of(64), jnp.asarray(data.z), jnp.asarray(data.observed)
     )
     given = ~np.asarray(missing)
     assert given.any()
@@ -129,9 +128,7 @@ def test_given_views_stay_clean_at_time_zero():
 
 def test_missing_views_follow_the_marginal():
     z = jnp.full((4_000, 2, 4), 2.0)
-    x, eps, tau, missing = diffuse(
-        DIFFUSION, keys_of(4_000), z, jnp.ones((4_000, 2), bool)
-    )
+    x, eps, tau, missing = diffuse(keys_of(4_000), z, jnp.ones((4_000, 2), bool))
     alpha, sigma = VPSDE().marginal(tau)
     standard = np.asarray((x - alpha[..., None] * z) / sigma[..., None])
     standard = standard[np.asarray(missing)]
@@ -150,7 +147,7 @@ def test_what_the_data_lack_is_pure_noise_that_nothing_leaks_into():
     found = []
     for junk in (np.nan, 1e3):
         z = np.where(observed[..., None], data.z, junk)
-        found.append(diffuse(DIFFUSION, keys, jnp.asarray(z), jnp.asarray(observed)))
+        found.append(diffuse(keys, jnp.asarray(z), jnp.asarray(observed)))
     x, eps, tau, missing = (np.asarray(a) for a in found[0])
     np.testing.assert_array_equal(x, np.asarray(found[1][0]))
     assert (tau[~observed] == 1).all()
@@ -160,32 +157,36 @@ def test_what_the_data_lack_is_pure_noise_that_nothing_leaks_into():
     assert (missing & observed).any(axis=1).all()
 
 
-def test_a_velocity_says_what_the_noise_is():
-    """The exact velocity, as raw output (minus it), gives back eps and no loss."""
-    velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
-    z = jnp.asarray(latents(16).z)
-    x, eps, tau, missing = diffuse(DIFFUSION, keys_of(16), z, jnp.ones((16, 4), bool))
-    alpha, sigma = (a[..., None] for a in VPSDE().marginal(tau))
-    found = steps.noise_of(velocity, VPSDE(), -(alpha * eps - sigma * z), x, tau)
+def test_a_velocity_says_what_the_noise_is(monkeypatch):
+    """A network whose velocity is exact gives back eps, and has no loss."""
+    config = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
+    z, observed = jnp.asarray(latents(16).z), jnp.ones((16, 4), bool)
+    x, eps, tau, missing = diffuse(keys_of(16), z, observed)
+    alpha, sigma = (a[..., None] for a in SDE.marginal(tau))
+
+    def exact(*_, **__):
+        return -(alpha * eps - sigma * z)
+
+    monkeypatch.setattr(score, "apply_score", exact)
+    net = Denoiser(config, SDE)
+    found = net.predict_noise({}, x, tau)
     drawn = np.asarray(missing)
     np.testing.assert_allclose(
         np.asarray(found)[drawn], np.asarray(eps)[drawn], atol=1e-5
     )
+    lost = net.losses({}, DISTRIBUTION, keys_of(16), z, observed)
+    np.testing.assert_allclose(lost, 0.0, atol=1e-8)
 
 
 def test_the_loss_of_an_untrained_velocity_network_is_that_of_the_velocity():
     """It gives 0, and E|v|^2 = alpha^2 d + sigma^2 d = d for standard latents."""
     velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
     data, params = latents(512), score.init_score(velocity, 4, 8, 0)
-    losses = score_losses(
-        velocity,
-        DIFFUSION,
-        params,
-        keys_of(512),
-        jnp.asarray(data.z),
-        jnp.asarray(data.observed),
+    net = Denoiser(velocity, SDE)
+    found = jax.jit(functools.partial(net.losses, params, DISTRIBUTION))(
+        keys_of(512), jnp.asarray(data.z), jnp.asarray(data.observed)
     )
-    np.testing.assert_allclose(losses.mean(), 32.0, rtol=0.05)
+    np.testing.assert_allclose(found.mean(), 32.0, rtol=0.05)
 
 
 # Steps.
@@ -198,7 +199,7 @@ def test_a_fresh_score_network_has_the_loss_of_the_noise():
     params = score.init_score(config, 4, 8, 0)
     tx = optax.sgd(0.0)
     state = TrainState.create(params, {}, tx, keep_ema=False)
-    step = steps.make_score_step(config, DIFFUSION, tx, ema_decay=0.0)
+    step = steps.make_score_step(config, SDE, DISTRIBUTION, tx, ema_decay=0.0)
     _, metrics = jax.jit(step)(state, data, batch_of(range(256)))
     np.testing.assert_allclose(metrics["loss"], 32.0, rtol=0.05)
 
@@ -211,15 +212,15 @@ def test_the_score_network_learns_which_view_follows_from_which():
     config = ScoreConfig(width=64, time_dim=32, num_groups=8)
     params, tx = score.init_score(config, 2, 4, 0), optax.adam(3e-3)
     state = TrainState.create(params, {}, tx, keep_ema=True)
-    step = steps.make_score_step(config, DIFFUSION, tx, ema_decay=0.9)
+    step = steps.make_score_step(config, SDE, DISTRIBUTION, tx, ema_decay=0.9)
     run = jax.jit(steps.several_steps(step))
-    rng, losses = np.random.default_rng(1), []
+    rng, by_call = np.random.default_rng(1), []
     for _ in range(3):
         batches = [batch_of(rng.integers(0, 512, 128), s) for s in range(60)]
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
         state, metrics = run(state, data, stacked)
-        losses.append(float(metrics["loss"].mean()))
-    assert losses[-1] < 0.5 * losses[0]
+        by_call.append(float(metrics["loss"].mean()))
+    assert by_call[-1] < 0.5 * by_call[0]
 
 
 @pytest.mark.slow
@@ -233,7 +234,7 @@ def test_the_regressor_finds_the_conditional_mean():
     state = TrainState.create(params, {}, tx, keep_ema=True)
     step = jax.jit(
         steps.several_steps(
-            steps.make_regressor_step(config, DIFFUSION, tx, ema_decay=0.95)
+            steps.make_regressor_step(config, DISTRIBUTION, tx, ema_decay=0.95)
         )
     )
     for _ in range(3):
@@ -242,7 +243,7 @@ def test_the_regressor_finds_the_conditional_mean():
         state, _ = step(state, data, stacked)
     z = jnp.asarray(data.z)
     missing = jnp.tile(jnp.array([False, True]), (2048, 1))
-    z_hat = np.asarray(steps.regress(config, state.eval_params, z, missing))
+    z_hat = np.asarray(MeanRegressor(config).predict(state.eval_params, z, missing))
     assert (z_hat[:, 0] == data.z[:, 0]).all()
     error = ((z_hat[:, 1] - data.z[:, 0]) ** 2).sum(axis=1).mean()
     assert error < 0.2
@@ -278,14 +279,14 @@ def test_images_of_a_batch_stand_in_for_those_of_the_data():
     params, tx = autoencoder.init_autoencoder(config, 0), optax.sgd(1e-4)
     step = jax.jit(steps.make_autoencoder_step(config, tx, augment=True, fill=1.0))
     batch = batch_of([3, 1])
-    losses = []
+    found = []
     for data, b in (
         (ImageData(images), batch),
         (ImageData(None), batch._replace(images=images[[3, 1]])),
     ):
         state = TrainState.create(params, {}, tx, keep_ema=False)
-        losses.append(float(step(state, data, b)[1]["loss"]))
-    assert losses[0] == losses[1]
+        found.append(float(step(state, data, b)[1]["loss"]))
+    assert found[0] == found[1]
 
 
 # Statistics of latents.

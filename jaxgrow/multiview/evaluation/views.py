@@ -104,7 +104,7 @@ def table_one(
             found.append(
                 ViewRow(
                     method=name,
-                    given=conditioning.name_of(given, view_names),
+                    given=conditioning.name_of_set(given, view_names),
                     num_given=len(given),
                     num_images=int(scored.sum()),
                     metrics=metrics,
