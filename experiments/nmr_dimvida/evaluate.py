@@ -238,13 +238,15 @@ def _settings(config: Config) -> dict[str, Any]:
 
 def to_markdown(found: dict[str, Any]) -> str:
     """Table I as Markdown, by the number of given views."""
-    means = [row for row in found["rows"] if not row["given"]]
-    sizes = sorted({row["num_given"] for row in means})
+    means = [row for row in found["rows"] if not row["conditioning"]]
+    sizes = sorted({row["num_conditioning"] for row in means})
     names = [n for n in ("psnr", "ssim", "coherence") if n in means[0]["metrics"]]
     head = ["method", *(f"{name} {size}" for name in names for size in sizes)]
     lines = [head, ["---"] * len(head)]
     for method in dict.fromkeys(row["method"] for row in means):
-        of = {r["num_given"]: r["metrics"] for r in means if r["method"] == method}
+        of = {
+            r["num_conditioning"]: r["metrics"] for r in means if r["method"] == method
+        }
         cells = [f"{of[size][name]:.2f}" for name in names for size in sizes]
         lines.append([method, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -2,7 +2,7 @@
 
 views/ca             partition c, to train classifiers
 views/ea             partition e, to test them
-views/ea_unknown     the same, the one view put into a slot drawn at random
+views/ea_unknown     the same, conditioned on the one view as one drawn at random
 views/ea_steps_<N>   the same as ea in about N network evaluations
 """
 
@@ -69,8 +69,8 @@ def sampler_of(config: Config, name: str) -> SamplerConfig:
     return of(max(1, steps))
 
 
-def unknown_slots(config: Config, part: Partition) -> Int[np.ndarray, " n"]:
-    """A slot for every object, uniform, from the run's seed and the object alone."""
+def guessed_views(config: Config, part: Partition) -> Int[np.ndarray, " n"]:
+    """Draw a view for every object, uniformly, from the seed and the object alone."""
     draws = [draw(config.seed, "unknown", name) for name in part.views.object_ids]
     return (np.array(draws) * part.views.num_views).astype(np.int64)
 
@@ -99,7 +99,7 @@ def generate_views(run: Run, objects: Objects) -> None:
                 view_generator,
                 part,
                 model=model,
-                known=unknown_slots(config, part) if name == _UNKNOWN else None,
+                conditioning=guessed_views(config, part) if name == _UNKNOWN else None,
                 sampler=sampler_of(config, name),
                 num_samples=config.generate.samples,
                 seed=_seed(config, name),

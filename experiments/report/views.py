@@ -90,8 +90,10 @@ def _means(found: dict[str, Any]) -> dict[str, dict[int, dict[str, float]]]:
     """Method -> number of conditioning views -> metrics."""
     means: dict[str, dict[int, dict[str, float]]] = {}
     for row in found["rows"]:
-        if not row["given"]:
-            means.setdefault(row["method"], {})[row["num_given"]] = row["metrics"]
+        if not row["conditioning"]:
+            means.setdefault(row["method"], {})[row["num_conditioning"]] = row[
+                "metrics"
+            ]
     return means
 
 
@@ -166,14 +168,14 @@ def paper_table(found: dict[str, Any]) -> Table:
 
 def set_tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
     """Return every method on every set of conditioning views, a table per metric."""
-    of_sets = [row for row in rows if row["given"]]
+    of_sets = [row for row in rows if row["conditioning"]]
     methods = list(dict.fromkeys(row["method"] for row in of_sets))
     tables = []
     for name, (title, unit, digits, cost) in _METRICS.items():
         values: dict[str, dict[str, float]] = {}
         for row in of_sets:
             if name in row["metrics"]:
-                of_set = values.setdefault(row["given"], {})
+                of_set = values.setdefault(row["conditioning"], {})
                 of_set[row["method"]] = row["metrics"][name]
         if values:
             columns = [Column(k, v, digits, cost) for k, v in values.items()]

@@ -1,13 +1,13 @@
 """Images on disk that are written in chunks and survive a kill at any moment.
 
-A folder holds three files, which depend on nothing but the arguments of `write`:
+A folder holds three files, which depend on nothing but the arguments of `write_chunks`:
 
     header.json    what decides the images, and the shape of their array
     images.npy     the array, uint8, for `numpy.load` too
-    progress.json  how many of its rows are there, and the checksum up to there
+    progress.json  the number of its finished rows, and the checksum up to there
 
-A chunk counts once progress.json says so, which it does when the chunk is on disk; what
-a kill has left behind that is cut off.
+A chunk counts once progress.json counts it, which happens when the chunk is on disk.
+Bytes beyond it, which a kill has left, are cut off.
 """
 
 import io
@@ -18,7 +18,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -32,41 +32,43 @@ from jaxgrow.storage import files
 
 HEADER, IMAGES, PROGRESS = "header.json", "images.npy", "progress.json"
 
+_Header: TypeAlias = dict[str, Any]
+_MakeChunk: TypeAlias = Callable[[int, int], UInt8[np.ndarray, "rows *_"]]
+
 _NOT_COMPARED = "made_with"
 
 
 class Unusable(Exception):
-    """Why what lies in a folder cannot be read or gone on with."""
+    """The reason why a folder can be neither read nor continued."""
 
 
 class _Progress(NamedTuple):
-    """How far a folder is; `checksum` is that of the array's file up to there."""
+    """Finished rows, and the checksum of the array's file up to there."""
 
     done: int
     checksum: int
 
 
-def write(
+def write_chunks(
     folder: Path,
-    header: dict[str, Any],
-    make_chunk: Callable[[int, int], UInt8[np.ndarray, "rows *_"]],
+    header: _Header,
+    make_chunk: _MakeChunk,
     chunk_size: int,
     *,
     on_progress: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> None:
-    """Makes the images, goes on with them, or leaves them if they are there.
+    """Write the images, continue them, or leave them if they are finished.
 
     Args:
         folder: Of the three files; made if need be.
-        header: What decides the images, with their `shape`, out of what JSON knows;
-            what the folder has under another header is thrown away. Only `made_with`
-            may differ.
+        header: JSON values that decide the images, with their `shape`; the content of
+            a folder with another header is thrown away. Only `made_with` may differ.
         make_chunk: (start, stop) -> those rows; pure.
-        chunk_size: Rows that are put on disk together.
-        on_progress: Gets the rows that are on disk and their number, at the start and
-            after every chunk. What it raises ends the writing without a loss.
-        on_note: Gets a sentence if what was in the folder had to be thrown away.
+        chunk_size: Rows that are written together.
+        on_progress: Called with the rows on disk and their number, at the start and
+            after every chunk. An exception of it ends the writing without loss.
+        on_note: Called with a sentence if the folder's content was thrown away.
 
     Raises:
         UserError: The disk is full, read-only or forbidden.
@@ -74,7 +76,7 @@ def write(
     total = header["shape"][0]
     with files.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        at = _take_up(folder, header, on_note)
+        at = _resume(folder, header, on_note)
         if on_progress is not None:
             on_progress(at.done, total)
         if at.done == total:
@@ -90,94 +92,96 @@ def write(
                     on_progress(at.done, total)
 
 
-def write_together(
+def write_chunks_together(
     folder: Path,
-    header: dict[str, Any],
-    make_chunk: Callable[[int, int], UInt8[np.ndarray, "rows *_"]],
+    header: _Header,
+    make_chunk: _MakeChunk,
     chunk_size: int,
     *,
     on_progress: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> None:
-    """`write` by all processes of a run, which must see one disk and all call this.
+    """`write_chunks` by all processes of a run, which share a disk and all call this.
 
-    Every process makes a share of the rows in a folder of its own beside `folder`, and
-    the first one joins them; only then do the shares go, so that the disk must hold
-    everything twice. Shares that a kill has left are gone on with by as many processes,
-    and made anew by another number of them.
-
-    Args:
-        folder: As for `write`; so are the others.
-        header: The same on all processes.
-        make_chunk: The same on all processes.
-        chunk_size: Rows that are put on disk together.
-        on_progress: Gets the rows of this process's share.
-        on_note: Gets a sentence if what was in a folder had to be thrown away.
+    Every process makes a share of the rows in a folder of its own beside `folder`. The
+    first process joins them and then deletes the shares, so the disk must hold all rows
+    twice. Shares that a kill has left are continued by the same number of processes and
+    replaced by another number. `on_progress` is called with the rows of this process's
+    share; the other arguments are those of `write_chunks`, the same on all processes.
 
     Raises:
         UserError: The disk is full, read-only or forbidden, or will be full before the
             shares are joined.
     """
-    count, total = jax.process_count(), header["shape"][0]
-    if count > 1 and not all(hosts.first_says([_has_all(folder, header)])):
-        ends = [total * i // count for i in range(count + 1)]
-        shares = [range(*pair) for pair in itertools.pairwise(ends)]
-        places = [_share_of(folder, f"{i}_of_{count}") for i in range(count)]
-        headers = {
-            place: header | {"shape": [len(share), *header["shape"][1:]], "rows": ends}
-            for place, share in zip(places, shares, strict=True)
-        }
+    notes = {"on_note": on_note}
+    count, join = jax.process_count(), make_chunk
+    if count > 1 and not all(hosts.first_says([_is_finished(folder, header)])):
+        shares = _shares_of(folder, header, count)
         if hosts.is_first():
             with files.disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                _check_space({folder: header, **headers})
+                _check_space({folder: header} | {s.folder: s.header for s in shares})
         hosts.wait()
-        place, mine = places[jax.process_index()], shares[jax.process_index()]
-        write(
+        place, share_header, rows = shares[jax.process_index()]
+        write_chunks(
             place,
-            headers[place],
-            lambda start, stop: make_chunk(mine.start + start, mine.start + stop),
+            share_header,
+            lambda start, stop: make_chunk(rows.start + start, rows.start + stop),
             chunk_size,
             on_progress=on_progress,
-            on_note=on_note,
+            **notes,
         )
         hosts.wait()
-        make_chunk, on_progress = _joined(places, shares), None
+        join, on_progress = _join(shares), None
     if hosts.is_first():
-        write(
-            folder,
-            header,
-            make_chunk,
-            chunk_size,
-            on_progress=on_progress,
-            on_note=on_note,
-        )
-        for share in folder.parent.glob(_share_of(folder, "*").name):
+        write_chunks(folder, header, join, chunk_size, on_progress=on_progress, **notes)
+        for share in folder.parent.glob(_share_folder(folder, "*").name):
             shutil.rmtree(share, ignore_errors=True)
     hosts.wait()
 
 
-def _share_of(folder: Path, which: str) -> Path:
+class _Share(NamedTuple):
+    """One process's part of the rows."""
+
+    folder: Path
+    header: _Header
+    rows: range
+
+
+def _shares_of(folder: Path, header: _Header, count: int) -> list[_Share]:
+    total, *rest = header["shape"]
+    ends = [total * i // count for i in range(count + 1)]
+    return [
+        _Share(
+            _share_folder(folder, f"{i}_of_{count}"),
+            header | {"shape": [stop - start, *rest], "rows": ends},
+            range(start, stop),
+        )
+        for i, (start, stop) in enumerate(itertools.pairwise(ends))
+    ]
+
+
+def _share_folder(folder: Path, which: str) -> Path:
     return folder.with_name(f"{folder.name}.share_{which}")
 
 
-def _joined(places: Sequence[Path], shares: Sequence[range]):
-    """(start, stop) -> those rows, from the folders that hold a share each."""
+def _join(shares: Sequence[_Share]) -> _MakeChunk:
+    """Return a `make_chunk` that reads the rows from the finished shares."""
 
     def make_chunk(start: int, stop: int) -> UInt8[np.ndarray, "rows *_"]:
         found = []
-        for place, share in zip(places, shares, strict=True):
-            first, last = max(start, share.start), min(stop, share.stop)
+        for folder, _, rows in shares:
+            first, last = max(start, rows.start), min(stop, rows.stop)
             if first < last:
-                images = np.load(place / IMAGES, mmap_mode="r")
-                found.append(images[first - share.start : last - share.start])
+                images = np.load(folder / IMAGES, mmap_mode="r")
+                found.append(images[first - rows.start : last - rows.start])
         return np.concatenate(found)
 
     return make_chunk
 
 
-def read(folder: Path) -> tuple[dict[str, Any], UInt8[np.ndarray, "..."]]:
-    """Header and images of a finished folder; the images are mapped, read-only.
+def read_finished(folder: Path) -> tuple[_Header, UInt8[np.ndarray, "..."]]:
+    """Read the header of a finished folder, and map its images, read-only.
 
     Raises:
         Unusable: Something is missing, damaged or not finished.
@@ -194,20 +198,19 @@ def read(folder: Path) -> tuple[dict[str, Any], UInt8[np.ndarray, "..."]]:
         return header, np.load(folder / IMAGES, mmap_mode="r")
 
 
-def _has_all(folder: Path, header: dict[str, Any]) -> bool:
-    """Whether `write` would find that there is nothing left to do."""
+def _is_finished(folder: Path, header: _Header) -> bool:
     try:
-        found, _ = read(folder)
+        found, _ = read_finished(folder)
         _check_same(found, header)
     except Unusable:
         return False
     return True
 
 
-def _take_up(
-    folder: Path, header: dict[str, Any], on_note: Callable[[str], None] | None
+def _resume(
+    folder: Path, header: _Header, on_note: Callable[[str], None] | None
 ) -> _Progress:
-    """Makes the folder ready for the next chunk, and says which that is."""
+    """Prepare the folder for the next chunk, and return its progress."""
     if (folder / PROGRESS).exists():
         try:
             _check_same(_read_json(folder / HEADER), header)
@@ -229,17 +232,13 @@ def _take_up(
     return at
 
 
-def _check_same(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [
-        name
-        for name in dict.fromkeys([*wanted, *saved])
-        if name != _NOT_COMPARED and saved.get(name) != wanted.get(name)
-    ]
-    if differing:
+def _check_same(saved: _Header, wanted: _Header) -> None:
+    names = [n for n in dict.fromkeys([*wanted, *saved]) if n != _NOT_COMPARED]
+    if differing := [n for n in names if saved.get(n) != wanted.get(n)]:
         raise Unusable(f"{', '.join(differing)} used to be different")
 
 
-def _check_content(folder: Path, header: dict[str, Any], at: _Progress) -> None:
+def _check_content(folder: Path, header: _Header, at: _Progress) -> None:
     found, wanted = _size(folder / IMAGES), _length(header, at.done)
     if found != wanted:
         raise Unusable(f"{IMAGES} has {found:,} bytes and should have {wanted:,}")
@@ -274,31 +273,26 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _start_of_file(header: dict[str, Any]) -> bytes:
-    """What the .npy file begins with."""
+def _start_of_file(header: _Header) -> bytes:
+    """Return the header of the .npy file."""
     start, shape = io.BytesIO(), tuple(header["shape"])
     about = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(start, about)
     return start.getvalue()
 
 
-def _length(header: dict[str, Any], done: int) -> int:
-    """Bytes of the file that has that many rows."""
+def _length(header: _Header, done: int) -> int:
+    """Return the bytes of the .npy file with that number of rows."""
     per_row = int(np.prod(header["shape"][1:]))
     return len(_start_of_file(header)) + done * per_row
 
 
-def _check_space(headers: dict[Path, dict[str, Any]]) -> None:
-    """Refuses early what would fail after hours.
-
-    Args:
-        headers: Of folders that will be full at one time; the first one is there.
-    """
+def _check_space(headers: dict[Path, _Header]) -> None:
+    """Refuse at once a disk too small for all folders, the first of which exists."""
     images = [folder / IMAGES for folder in headers]
     there = sum(path.stat().st_size for path in images if path.exists())
     needed = sum(_length(h, h["shape"][0]) for h in headers.values()) - there
-    folder = next(iter(headers))
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder := next(iter(headers))).free
     if needed > free:
         raise UserError(
             f"cannot write {folder}: it needs {needed / 1e6:.0f} MB and "
@@ -308,7 +302,7 @@ def _check_space(headers: dict[Path, dict[str, Any]]) -> None:
 
 
 def _append(output: IO[bytes], chunk: np.ndarray, checksum: int) -> int:
-    """Puts a chunk on disk; returns the checksum after it."""
+    """Write a chunk to disk, and return the checksum after it."""
     # Plain writes: on a full disk a memory map would kill the process.
     content = np.ascontiguousarray(chunk).data
     output.write(content)

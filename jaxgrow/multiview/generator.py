@@ -1,4 +1,4 @@
-"""From some views of an object to all of them: encode, sample, decode."""
+"""All views of an object from some of them: encode, sample, decode."""
 
 import functools
 from collections.abc import Callable
@@ -25,13 +25,14 @@ DEFAULT_SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
 
 
 class ViewGenerator:
-    """Generates missing views, of any subset, in batches of one compiled size.
+    """Generates the missing views of any subset, in batches of one compiled size.
 
-    A batch is shared out over `num_devices` devices of this machine, None = all of
-    them; what comes out is the same up to rounding.
+    `num_devices` devices of this machine share a batch, None = all of them. The result
+    is the same up to rounding.
 
     Attributes:
-        view_names: What the slots are called.
+        view_names: Names of the views.
+        image_size: Their side in pixels.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class ViewGenerator:
         if saved.config.latent_dim != model.stats.mean.shape[1]:
             raise UserError(
                 f"the autoencoder makes {saved.config.latent_dim} latents and the "
-                f"score network knows {model.stats.mean.shape[1]}: take both from one "
+                f"score network takes {model.stats.mean.shape[1]}: take both from one "
                 "run."
             )
         self._autoencoder, self._model = saved, model
         self._weights = (saved.params, model.params, model.stats, model.denoiser)
         self._batch_size, self._num_devices = batch_size, num_devices
         self.view_names = model.view_names
+        self.image_size = saved.config.image_size
 
     @classmethod
     def load(
@@ -59,7 +61,7 @@ class ViewGenerator:
         batch_size: int = 64,
         num_devices: int | None = None,
     ) -> "ViewGenerator":
-        """From the weights in a run directory of nmr_dimvida.
+        """Load the weights in a run directory of nmr_dimvida.
 
         Raises:
             UserError: They are missing, damaged or of another version.
@@ -73,7 +75,7 @@ class ViewGenerator:
         )
 
     def gaussian_alone(self) -> "ViewGenerator":
-        """What it would be with a network that gives 0: samples of the Gaussian path.
+        """Return a generator whose network gives 0, for samples of the Gaussian path.
 
         Raises:
             ValueError: The model has no such path.
@@ -97,38 +99,31 @@ class ViewGenerator:
         ids: Int[np.ndarray, " n"] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> UInt8[np.ndarray, "n k v h w 3"]:
-        """All views of every object, `num_samples` times.
+        """Generate all views of every object, `num_samples` times.
 
-        Pixels of missing views are never read; given ones come out as they came in.
+        Pixels of missing views are never read; conditioning views come back unchanged.
 
         Args:
             images: Views; anything where missing.
-            missing: True where a view is to be generated, for every object on its own.
-            sampler: How, and in how many network evaluations.
+            missing: True where a view is to be generated.
+            sampler: Sampler and number of network evaluations.
             num_samples: Samples k of every object.
             seed: Of all draws.
-            ids: Number of each object, from which and `seed` its draws come, so that
-                a result does not depend on its batch; None = 0, 1, 2, ...
-            on_progress: Gets the objects done and their number.
+            ids: Number of each object; its draws come from it and `seed` alone, so that
+                they do not depend on the batch. None = 0, 1, 2, ...
+            on_progress: Called with the objects done and their number.
 
         Raises:
-            UserError: The wrong number or size of views, or an object whose views are
-                all missing or all there.
+            UserError: The wrong number or size of views, or an object with all or none
+                of its views missing.
         """
         self._check(images, missing)
         ids = np.arange(len(images)) if ids is None else ids
         done = []
         for start in range(0, len(images), self._batch_size):
             rows = slice(start, start + self._batch_size)
-            samples = [
-                self._run(
-                    sampler,
-                    images[rows],
-                    missing[rows],
-                    object_keys(seed, ids[rows], k),
-                )
-                for k in range(num_samples)
-            ]
+            keys = [object_keys(seed, ids[rows], k) for k in range(num_samples)]
+            samples = [self._run(sampler, images[rows], missing[rows], k) for k in keys]
             done.append(np.stack(samples, axis=1))
             if on_progress is not None:
                 on_progress(min(rows.stop, len(images)), len(images))
@@ -143,7 +138,7 @@ class ViewGenerator:
         missing: Bool[np.ndarray, "b v"],
         keys: Keys,
     ) -> UInt8[np.ndarray, "b v h w 3"]:
-        """At most `batch_size` objects; fewer are filled up, for the same program."""
+        """Generate at most `batch_size` objects; fewer are filled up to one shape."""
         generate = _make_generate(self._autoencoder.config, sampler, self._num_devices)
         self._weights = generate.share(self._weights)
         n = len(images)
@@ -154,18 +149,18 @@ class ViewGenerator:
         return np.asarray(generated)[:n]
 
     def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
-        num_views, side = len(self.view_names), self._autoencoder.config.image_size
+        num_views, side = len(self.view_names), self.image_size
         wanted = (num_views, side, side, 3)
         if images.shape[1:] != wanted:
             raise UserError(
-                f"this model knows {num_views} views of {side}x{side} pixels "
+                f"this model has {num_views} views of {side}x{side} pixels "
                 f"({', '.join(self.view_names)}), and the images are of shape "
                 f"{images.shape[1:]}: bring them to {wanted}."
             )
         if missing.shape != images.shape[:2]:
             raise UserError(
-                f"the mask is of shape {missing.shape}: it must say of every view of "
-                f"every object whether it is missing, {images.shape[:2]}."
+                f"missing is of shape {missing.shape}: it must have an entry for every "
+                f"view of every object, {images.shape[:2]}."
             )
         count = missing.sum(axis=1)
         for wrong, what, mend in (
@@ -204,7 +199,7 @@ def _make_generate(
 
 
 def object_keys(seed: int, ids: Int[np.ndarray, " n"], sample: int = 0) -> Keys:
-    """One key per object, from the seed, its number and the sample's alone."""
+    """Return one key per object, from the seed, its number and the sample alone."""
     root = jax.random.fold_in(jax.random.key(seed), sample)
     return jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.asarray(ids, jnp.uint32))
 
@@ -215,7 +210,7 @@ def encode_views(
     images: UInt8[Array, "b v h w 3"],
     missing: Missing,
 ) -> Latents:
-    """Standardised latents; 0, the mean, where a view is missing."""
+    """Return standardised latents; 0, their mean, where a view is missing."""
     b, v = missing.shape
     blank = jnp.where(missing[..., None, None, None], 0, images)
     x = to_unit(blank).reshape(b * v, *images.shape[2:])
@@ -226,7 +221,7 @@ def encode_views(
 def decode_views(
     saved: SavedAutoencoder, stats: LatentStats, z: Latents
 ) -> UInt8[Array, "b v h w 3"]:
-    """Images of standardised latents, clipped and rounded to 8 bits."""
+    """Decode standardised latents to images, clipped and rounded to 8 bits."""
     b, v, _ = z.shape
     flat = stats.restore(z).reshape(b * v, -1)
     x = autoencoder.decode(saved.config, saved.params, flat)
@@ -235,13 +230,13 @@ def decode_views(
 
 
 def encode_all(
-    config: autoencoder.AutoencoderConfig,
+    config: AutoencoderConfig,
     params: Params,
     images: UInt8[np.ndarray, "n v h w 3"],
     batch_size: int = 256,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "n v d"]:
-    """Latents as they come, of every view of a set that may be mapped from disk.
+    """Return the latents, not standardised, of a set that may be mapped from disk.
 
     The devices of this machine share every call's views.
     """

@@ -65,9 +65,9 @@ def test_processes_write_the_images_that_one_writes(tmp_path, monkeypatch, count
     def write_as(process, folder):
         monkeypatch.setattr(jax, "process_count", lambda: count)
         monkeypatch.setattr(jax, "process_index", lambda: process)
-        chunked_images.write_together(folder, header, make_chunk, 2)
+        chunked_images.write_chunks_together(folder, header, make_chunk, 2)
 
-    chunked_images.write(tmp_path / "alone", header, make_chunk, 2)
+    chunked_images.write_chunks(tmp_path / "alone", header, make_chunk, 2)
     made.clear()
     monkeypatch.setattr(hosts, "wait", lambda: None)
     monkeypatch.setattr(hosts, "first_says", lambda answers: answers)
@@ -100,7 +100,7 @@ def test_a_disk_too_small_for_the_shares_and_the_whole_is_refused_before_all(
         usage = SimpleNamespace(free=free)
         monkeypatch.setattr(jax, "process_index", lambda: process)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        chunked_images.write_together(tmp_path / "images", header, make_chunk, 2)
+        chunked_images.write_chunks_together(tmp_path / "images", header, make_chunk, 2)
 
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(hosts, "wait", lambda: None)

@@ -17,8 +17,8 @@ from experiments.nmr_dimvida.generate import (
     file_names,
     generate_views,
     generated_folder,
+    guessed_views,
     sampler_of,
-    unknown_slots,
 )
 from experiments.nmr_dimvida.objects import Objects, load_objects
 from experiments.nmr_dimvida.presets import PRESETS
@@ -85,12 +85,12 @@ def test_every_file_is_there_and_says_what_made_it(config, objects):
         part = objects.c if name == "ca" else objects.e
         assert views.images.shape == (NUM_OBJECTS, 2, 4, 16, 16, 3)
         assert views.header["model"] == digest
-        assert views.header["real_slots"] == part.known.tolist()
+        assert views.header["real_views"] == part.known.tolist()
         at = np.arange(NUM_OBJECTS)
         np.testing.assert_array_equal(
-            views.images[at, 1, views.known], part.views.images[at, part.known]
+            views.images[at, 1, views.conditioning], part.views.images[at, part.known]
         )
-        is_known = (views.known == part.known).all()
+        is_known = (views.conditioning == part.known).all()
         assert is_known == (name != "ea_unknown")
     cost = {name: views.header["num_evaluations"] for name, views in found.items()}
     assert cost == dict(zip(NAMES, (4, 4, 4, 2, 9), strict=True))
@@ -174,18 +174,18 @@ def test_a_run_that_is_asked_to_stop_has_saved_and_goes_on(
     assert bytes_of(config) == bytes_of(unbroken)
 
 
-def test_unknown_slots_are_uniform_and_depend_on_the_object_and_the_seed(config):
+def test_guessed_views_are_uniform_and_depend_on_the_object_and_the_seed(config):
     part = partition(1)
     views = small_views.objects(4_000)
     many = Partition(views, np.zeros(4_000, np.int64))
-    slots = unknown_slots(config, many)
+    slots = guessed_views(config, many)
     assert scipy.stats.chisquare(np.bincount(slots, minlength=4)).pvalue > 0.01
     order = np.random.default_rng(0).permutation(NUM_OBJECTS)
     shuffled = Partition(part.views.take(order), part.known[order])
     np.testing.assert_array_equal(
-        unknown_slots(config, shuffled), unknown_slots(config, part)[order]
+        guessed_views(config, shuffled), guessed_views(config, part)[order]
     )
-    other = unknown_slots(dataclasses.replace(config, seed=1), many)
+    other = guessed_views(dataclasses.replace(config, seed=1), many)
     agreement = (other == slots).mean()
     assert abs(agreement - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4_000)
 
@@ -245,7 +245,7 @@ def test_a_run_generates_the_views_of_its_own_objects(tmp_path, capsys, monkeypa
     given = json.loads((run.run_dir / "given_views.json").read_text())
     for name, part in (("ca", "c"), ("ea", "e")):
         found = open_generated(run.run_dir / "views" / name)
-        known = dict(zip(found.object_ids, found.known.tolist(), strict=True))
+        known = dict(zip(found.object_ids, found.conditioning.tolist(), strict=True))
         assert known == given[part]
         assert found.images.shape[1:] == (2, 4, 16, 16, 3)
     notes = json.loads((run.run_dir / "notes.json").read_text())

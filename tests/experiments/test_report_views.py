@@ -16,8 +16,8 @@ def row(method, given, num_given, psnr):
     metrics = {"psnr": psnr, "ssim": psnr / 40, "coherence": 2 * psnr}
     return {
         "method": method,
-        "given": given,
-        "num_given": num_given,
+        "conditioning": given,
+        "num_conditioning": num_given,
         "num_images": 3,
         "metrics": metrics,
     }

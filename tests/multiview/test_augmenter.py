@@ -1,4 +1,4 @@
-"""One picture in, all views out, and a classifier's outputs averaged over them."""
+"""One image in, all views out, and a classifier's outputs averaged over them."""
 
 import re
 import textwrap
@@ -30,7 +30,9 @@ DOC = Path(__file__).parents[2] / "docs" / "augmenter.md"
 @pytest.fixture(scope="module")
 def augmenter():
     return ViewAugmenter(
-        small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
+        ViewGenerator(
+            small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
+        )
     )
 
 
@@ -41,22 +43,22 @@ def pictures(n=5, side=small_views.SIDE, seed=0):
 # Views.
 
 
-def test_views_are_those_of_the_generator_and_the_picture_is_one_of_them(augmenter):
-    images, slots = pictures(), np.array([0, 3, 1, 1, 2])
-    found = augmenter(images, slots, sampler=NOISY, seed=7)
+def test_views_are_those_of_the_generator_and_the_image_is_one_of_them(augmenter):
+    images, shown = pictures(), np.array([0, 3, 1, 1, 2])
+    found = augmenter(images, shown, sampler=NOISY, seed=7)
     assert found.shape == (5, 4, 16, 16, 3)
-    np.testing.assert_array_equal(found[np.arange(5), slots], images)
+    np.testing.assert_array_equal(found[np.arange(5), shown], images)
     view_generator = ViewGenerator(
         small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
     )
     views = np.zeros((5, 4, 16, 16, 3), np.uint8)
-    views[np.arange(5), slots] = images
-    missing = np.arange(4) != slots[:, None]
+    views[np.arange(5), shown] = images
+    missing = np.arange(4) != shown[:, None]
     expected = view_generator.generate_views(views, missing, sampler=NOISY, seed=7)
     np.testing.assert_array_equal(found, expected[:, 0])
 
 
-def test_a_slot_can_be_named_numbered_and_given_per_picture(augmenter):
+def test_a_view_can_be_named_or_numbered_for_all_images_or_each(augmenter):
     images = pictures(2)
     by_name = augmenter(images, "right", sampler=FAST)
     for same in (2, np.int64(2), ["right", 2], np.array([2, 2])):
@@ -95,23 +97,23 @@ def test_no_pictures_are_no_views_and_no_answers(augmenter):
 
 
 @pytest.mark.parametrize(
-    ("images", "slot", "message"),
+    ("images", "view", "message"),
     [
         (pictures(1)[0], 0, r"shape \(16, 16, 3\): give a batch"),
-        (pictures(2) / 255.0, 0, r"picture 0 is float64 .* give uint8"),
-        ([pictures(1)[0], pictures(1)[0, ..., 0]], 0, "picture 1 is uint8 of shape"),
-        (pictures(1)[:, :, :12], 0, "picture 0 has 12x16 pixels: pad or crop"),
-        (pictures(2), "top", r"no view 'top': its slots are 0 \(front\), 1 \(back\)"),
+        (pictures(2) / 255.0, 0, r"image 0 is float64 .* give uint8"),
+        ([pictures(1)[0], pictures(1)[0, ..., 0]], 0, "image 1 is uint8 of shape"),
+        (pictures(1)[:, :, :12], 0, "image 0 has 12x16 pixels: pad or crop"),
+        (pictures(2), "top", r"no view 'top': its views are 0 \(front\), 1 \(back\)"),
         (pictures(2), 4, "no view 4"),
         (pictures(2), -1, "no view -1"),
         (pictures(2), True, "no view True"),
         (pictures(2), np.array([0.0, 1.0]), "no view"),
-        (pictures(3), [0, 1], "2 known slots for 3 pictures"),
+        (pictures(3), [0, 1], "2 conditioning views for 3 images"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(augmenter, images, slot, message):
+def test_what_cannot_be_used_is_refused_in_a_sentence(augmenter, images, view, message):
     with pytest.raises(UserError, match=message):
-        augmenter(images, slot)
+        augmenter(images, view)
 
 
 def test_no_samples_and_no_such_mode_are_refused(augmenter):

@@ -47,22 +47,22 @@ def rows():
     )
 
 
-def find(rows, method, given="", num_given=None):
+def find(rows, method, conditioning="", num_conditioning=None):
     (row,) = [
         row
         for row in rows
         if row.method == method
-        and row.given == given
-        and num_given in (None, row.num_given)
+        and row.conditioning == conditioning
+        and num_conditioning in (None, row.num_conditioning)
     ]
     return row
 
 
 def test_there_is_a_row_per_set_and_a_mean_per_number_of_views(rows):
     assert len(rows) == 2 * (14 + 3)
-    names = {row.given for row in rows}
+    names = {row.conditioning for row in rows}
     assert {"front", "front+left", "back+right+left", ""} <= names
-    counts = [find(rows, "noisy", num_given=k).num_images for k in (1, 2, 3)]
+    counts = [find(rows, "noisy", num_conditioning=k).num_images for k in (1, 2, 3)]
     assert counts == [5 * 4 * 3, 5 * 6 * 2, 5 * 4 * 1]
 
 
@@ -82,7 +82,9 @@ def test_psnr_of_a_set_is_the_mean_over_its_missing_views(rows):
 
 
 def test_a_mean_gives_every_set_the_same_weight(rows):
-    of_two = [r.metrics for r in rows if r.method == "noisy" and r.num_given == 2]
+    of_two = [
+        r.metrics for r in rows if r.method == "noisy" and r.num_conditioning == 2
+    ]
     *single, mean = of_two
     assert len(single) == 6
     for name in ("psnr", "ssim", "coherence"):
@@ -119,16 +121,16 @@ def test_lpips_and_fid_are_measured_where_their_networks_are_given():
     rows = table.table_one(methods, views, metric_nets, small_views.NAMES)
     assert find(rows, "perfect", "front").metrics["lpips"] == pytest.approx(0, abs=1e-5)
     assert find(rows, "noisy", "front").metrics["lpips"] > 1e-4
-    assert find(rows, "perfect", num_given=1).metrics["fid"] == pytest.approx(
+    assert find(rows, "perfect", num_conditioning=1).metrics["fid"] == pytest.approx(
         0, abs=1e-4
     )
     fake, real = [], []
-    for row, num_given in zip(
+    for row, size in zip(
         conditioning.missing_rows(4),
         map(len, conditioning.conditioning_sets(4)),
         strict=True,
     ):
-        if num_given == 1:
+        if size == 1:
             missing = np.tile(row, (5, 1))
             fake.append(noisy(views.images, missing)[missing])
             real.append(views.images[missing])
@@ -136,12 +138,12 @@ def test_lpips_and_fid_are_measured_where_their_networks_are_given():
     cov_a, cov_b = np.cov(a.T), np.cov(b.T)
     root = linalg.sqrtm(cov_a @ cov_b).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
-    found = find(rows, "noisy", num_given=1).metrics["fid"]
+    found = find(rows, "noisy", num_conditioning=1).metrics["fid"]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert "fid" not in find(rows, "noisy", "front").metrics
 
 
-def test_views_that_an_object_lacks_are_neither_given_nor_scored():
+def test_views_that_an_object_lacks_are_neither_read_nor_scored():
     views = small_views.objects(4)
     observed = views.observed.copy()
     observed[0, 1] = False

@@ -22,7 +22,7 @@ from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from tests.support import painter, small_views
 from tests.support.painter import (
-    KNOWN,
+    CONDITIONING,
     NOISY,
     Idle,
     Painter,
@@ -59,7 +59,7 @@ def test_the_files_hold_what_the_generator_makes_and_say_so(part, tmp_path):
         small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
     )
     found = make(whole, view_generator, part, chunk_size=5)
-    missing = np.arange(4) != KNOWN[:, None]
+    missing = np.arange(4) != CONDITIONING[:, None]
     expected = view_generator.generate_views(
         views.images, missing, sampler=NOISY, num_samples=2
     )
@@ -69,8 +69,7 @@ def test_the_files_hold_what_the_generator_makes_and_say_so(part, tmp_path):
     assert not found.images.flags.writeable
     assert set(bytes_of(whole)) == set(FILES)
     assert len(found) == 7
-    np.testing.assert_array_equal(found.known, KNOWN)
-    np.testing.assert_array_equal(found.is_given, ~missing)
+    np.testing.assert_array_equal(found.conditioning, CONDITIONING)
     np.testing.assert_array_equal(found.labels, views.labels)
     assert (found.object_ids, found.class_names) == (
         views.object_ids,
@@ -82,41 +81,32 @@ def test_the_files_hold_what_the_generator_makes_and_say_so(part, tmp_path):
     assert header["sampler"]["name"] == "euler_maruyama"
     assert (header["model"], header["seed"]) == ("m", 0)
     assert (header["num_evaluations"], header["num_samples"]) == (2, 2)
-    assert header["real_slots"] == header["known"] == KNOWN.tolist()
+    assert header["real_views"] == header["conditioning"] == CONDITIONING.tolist()
 
 
-def test_every_row_is_a_view_with_the_class_of_its_object(whole):
-    found = open_generated(whole)
-    images, labels = found.as_rows()
-    assert images.shape == (7 * 2 * 4, 16, 16, 3)
-    np.testing.assert_array_equal(images[8 * 5 + 4 * 1 + 2], found.images[5, 1, 2])
-    np.testing.assert_array_equal(labels, np.repeat(found.labels, 8))
-    assert np.shares_memory(images, found.images)
-
-
-def test_no_other_view_than_the_given_one_is_read(
+def test_no_view_but_the_conditioning_one_is_read(
     whole, view_generator, part, tmp_path
 ):
     at, views = np.arange(7), part.views
     images = views.images ^ 0xFF
-    images[at, KNOWN] = views.images[at, KNOWN]
-    other = Partition(dataclasses.replace(views, images=images), KNOWN)
+    images[at, CONDITIONING] = views.images[at, CONDITIONING]
+    other = Partition(dataclasses.replace(views, images=images), CONDITIONING)
     make(tmp_path, view_generator, other)
     assert bytes_of(tmp_path) == bytes_of(whole)
 
 
-def test_a_view_can_be_put_into_a_slot_that_is_not_its_own(
+def test_an_image_can_be_taken_as_a_view_that_it_does_not_show(
     view_generator, part, tmp_path
 ):
-    known = (KNOWN + 1) % 4
-    found = make(tmp_path, view_generator, part, known=known)
+    conditioning = (CONDITIONING + 1) % 4
+    found = make(tmp_path, view_generator, part, conditioning=conditioning)
     at = np.arange(7)
     for k in range(2):
         np.testing.assert_array_equal(
-            found.images[at, k, known], part.views.images[at, KNOWN]
+            found.images[at, k, conditioning], part.views.images[at, CONDITIONING]
         )
-    np.testing.assert_array_equal(found.known, known)
-    assert found.header["real_slots"] == KNOWN.tolist()
+    np.testing.assert_array_equal(found.conditioning, conditioning)
+    assert found.header["real_views"] == CONDITIONING.tolist()
 
 
 @settings(deadline=None, max_examples=6)
@@ -248,7 +238,7 @@ def test_what_is_there_is_not_made_again(whole, part):
         ({"sampler": SamplerConfig(num_steps=3)}, "sampler, num_evaluations"),
         ({"seed": 1}, "seed"),
         ({"num_samples": 1}, "shape, num_samples"),
-        ({"known": np.zeros(7, np.int64)}, "known"),
+        ({"conditioning": np.zeros(7, np.int64)}, "conditioning"),
     ],
 )
 def test_views_of_other_settings_are_made_anew(
@@ -270,18 +260,19 @@ def test_other_pixels_of_the_same_objects_are_noticed(
 ):
     shutil.copytree(whole, tmp_path / "ca")
     images = part.views.images.copy()
-    images[6, KNOWN[6], 0, 0, 0] ^= 1
-    other = Partition(dataclasses.replace(part.views, images=images), KNOWN)
+    images[6, CONDITIONING[6], 0, 0, 0] ^= 1
+    other = Partition(dataclasses.replace(part.views, images=images), CONDITIONING)
     notes = []
     make(tmp_path / "ca", view_generator, other, on_note=notes.append)
-    assert notes[0].endswith("given_pixels used to be different")
+    assert notes[0].endswith("conditioning_pixels used to be different")
 
 
-def test_slots_and_samples_that_do_not_exist_are_refused(
+def test_views_and_samples_that_do_not_exist_are_refused(
     view_generator, part, tmp_path
 ):
-    with pytest.raises(UserError, match=r"object 2 is given slot 4: .* 0 to 3"):
-        make(tmp_path, view_generator, part, known=np.array([0, 1, 4, 0, 0, 0, 0]))
+    wrong = np.array([0, 1, 4, 0, 0, 0, 0])
+    with pytest.raises(UserError, match=r"view of object 2 is 4: .* 0 to 3"):
+        make(tmp_path, view_generator, part, conditioning=wrong)
     with pytest.raises(UserError, match="samples must be 1 or more, not 0"):
         make(tmp_path, view_generator, part, num_samples=0)
 

@@ -14,7 +14,7 @@ from jaxgrow.multiview.generated_set import open_generated
 from jaxgrow.multiview.generator import ViewGenerator
 from tests.support import painter, small_views
 from tests.support.painter import (
-    KNOWN,
+    CONDITIONING,
     Painter,
     bytes_of,
     make,
@@ -86,7 +86,7 @@ def test_a_header_that_lacks_something_is_one_sentence(whole, tmp_path):
     folder = tmp_path / "ca"
     shutil.copytree(whole, folder)
     header = json.loads((folder / "header.json").read_text())
-    del header["known"]
+    del header["conditioning"]
     (folder / "header.json").write_text(json.dumps(header))
     with pytest.raises(UserError, match=r"header.json is damaged\): generate them"):
         open_generated(folder)
@@ -96,8 +96,8 @@ def test_views_that_are_not_the_models_leave_the_files_as_they_are(whole, part):
     before = bytes_of(whole)
     real = ViewGenerator(small_views.saved_autoencoder(), small_views.latent_model())
     views = dataclasses.replace(part.views, images=part.views.images[:, :, :8, :8])
-    with pytest.raises(UserError, match="knows 4 views of 16x16 pixels"):
-        make(whole, real, Partition(views, KNOWN))
+    with pytest.raises(UserError, match="has 4 views of 16x16 pixels"):
+        make(whole, real, Partition(views, CONDITIONING))
     assert bytes_of(whole) == before
 
 

@@ -12,7 +12,7 @@ from tests.support import small_views
 
 
 NOISY = SamplerConfig(name="euler_maruyama", num_steps=2)
-KNOWN = np.array([0, 3, 1, 2, 1, 0, 3])
+CONDITIONING = np.array([0, 3, 1, 2, 1, 0, 3])
 
 
 class Painter(ViewGenerator):
@@ -40,7 +40,7 @@ class Idle(Painter):
 
 
 def partition() -> Partition:
-    return Partition(small_views.objects(len(KNOWN)), KNOWN)
+    return Partition(small_views.objects(len(CONDITIONING)), CONDITIONING)
 
 
 def make(

@@ -1,4 +1,4 @@
-"""Table I of Di Giacomo et al. (2024): quality of generated views by what is given."""
+"""Table I of Di Giacomo et al. (2024): quality by conditioning views."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +26,13 @@ PAPER_TABLE_1 = {
     "psnr": (24.028, 26.776, 28.491),
     "coherence": (85.49, 88.33, 89.14),
 }
-"""The paper's figures on NMR for 1, 2 and 3 given views."""
+"""The paper's figures on NMR for 1, 2 and 3 conditioning views."""
 
 _BATCH = 128
 
 
 class MetricNets(NamedTuple):
-    """What sees more in images than pixels; None leaves its column out.
+    """Networks of the metrics; None leaves the metric out.
 
     Attributes:
         classifier: Of single views, for coherence.
@@ -50,19 +50,19 @@ class ViewRow:
     """Means of one method over all missing views of all objects.
 
     Attributes:
-        method: Its name.
-        given: Names of the given views, "front+left"; "" for the mean of all sets of
-            that size, which count the same.
-        num_given: |C|.
+        method: Name of the method.
+        conditioning: Names of the conditioning views, "front+left"; "" for the mean of
+            all sets of that size, which count the same.
+        num_conditioning: |C|.
         num_images: Generated images behind the means.
-        metrics: psnr in dB, ssim, coherence in %, how often the classifier sees the
-            object's class in a generated view, and lpips; in means over sets also fid,
-            of all images of the sets together.
+        metrics: psnr in dB; ssim; lpips; coherence, the % of generated views in which
+            the classifier finds the object's class. In means over sets also fid, of all
+            images of the sets together.
     """
 
     method: str
-    given: str
-    num_given: int
+    conditioning: str
+    num_conditioning: int
     num_images: int
     metrics: dict[str, float]
 
@@ -74,38 +74,36 @@ def table_one(
     view_names: Sequence[str],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[ViewRow]:
-    """Every method on every conditioning set, and the means by the number of views.
+    """Measure every method on every conditioning set; add means by |C|.
 
-    All missing views of all objects count the same. An object that lacks a given view
-    is left out of that set, and a view that an object lacks is not scored.
+    All missing views of all objects count the same. An object that lacks a conditioning
+    view is left out of that set, and a view that an object lacks is not scored.
 
     Args:
-        methods: Name -> method; a method that may not look at missing views must not.
+        methods: Name -> method. They get the missing views too, and must not read them.
         views: Real views of the test objects.
         metric_nets: Of coherence, LPIPS and FID.
-        view_names: One per slot.
-        on_progress: Gets the pairs of method and set done, and their number.
+        view_names: One per view.
+        on_progress: Called with the pairs of method and set done, and their number.
     """
-    measure, frechet_of = (
-        make_measure(metric_nets),
-        _FrechetBySize(metric_nets.inception),
-    )
+    measure = make_measure(metric_nets)
+    frechet_of = _FrechetBySize(metric_nets.inception)
     sets = conditioning.conditioning_sets(views.num_views)
     rows = conditioning.missing_rows(views.num_views)
     found = []
     for number, (name, complete) in enumerate(methods.items()):
-        for i, (given, row) in enumerate(zip(sets, rows, strict=True)):
+        for i, (views_in_set, row) in enumerate(zip(sets, rows, strict=True)):
             missing = np.tile(row, (len(views), 1))
             generated = complete(np.asarray(views.images), missing)
-            usable = views.observed[:, list(given)].all(axis=1, keepdims=True)
+            usable = views.observed[:, list(views_in_set)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
             metrics = measure(generated, views, scored)
-            frechet_of.add(name, len(given), generated, views, scored)
+            frechet_of.add(name, len(views_in_set), generated, views, scored)
             found.append(
                 ViewRow(
                     method=name,
-                    given=conditioning.name_of_set(given, view_names),
-                    num_given=len(given),
+                    conditioning=conditioning.name_of_set(views_in_set, view_names),
+                    num_conditioning=len(views_in_set),
                     num_images=int(scored.sum()),
                     metrics=metrics,
                 )
@@ -116,27 +114,27 @@ def table_one(
 
 
 class _FrechetBySize:
-    """FID by method and number of given views, from statistics of every set."""
+    """FID by method and |C|, from the feature statistics of every set."""
 
     def __init__(self, features: FeaturesOfPixels | None):
         self.features = features
         self.stats: dict[tuple[str, int], tuple[FeatureStats, FeatureStats]] = {}
 
-    def add(self, method: str, num_given: int, generated, views, scored) -> None:
+    def add(self, method: str, num_conditioning: int, generated, views, scored) -> None:
         if self.features is None:
             return
         fake, real = (
             frechet.stats_of_images(self.features, images[scored])
             for images in (generated, np.asarray(views.images))
         )
-        if (before := self.stats.get((method, num_given))) is not None:
+        if (before := self.stats.get((method, num_conditioning))) is not None:
             fake, real = frechet.merge(before[0], fake), frechet.merge(before[1], real)
-        self.stats[method, num_given] = fake, real
+        self.stats[method, num_conditioning] = fake, real
 
-    def metrics(self, method: str, num_given: int) -> dict[str, float]:
+    def metrics(self, method: str, num_conditioning: int) -> dict[str, float]:
         if self.features is None:
             return {}
-        fake, real = self.stats[method, num_given]
+        fake, real = self.stats[method, num_conditioning]
         return {"fid": frechet.frechet_distance(fake, real, name=frechet.FID).value}
 
 
@@ -146,8 +144,8 @@ def _means_by_size(
     means = []
     for method in dict.fromkeys(row.method for row in rows):
         of_method = [row for row in rows if row.method == method]
-        for size in sorted({row.num_given for row in of_method}):
-            some = [row for row in of_method if row.num_given == size]
+        for size in sorted({row.num_conditioning for row in of_method}):
+            some = [row for row in of_method if row.num_conditioning == size]
             metrics = {
                 name: float(np.mean([row.metrics[name] for row in some]))
                 for name in some[0].metrics
@@ -155,8 +153,8 @@ def _means_by_size(
             means.append(
                 ViewRow(
                     method=method,
-                    given="",
-                    num_given=size,
+                    conditioning="",
+                    num_conditioning=size,
                     num_images=sum(row.num_images for row in some),
                     metrics=metrics | frechet_of.metrics(method, size),
                 )
@@ -171,7 +169,7 @@ Measure = Callable[
 
 
 def make_measure(metric_nets: MetricNets) -> Measure:
-    """(generated, views, scored) -> means over the scored views.
+    """Build (generated, views, scored) -> means over the scored views.
 
     The devices of this machine share the views.
     """
@@ -187,12 +185,12 @@ def make_measure(metric_nets: MetricNets) -> Measure:
     size = compare.whole_shares(_BATCH)
 
     def measure(generated, views, scored):
-        objects, slots = np.nonzero(scored)
+        objects, which = np.nonzero(scored)
         parts: dict[str, list[np.ndarray]] = {}
         for start in range(0, len(objects), size):
             rows = np.arange(start, start + size) % len(objects)
             stop = min(size, len(objects) - start)
-            at = objects[rows], slots[rows]
+            at = objects[rows], which[rows]
             fake, real = generated[at], np.asarray(views.images[at])
             compared = compare((), fake, real)
             if metric_nets.lpips is not None:
