@@ -1,9 +1,9 @@
 """TrivialAugmentWide (Mueller and Hutter 2021) on the device, one draw per image.
 
 Operations, ranges and their order are those of torchvision's `TrivialAugmentWide` over
-Pillow images: one of 14 operations, one of 31 magnitudes, a random sign where there is
-one, nearest-neighbour interpolation. Each works on 8-bit values and gives Pillow's
-result, but that autocontrast is exact where Pillow's rounding loses a grey level.
+Pillow images: one of 14 operations, one of 31 magnitudes, a random sign for operations
+with one, nearest-neighbour interpolation. Each works on 8-bit values and gives Pillow's
+result; only autocontrast is exact where Pillow's rounding loses a grey level.
 """
 
 import functools
@@ -17,22 +17,10 @@ from jaxtyping import Array, Bool, Int, Integer
 from jaxgrow.typing import Keys, UnitImage
 
 
-OPERATIONS = (
-    "identity",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "rotate",
-    "brightness",
-    "color",
-    "contrast",
-    "sharpness",
-    "posterize",
-    "solarize",
-    "autocontrast",
-    "equalize",
-)
+_GEOMETRY = ("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+_BLENDS = ("brightness", "color", "contrast", "sharpness")
+_TABLES = ("posterize", "solarize", "autocontrast", "equalize")
+OPERATIONS = _GEOMETRY + _BLENDS + _TABLES
 NUM_MAGNITUDES = 31
 
 _INDEX = {name: i for i, name in enumerate(OPERATIONS)}
@@ -41,13 +29,13 @@ _FIXED_POINT = 1 << 16  # Pillow's affine transform counts in 1/65536 pixel
 
 
 def trivial_augment_wide(images: UnitImage, keys: Keys, fill: float = 0.0) -> UnitImage:
-    """Every image under an operation, a magnitude and a sign drawn from its own key.
+    """Apply to every image an operation, magnitude and sign drawn from its own key.
 
     Args:
         images: Rounded to 8 bits first.
-        keys: One typed JAX key per image.
-        fill: Grey level in [0, 1] of what comes in from outside; torchvision's default
-            is black, 0.
+        keys: One per image.
+        fill: Grey level in [0, 1] of pixels from outside the image; torchvision's
+            default is black, 0.
     """
 
     def draw(key):
@@ -68,15 +56,15 @@ def apply_operation(
     negative: Bool[Array, " b"],
     fill: float = 0.0,
 ) -> UnitImage:
-    """Every image under its own operation.
+    """Apply to every image its own operation.
 
     Args:
         images: Rounded to 8 bits first.
         operation: Index in `OPERATIONS`.
         magnitude: 0, ..., 30; 0 is the weakest. The last two operations have none.
-        negative: Whether a magnitude that has a sign is negative: shears,
-            translations, rotation, brightness, color, contrast and sharpness.
-        fill: Grey level in [0, 1] of what comes in from outside.
+        negative: Sign of the magnitude of shears, translations, rotation, brightness,
+            color, contrast and sharpness.
+        fill: Grey level in [0, 1] of pixels from outside the image.
     """
     pixels = jnp.round(255.0 * images).astype(jnp.int32)
     outside = jnp.round(255.0 * jnp.asarray(fill)).astype(jnp.int32)
@@ -86,10 +74,11 @@ def apply_operation(
 
 
 def _apply_to_one(outside, image, operation, magnitude, negative):
-    """Under vmap a branch costs as much as all: operations of a kind share their work.
+    """Apply one operation to one image.
 
-    Geometry is one gather, identity for the others; colour, contrast, brightness and
-    sharpness are one blend, with weight 1 for the others.
+    Under vmap every branch is computed, so operations of a kind share their work:
+    geometry is one gather, the identity for the others; colour, contrast, brightness
+    and sharpness are one blend.
     """
     h, w, _ = image.shape
     matrix = jnp.asarray(_matrices(h, w))[operation, magnitude, 1 * negative]
@@ -107,7 +96,7 @@ def _apply_to_one(outside, image, operation, magnitude, negative):
 
 @functools.cache
 def _matrices(h: int, w: int) -> np.ndarray:
-    """(operation, magnitude, sign, 6) coefficients from output to input pixels.
+    """Return (operation, magnitude, sign, 6) coefficients from output to input pixels.
 
     In fixed point, pixel centres included: x' = (a x + b y + c) >> 16, and y' from d,
     e and f.
@@ -123,7 +112,7 @@ def _matrices(h: int, w: int) -> np.ndarray:
 
 
 def _matrix(name: str, part: float, h: int, w: int) -> tuple[float, ...]:
-    """Coefficients in pixels for a signed part of the largest magnitude."""
+    """Return coefficients in pixels for a signed part of the largest magnitude."""
     shear, shift = part * _LARGEST["shear"], float(int(part * _LARGEST["translate"]))
     if name == "shear_x":
         return 1.0, shear, 0.0, 0.0, 1.0, 0.0
@@ -153,56 +142,56 @@ def _transform(image, matrix, outside):
 
 
 def _blend(image, operation, magnitude, negative):
-    """Degenerate + weight * (image - degenerate), cut to 8 bits downwards."""
+    """Return degenerate + weight * (image - degenerate), rounded down to 8 bits."""
     grey = _grey(image)
     mean = (2 * jnp.sum(grey) + grey.size) // (2 * grey.size)
     degenerate = jnp.zeros_like(image)  # brightness
     for name, value in (
-        ("color", jnp.broadcast_to(grey, image.shape)),
-        ("contrast", jnp.broadcast_to(mean, image.shape)),
+        ("color", grey),
+        ("contrast", mean),
         ("sharpness", _smooth(image)),
     ):
         degenerate = jnp.where(operation == _INDEX[name], value, degenerate)
-    first, last = _INDEX["brightness"], _INDEX["sharpness"]
+    first, last = _INDEX[_BLENDS[0]], _INDEX[_BLENDS[-1]]
     is_blend = (operation >= first) & (operation <= last)
     step = _LARGEST["blend"] / (NUM_MAGNITUDES - 1)
     weights = 1.0 + step * np.arange(NUM_MAGNITUDES) * np.array([[1.0], [-1.0]])
     weight = jnp.asarray(weights, jnp.float32)[1 * negative, magnitude]
-    # Pillow rounds the product to float32 before the sum, which a compiler may fuse;
-    # rounded to 1/16384 the result is the same for every weight and pair of bytes.
+    # Pillow rounds the product to float32 before the sum, which a compiler may fuse.
+    # Rounding to 1/16384 gives the same result for every weight and pair of bytes.
     change = jnp.round(16384.0 * weight * (image - degenerate).astype(jnp.float32))
     blended = ((degenerate << 14) + change.astype(jnp.int32)) >> 14
     return jnp.where(is_blend, jnp.clip(blended, 0, 255), image)
 
 
 def _grey(image):
-    """Luma by ITU-R 601 in 16-bit fixed point, rounded, (h, w, 1)."""
+    """Return the luma of ITU-R 601 in 16-bit fixed point, rounded, (h, w, 1)."""
     luma = jnp.sum(image * jnp.array([19595, 38470, 7471])[None, None], axis=-1)
     return (luma[:, :, None] + 32768) >> 16
 
 
 def _smooth(image):
-    """Mean of 3x3 pixels with weight 5 in the middle; border pixels stay."""
+    """Average 3x3 pixels with weight 5 in the middle; border pixels stay."""
     rows = image[:-2] + image[1:-1] + image[2:]
     total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * image[1:-1, 1:-1]
     return image.at[1:-1, 1:-1].set((2 * total + 13) // 26)
 
 
 def _posterize(image, magnitude):
-    """Keeps 8 to 2 high bits."""
+    """Keep 8 to 2 high bits."""
     dropped = np.round(np.arange(NUM_MAGNITUDES) / ((NUM_MAGNITUDES - 1) / 6))
     dropped = jnp.asarray(dropped, jnp.int32)[magnitude]
     return (image >> dropped) << dropped
 
 
 def _solarize(image, magnitude):
-    """Inverts values from 255 (weakest) to 0 (strongest) up."""
+    """Invert values from a threshold up, 255 (weakest) to 0 (strongest)."""
     threshold = 255.0 - 255.0 / (NUM_MAGNITUDES - 1) * magnitude
     return jnp.where(image < threshold, image, 255 - image)
 
 
 def _autocontrast(image):
-    """Stretches each channel to 0, ..., 255; a channel of one value stays."""
+    """Stretch each channel to 0, ..., 255; a channel of one value stays."""
     low, high = (f(image, axis=(0, 1), keepdims=True) for f in (jnp.min, jnp.max))
     return jnp.where(
         high > low, 255 * (image - low) // jnp.maximum(high - low, 1), image
@@ -210,7 +199,7 @@ def _autocontrast(image):
 
 
 def _equalize(image):
-    """Makes each channel's histogram flat; one with a single value stays."""
+    """Flatten each channel's histogram; a channel of one value stays."""
     table = jax.vmap(_equalizing_table, in_axes=-1)(image)  # (3, 256)
     return table[jnp.arange(3)[None, None], image]
 

@@ -1,7 +1,7 @@
-"""Missing views without generation: what the diffusion model has to beat.
+"""Missing views without the diffusion model: its baselines and its ceiling.
 
-Each method is `complete(images, missing) -> images` on uint8 views. Given views come
-back bit-identical, and the values of missing views are never read.
+Each method is `complete(images, missing) -> images` on uint8 views. Conditioning views
+come back bit-identical, and the values of missing views are never read.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,50 +23,49 @@ ViewMask: TypeAlias = Bool[np.ndarray, "n v"]
 CompleteFn: TypeAlias = Callable[[ViewPixels, ViewMask], ViewPixels]
 
 RECONSTRUCTION = "reconstruction (ceiling)"
-"""What `make_reconstruction` is called in tables."""
+"""The name of `make_reconstruction` in tables."""
 
 
 def angle_between(a: float, b: float) -> float:
-    """Degrees between two azimuths, 0 to 180."""
+    """Return the degrees between two azimuths, 0 to 180."""
     return abs((a - b + 180.0) % 360.0 - 180.0)
 
 
 def make_copy(azimuths: Sequence[float]) -> CompleteFn:
-    """Every missing view is the given one nearest in azimuth."""
-    turns = _turns(azimuths, lambda given, wanted: angle_between(given, wanted))
+    """Build the method that copies the conditioning view nearest in azimuth."""
+    turns = _turns(azimuths, angle_between)
 
     def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
-        return _fill(images, missing, images, _nearest_given(turns, missing))
+        return _fill(images, missing, images, _nearest_view(turns, missing))
 
     return complete
 
 
 def make_mirror(azimuths: Sequence[float]) -> CompleteFn:
-    """Every missing view is the mirror image of a given one.
+    """Build the method that mirrors a conditioning view.
 
-    Of an object that is symmetric about the plane through its front and back, the
-    mirror image of the view at azimuth a is the view at -a; if it is symmetric about
-    the plane through its sides, at 180 - a. The given view is taken for which one of
-    the two comes nearest.
+    If an object is symmetric about the plane through its front and back, the mirror
+    image of the view at azimuth a is the view at -a; if it is symmetric about the plane
+    through its sides, at 180 - a. The conditioning view for which one of the two comes
+    nearest is taken.
     """
 
-    def turn(given: float, wanted: float) -> float:
-        reflections = (-given, 180.0 - given)
-        return min(angle_between(r, wanted) for r in reflections)
+    def turn(source: float, wanted: float) -> float:
+        return min(angle_between(r, wanted) for r in (-source, 180.0 - source))
 
     turns = _turns(azimuths, turn)
 
     def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
-        source = _nearest_given(turns, missing)
+        source = _nearest_view(turns, missing)
         return _fill(images, missing, images[..., ::-1, :], source)
 
     return complete
 
 
 def make_nearest_neighbour(library: ViewPixels, batch_size: int = 64) -> CompleteFn:
-    """Missing views are those of the object in `library` that is nearest in the others.
+    """Build the method that copies the views of the nearest object in `library`.
 
-    Nearest is least in squared pixel difference, summed over the given views.
+    Nearest is least in squared pixel difference, summed over the conditioning views.
     """
 
     @jax.jit
@@ -100,7 +99,7 @@ def make_nearest_neighbour(library: ViewPixels, batch_size: int = 64) -> Complet
 def make_regression(
     saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
 ) -> CompleteFn:
-    """Missing views are the decoded means of their latents, `multiview.regress`."""
+    """Build the method that decodes the latents of the mean regressor."""
 
     def run(weights, images, missing):
         autoencoder_params, params, stats, regressor = weights
@@ -115,9 +114,9 @@ def make_regression(
 def make_reconstruction(
     saved: SavedAutoencoder, model: SavedLatentModel, batch_size: int = 64
 ) -> CompleteFn:
-    """Missing views are the real ones through the autoencoder, the ceiling of models.
+    """Build the ceiling of models: the real missing views through the autoencoder.
 
-    It alone reads missing views.
+    Only this method reads missing views.
     """
 
     def run(weights, images, missing):
@@ -130,7 +129,7 @@ def make_reconstruction(
 
 
 def _in_batches(run: Callable, weights: PyTree, batch_size: int) -> CompleteFn:
-    """`run(weights, ...)` on all devices of this machine; given views put back."""
+    """Compile `run` for the devices of this machine; restore conditioning views."""
     compiled = RowsFn(run)
     weights = compiled.share(weights)
 
@@ -144,11 +143,11 @@ def _in_batches(run: Callable, weights: PyTree, batch_size: int) -> CompleteFn:
 def _turns(
     azimuths: Sequence[float], turn: Callable[[float, float], float]
 ) -> Float[np.ndarray, "v v"]:
-    """Cost of each given view (columns) as a stand-in for each wanted one (rows)."""
-    return np.array([[turn(g, wanted) for g in azimuths] for wanted in azimuths])
+    """Return the cost of each source view (columns) for each wanted one (rows)."""
+    return np.array([[turn(a, wanted) for a in azimuths] for wanted in azimuths])
 
 
-def _nearest_given(
+def _nearest_view(
     turns: Float[np.ndarray, "v v"], missing: ViewMask
 ) -> Int[np.ndarray, "n v"]:
     costs = np.where(missing[:, None, :], np.inf, turns[None])

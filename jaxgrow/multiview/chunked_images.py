@@ -262,15 +262,11 @@ def _size(path: Path) -> int:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    _size(path)
     try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise Unusable(f"{path.name} is not there") from None
-    except ValueError as error:
+        return dict(json.loads(path.read_bytes()))
+    except (TypeError, ValueError) as error:
         raise Unusable(f"{path.name} is damaged") from error
-    if not isinstance(found, dict):
-        raise Unusable(f"{path.name} is damaged")
-    return found
 
 
 def _start_of_file(header: _Header) -> bytes:

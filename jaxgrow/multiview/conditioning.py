@@ -67,8 +67,8 @@ def subset_probabilities(
     weights = np.array(size_weights, float)
     if len(weights) != num_views - 1 or (weights < 0).any() or weights.sum() <= 0:
         raise UserError(
-            f"size_weights {tuple(size_weights)} must be {num_views - 1} weights, of 1 "
-            f"to {num_views - 1} conditioning views, none negative and not all 0."
+            f"size_weights {tuple(size_weights)} must be {num_views - 1}, one for each "
+            f"of 1 to {num_views - 1} conditioning views, none negative and not all 0."
         )
     of_size = weights[sizes - 1] / np.bincount(sizes)[sizes]
     return of_size / of_size.sum()

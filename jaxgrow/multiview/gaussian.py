@@ -1,15 +1,15 @@
 """The denoiser of Gaussian latents, in closed form for every set of missing views.
 
-Were the standardised latents of an object's views jointly N(0, C), the given ones would
-make the missing ones N(K z_C, U Lambda U^T), with K = C_MC C_CC^-1 and the eigenvectors
-and eigenvalues of the Schur complement, and at x = alpha z + sigma eps the expected
-velocity alpha eps - sigma z would be
+If the standardised latents of an object's views are jointly N(0, C), the missing ones
+are N(K z_C, U Lambda U^T) given the conditioning ones, with K = C_MC C_CC^-1 and the
+eigenvectors and eigenvalues of the Schur complement. At x = alpha z + sigma eps the
+expected velocity alpha eps - sigma z is then
 
     v = U G U^T (x - alpha m) - sigma m,
     G = alpha sigma (1 - Lambda) / (alpha^2 Lambda + sigma^2),
 
-with m = K z_C. A network that starts from it need not learn what linear algebra knows:
-the scalar skip of Karras et al. (2022, Sec. 5) as a matrix, for every conditioning set.
+with m = K z_C. A network that adds to it learns only the rest: this is the scalar skip
+of Karras et al. (2022, Sec. 5) as a matrix, for every conditioning set.
 """
 
 from collections.abc import Callable
@@ -32,12 +32,12 @@ _MIN_VARIANCE = 1e-6  # of a direction of standardised latents
 
 
 class GaussianPath(NamedTuple):
-    """What the closed form takes, for all 2^V - 1 sets of missing views.
+    """The matrices of the closed form, for all 2^V - 1 sets of missing views.
 
     Attributes:
         regression: K of every set, in the rows of M and the columns of C; else 0.
         basis: U of every set, in the rows and columns of M; else 0.
-        variance: Lambda of every set; 1 where the view is given.
+        variance: Lambda of every set; 1 for conditioning views.
     """
 
     regression: Float[Array | np.ndarray, "s n n"]
@@ -46,18 +46,18 @@ class GaussianPath(NamedTuple):
 
 
 def missing_sets(num_views: int) -> Bool[np.ndarray, "s v"]:
-    """Every set M that is not empty: those with something given, then all views."""
+    """Return every set M that is not empty; the set of all views is the last."""
     return np.concatenate(
         [conditioning.missing_rows(num_views), np.ones((1, num_views), bool)]
     )
 
 
 def shrunk_covariance(z: Float[np.ndarray, "n v d"]) -> Float[np.ndarray, "p p"]:
-    """Covariance of all V d latents, shrunk towards a multiple of the identity.
+    """Return the covariance of all V d latents, shrunk to a multiple of the identity.
 
-    By the share of Chen et al. (2010, Eq. 23: oracle approximating shrinkage) without
-    its terms of order 1 / p, so that it has no direction without variance however few
-    the objects.
+    The share is that of oracle approximating shrinkage (Chen et al. 2010, Eq. 23)
+    without its terms of order 1 / p. Every direction has variance, for any number of
+    objects.
     """
     rows = z.reshape(len(z), -1).astype(np.float64)
     n, p = rows.shape
@@ -72,7 +72,7 @@ def shrunk_covariance(z: Float[np.ndarray, "n v d"]) -> Float[np.ndarray, "p p"]
 def fit_path(
     covariance: Float[Array | np.ndarray, "n n"], num_views: int
 ) -> GaussianPath:
-    """The closed form for latents of this covariance.
+    """Compute the closed form for latents of this covariance.
 
     Raises:
         UserError: More than 6 views, which have too many sets.
@@ -95,13 +95,13 @@ def fit_path(
 
 
 def covariance_of(path: GaussianPath) -> Float[np.ndarray, "n n"]:
-    """C, which is U Lambda U^T of the set of all views, the last one."""
+    """Return C, which is U Lambda U^T of the set of all views."""
     basis = np.asarray(path.basis[-1], np.float64)
     return (basis * np.asarray(path.variance[-1]) @ basis.T).astype(np.float32)
 
 
 def check_views(num_views: int) -> None:
-    """Raises a `UserError` if there are more than 6."""
+    """Raise a `UserError` if there are more than 6."""
     if num_views > MAX_VIEWS:
         raise UserError(
             f"the Gaussian path keeps two matrices for each of the 2^{num_views} - 1 "
@@ -111,14 +111,14 @@ def check_views(num_views: int) -> None:
 
 
 def path_like(num_views: int, dim: int) -> GaussianPath:
-    """Zeros in the shapes of `fit_path`."""
+    """Return zeros in the shapes of `fit_path`."""
     n, s = num_views * dim, 2**num_views - 1
     matrices = jnp.zeros((s, n, n))
     return GaussianPath(matrices, matrices, jnp.zeros((s, n)))
 
 
 def conditional_mean(path: GaussianPath, z: Latents, missing: Missing) -> Latents:
-    """E[z_M | z_C] = K z_C where a view is missing, else 0; reads given views only."""
+    """Return E[z_M | z_C] = K z_C where a view is missing, else 0."""
     flat = jnp.where(missing[..., None], 0.0, z).reshape(len(z), -1)
 
     def mean(regression, basis, variance):
@@ -131,13 +131,13 @@ def conditional_mean(path: GaussianPath, z: Latents, missing: Missing) -> Latent
 def velocity(
     path: GaussianPath, sde: VPSDE, x: Latents, tau: MultiTime, missing: Missing
 ) -> Latents:
-    """E[alpha eps - sigma z | x] of missing views, which share one time; else 0.
+    """Return E[alpha eps - sigma z | x] of missing views, else 0.
 
     Args:
         path: Of `fit_path`.
         sde: The noise.
         x: Noisy latents where missing, clean ones else.
-        tau: t where missing, 0 else.
+        tau: The time of the example where missing, else 0.
         missing: M.
     """
     alpha, sigma = (a[:, None] for a in sde.marginal(tau.max(axis=1)))
@@ -158,9 +158,9 @@ def _of_each_set(
     fn: Callable[..., Float[Array, "b n"]],
     flat: Float[Array, "b n"],
 ) -> Float[Array, "b n"]:
-    """Of every example what `fn` gives for its own set; all sets share one program.
+    """Return the value of `fn` for every example's own set, in a loop over the sets.
 
-    On the CPU a set that no example has is passed over; elsewhere asking costs more.
+    On the CPU a set that no example has is skipped; elsewhere the branch costs more.
     """
     sets = jnp.asarray(missing_sets(missing.shape[1]))
 

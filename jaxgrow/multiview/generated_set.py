@@ -116,42 +116,18 @@ def generate(
     """
     at = partition.known if conditioning is None else conditioning
     _check(view_generator, at, num_samples)
-    views = partition.views
-    header = {
-        "version": _VERSION,
-        "shape": (len(views), num_samples, *views.images.shape[1:]),
-        "model": model,
-        "sampler": sampler,
-        "num_evaluations": sampler.num_evaluations,
-        "seed": seed,
-        "num_samples": num_samples,
-        "size": views.size,
-        "view_names": view_generator.view_names,
-        "class_names": views.class_names,
-        "object_ids": views.object_ids,
-        "labels": views.labels,
-        "conditioning_pixels": _conditioning_checksum(partition),
-        "real_views": partition.known,
-        "conditioning": at,
-        "made_with": runtime.versions() | {"device": jax.devices()[0].device_kind},
-    }
+    options = {"sampler": sampler, "num_samples": num_samples, "seed": seed}
+    header = _header(view_generator, partition, model, at, **options)
 
     def make_chunk(start: int, stop: int) -> UInt8[np.ndarray, "b k v h w 3"]:
         rows = np.arange(start, stop)
         images, missing = _place(partition, at, rows)
-        return view_generator.generate_views(
-            images,
-            missing,
-            sampler=sampler,
-            num_samples=num_samples,
-            seed=seed,
-            ids=rows,
-        )
+        return view_generator.generate_views(images, missing, ids=rows, **options)
 
     make_chunk(0, 0)  # refuses images of another shape before anything is lost
     chunked_images.write_chunks_together(
         folder,
-        files.plain(header),
+        header,
         make_chunk,
         chunk_size,
         on_progress=on_progress,
@@ -211,6 +187,39 @@ def _check(
         )
     if num_samples < 1:
         raise UserError(f"the number of samples must be 1 or more, not {num_samples}.")
+
+
+def _header(
+    view_generator: ViewGenerator,
+    partition: Partition,
+    model: str,
+    conditioning: np.ndarray,
+    *,
+    sampler: SamplerConfig,
+    num_samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    views = partition.views
+    return files.plain(
+        {
+            "version": _VERSION,
+            "shape": (len(views), num_samples, *views.images.shape[1:]),
+            "model": model,
+            "sampler": sampler,
+            "num_evaluations": sampler.num_evaluations,
+            "seed": seed,
+            "num_samples": num_samples,
+            "size": views.size,
+            "view_names": view_generator.view_names,
+            "class_names": views.class_names,
+            "object_ids": views.object_ids,
+            "labels": views.labels,
+            "conditioning_pixels": _conditioning_checksum(partition),
+            "real_views": partition.known,
+            "conditioning": conditioning,
+            "made_with": runtime.versions() | {"device": jax.devices()[0].device_kind},
+        }
+    )
 
 
 def _conditioning_checksum(partition: Partition) -> str:

@@ -118,35 +118,23 @@ class ViewGenerator:
                 of its views missing.
         """
         self._check(images, missing)
+        generate = _make_generate(self._autoencoder.config, sampler, self._num_devices)
+        self._weights = generate.share(self._weights)
         ids = np.arange(len(images)) if ids is None else ids
-        done = []
+        done = [np.zeros((0, num_samples, *images.shape[1:]), np.uint8)]
         for start in range(0, len(images), self._batch_size):
             rows = slice(start, start + self._batch_size)
-            keys = [object_keys(seed, ids[rows], k) for k in range(num_samples)]
-            samples = [self._run(sampler, images[rows], missing[rows], k) for k in keys]
+            arrays = self._weights, images[rows], missing[rows]
+            samples = []
+            for k in range(num_samples):
+                keys = jax.random.key_data(object_keys(seed, ids[rows], k))
+                samples.append(
+                    generate.in_batches(self._batch_size, *arrays, np.asarray(keys))
+                )
             done.append(np.stack(samples, axis=1))
             if on_progress is not None:
                 on_progress(min(rows.stop, len(images)), len(images))
-        if not done:
-            return np.zeros((0, num_samples, *images.shape[1:]), np.uint8)
         return np.concatenate(done)
-
-    def _run(
-        self,
-        sampler: SamplerConfig,
-        images: UInt8[np.ndarray, "b v h w 3"],
-        missing: Bool[np.ndarray, "b v"],
-        keys: Keys,
-    ) -> UInt8[np.ndarray, "b v h w 3"]:
-        """Generate at most `batch_size` objects; fewer are filled up to one shape."""
-        generate = _make_generate(self._autoencoder.config, sampler, self._num_devices)
-        self._weights = generate.share(self._weights)
-        n = len(images)
-        repeat = np.arange(generate.whole_shares(self._batch_size)) % n
-        key_data = np.asarray(jax.random.key_data(keys))
-        arrays = (np.asarray(images), missing, key_data)
-        generated = generate(self._weights, *(x[repeat] for x in arrays))
-        return np.asarray(generated)[:n]
 
     def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
         num_views, side = len(self.view_names), self.image_size
@@ -234,25 +222,19 @@ def encode_all(
     params: Params,
     images: UInt8[np.ndarray, "n v h w 3"],
     batch_size: int = 256,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "n v d"]:
     """Return the latents, not standardised, of a set that may be mapped from disk.
 
-    The devices of this machine share every call's views.
+    Args:
+        config: Of the autoencoder.
+        params: Its weights.
+        images: Views.
+        batch_size: Views of a call, shared by the devices of this machine.
     """
-    n, v = images.shape[:2]
 
     def encode_rows(params, rows):
         x = to_unit(rows).reshape(-1, *rows.shape[2:])
-        return autoencoder.encode(config, params, x).reshape(len(rows), v, -1)
+        return autoencoder.encode(config, params, x).reshape(*rows.shape[:2], -1)
 
-    encode = RowsFn(encode_rows)
-    per_call = encode.whole_shares(max(1, batch_size // v))
-    found = np.empty((n, v, config.latent_dim), np.float32)
-    for start in range(0, n, per_call):
-        rows = np.arange(start, start + per_call) % n  # the last batch wraps around
-        stop = min(n, start + per_call)
-        found[start:stop] = np.asarray(encode(params, images[rows]))[: stop - start]
-        if on_progress is not None:
-            on_progress(stop, n)
-    return found
+    num_objects = max(1, batch_size // images.shape[1])
+    return RowsFn(encode_rows).in_batches(num_objects, params, images)

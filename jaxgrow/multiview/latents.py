@@ -1,4 +1,4 @@
-"""Standardisation of latents, per view slot and dimension."""
+"""Standardisation of latents, per view and dimension."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -16,10 +16,10 @@ _MIN_STD = 1e-6  # of a latent dimension; below it the dimension is dead
 
 
 class LatentStats(NamedTuple):
-    """Mean and standard deviation of every latent dimension of every view slot.
+    """Mean and standard deviation of every latent dimension of every view.
 
-    Taken over the whole training set, and kept with the weights that were trained on
-    what they standardise.
+    They are taken over the whole training set and saved with the weights of the network
+    that was trained on the standardised latents.
     """
 
     mean: Float[_Rows, "v d"]
@@ -29,17 +29,17 @@ class LatentStats(NamedTuple):
         return (z - jnp.asarray(self.mean)[None]) / jnp.asarray(self.std)[None]
 
     def restore(self, z: Latents) -> Latents:
-        """Inverse of `standardise`."""
+        """Invert `standardise`."""
         return z * jnp.asarray(self.std)[None] + jnp.asarray(self.mean)[None]
 
 
 def latent_stats(
     z: Float[np.ndarray, "n v d"], observed: Bool[np.ndarray, "n v"]
 ) -> LatentStats:
-    """Statistics of the observed views, in float64, with the unbiased deviation.
+    """Compute the statistics of the observed views, with the unbiased deviation.
 
     Raises:
-        UserError: A dimension does not vary, or a slot has fewer than two views.
+        UserError: A dimension does not vary, or fewer than two objects have a view.
     """
     counts = observed.sum(axis=0)
     if (counts < 2).any():

@@ -1,4 +1,4 @@
-"""Trained networks of System 2 as single files that hold all it takes to run them."""
+"""Trained networks of System 2 as single files with all that is needed to run them."""
 
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -22,23 +22,23 @@ LatentModel: TypeAlias = Literal["score", "regressor"]
 
 
 class SavedAutoencoder(NamedTuple):
-    """The autoencoder, from images in [0, 1] to latents as they come."""
+    """The autoencoder, from images in [0, 1] to latents that are not standardised."""
 
     config: AutoencoderConfig
     params: Params
 
 
 class SavedLatentModel(NamedTuple):
-    """The score network or the mean regressor, with what its latents were scaled by.
+    """The score network or the mean regressor, with the statistics of its latents.
 
     Attributes:
         config: Shape of the network.
         params: Its weights, the averaged ones.
-        stats: Of the training latents, one row per view slot.
-        view_names: What the slots are called.
-        sde: The noise it was trained against; the regressor knows none.
-        info: Whatever its maker noted.
-        gaussian: What it adds to, with `config.gaussian_path`.
+        stats: Of the training latents.
+        view_names: Names of the views.
+        sde: The noise process of the training; unused by the regressor.
+        info: Notes of the training.
+        gaussian: Closed form that it adds to, with `config.gaussian_path`.
     """
 
     config: ScoreConfig
@@ -59,13 +59,13 @@ class SavedLatentModel(NamedTuple):
 
 
 def save_autoencoder(path: Path, saved: SavedAutoencoder, info: dict[str, Any]) -> None:
-    """Writes the autoencoder in one move; raises `UserError` if the disk refuses."""
+    """Write the autoencoder atomically; raise `UserError` if the disk refuses."""
     header = {"config": saved.config, "info": info}
     network_file.save_network(path, "autoencoder", header, saved.params)
 
 
 def load_autoencoder(path: Path) -> SavedAutoencoder:
-    """The autoencoder in a file of `save_autoencoder`, bit for bit.
+    """Load a file of `save_autoencoder`, bit for bit.
 
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.
@@ -78,7 +78,7 @@ def load_autoencoder(path: Path) -> SavedAutoencoder:
 
 
 def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) -> None:
-    """Writes a score network or regressor; raises `UserError` if the disk refuses."""
+    """Write a score network or regressor; raise `UserError` if the disk refuses."""
     header = {
         "config": saved.config,
         "view_names": saved.view_names,
@@ -92,9 +92,9 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
 
 
 def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
-    """The network in a file of `save_latent_model`, bit for bit.
+    """Load a file of `save_latent_model`, bit for bit.
 
-    But for the Gaussian path, which is fitted again to its float32 covariance.
+    The Gaussian path is fitted again to its float32 covariance.
 
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.

@@ -1,4 +1,4 @@
-"""Which views are given: the sets, their order, and the law of their draws."""
+"""Conditioning sets: their order, and the distribution of their draws."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def test_the_sets_run_by_size_and_then_in_lexicographic_order():
 
 
 @given(num_views=st.integers(2, 6))
-def test_missing_rows_are_what_is_not_given_and_never_all_or_none(num_views):
+def test_missing_rows_are_the_complements_and_never_all_or_none(num_views):
     rows = conditioning.missing_rows(num_views)
     assert len(rows) == len({row.tobytes() for row in rows}) == 2**num_views - 2
     assert rows.any(axis=1).all()
@@ -43,7 +43,7 @@ def test_missing_rows_are_what_is_not_given_and_never_all_or_none(num_views):
         assert tuple(np.flatnonzero(~row)) == c
 
 
-def test_draws_have_the_papers_law():
+def test_draws_have_the_papers_distribution():
     """P(C = {}) = 0.2, and the 14 proper sets are as likely: chi-squared at 1e-4."""
     missing = draw(20_000)
     counts = []
@@ -66,7 +66,7 @@ def test_weights_of_sizes_are_shared_by_the_sets_of_a_size():
     assert stats.chisquare(sizes[1:4], [2400, 1200, 400]).pvalue > 1e-4
 
 
-def test_only_one_view_can_be_given_always():
+def test_the_conditioning_set_can_always_be_one_view():
     p = conditioning.subset_probabilities(4, (1.0, 0.0, 0.0))
     missing = draw(500, p_joint=0.0, probabilities=p)
     assert (missing.sum(axis=1) == 3).all()
@@ -91,8 +91,8 @@ def test_an_examples_subset_depends_on_its_own_key_alone():
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0)])
-def test_weights_that_are_no_law_are_refused(weights):
-    with pytest.raises(UserError, match="one for each of 1 to 3"):
+def test_weights_that_are_no_distribution_are_refused(weights):
+    with pytest.raises(UserError, match="one for each of 1 to 3 conditioning views"):
         conditioning.subset_probabilities(4, weights)
 
 

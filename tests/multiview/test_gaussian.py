@@ -1,4 +1,4 @@
-"""The closed form for Gaussian latents against its laws, and what is built on it."""
+"""The closed form for Gaussian latents against exact distributions, and its users."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ from tests.support.gaussian_views import (
     SDE,
     D,
     V,
-    conditional_law,
+    conditional_distribution,
     entries,
     exact_noise,
 )
@@ -80,7 +80,7 @@ def test_a_fresh_network_sees_the_noise_of_gaussian_latents_for_every_set(
     )
 
 
-def test_given_views_have_no_velocity_and_those_of_others_are_not_read():
+def test_conditioning_views_have_no_velocity_and_those_of_others_are_not_read():
     missing = jnp.asarray(PATTERNS[1:])
     x = latents(len(missing))
     v = gaussian.velocity(PATH, SDE, x, jnp.where(missing, 0.4, 0.0), missing)
@@ -90,7 +90,7 @@ def test_given_views_have_no_velocity_and_those_of_others_are_not_read():
     assert (mean[~PATTERNS[1:]] == 0.0).all()
     for z, m, found in zip(np.asarray(x), PATTERNS[1:-1], mean, strict=False):
         centred = z + MEAN.reshape(V, D)
-        expected = conditional_law(centred, m)[0] - MEAN[entries(m)]
+        expected = conditional_distribution(centred, m)[0] - MEAN[entries(m)]
         np.testing.assert_allclose(found.reshape(-1)[entries(m)], expected, atol=1e-5)
 
 

@@ -35,7 +35,9 @@ def view_generator():
 
 @settings(deadline=None, max_examples=15)
 @given(rows=ROWS)
-def test_given_views_come_back_and_missing_ones_are_never_read(view_generator, rows):
+def test_conditioning_views_come_back_and_missing_ones_are_never_read(
+    view_generator, rows
+):
     missing = np.array(rows)
     images = small_views.objects(len(rows)).images
     junk = np.where(missing[..., None, None, None], images ^ 0xFF, images)

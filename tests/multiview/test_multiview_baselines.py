@@ -41,7 +41,7 @@ def methods():
         lambda row: any(row) and not all(row)
     )
 )
-def test_given_views_are_kept_and_missing_ones_never_read(name, row):
+def test_conditioning_views_are_kept_and_missing_ones_never_read(name, row):
     complete = METHODS[name]
     images = small_views.objects(3).images
     missing = np.tile(np.array(row), (3, 1))
@@ -63,7 +63,7 @@ METHODS = methods()
         ((FRONT, BACK), {RIGHT: FRONT, LEFT: FRONT}),
     ],
 )
-def test_a_copy_is_of_the_given_view_nearest_in_azimuth(given, sources):
+def test_a_copy_is_of_the_conditioning_view_nearest_in_azimuth(given, sources):
     """Of two that are as near it is the first slot's."""
     images = small_views.objects(1).images
     found = METHODS["copy"](images, rows_of(*given))

@@ -60,7 +60,9 @@ masks = st.lists(
 @pytest.mark.parametrize("name", SAMPLERS)
 @settings(deadline=None, max_examples=25)
 @given(missing=masks)
-def test_missing_values_are_never_read_and_known_ones_never_changed(name, missing):
+def test_missing_values_are_never_read_and_conditioning_ones_never_changed(
+    name, missing
+):
     z, keys = latents(), keys_for()
     draws = [
         np.asarray(sampler(name)(keys, jnp.where(missing[..., None], junk, z), missing))
@@ -166,18 +168,18 @@ def test_two_steps_of_a_dpm_solver_are_of_first_order_which_is_ddim(solver, eta)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_steps": 0}, "num-steps must be 1 or more"),
-        ({"name": "repaint", "jump_length": 0}, "jump-length must be 1 or more"),
-        ({"name": "repaint", "num_resamples": 0}, "num-resamples must be 1 or more"),
-        ({"t_end": 1.0}, r"t-end must lie in \(0, 1\)"),
-        ({"t_end": 0.0}, r"t-end must lie in \(0, 1\)"),
+        ({"num_steps": 0}, "num_steps must be 1 or more"),
+        ({"name": "repaint", "jump_length": 0}, "jump_length must be 1 or more"),
+        ({"name": "repaint", "num_resamples": 0}, "num_resamples must be 1 or more"),
+        ({"t_end": 1.0}, r"t_end must lie in \(0, 1\)"),
+        ({"t_end": 0.0}, r"t_end must lie in \(0, 1\)"),
         ({"guidance": float("nan")}, "guidance must be finite"),
         ({"name": "ddim", "eta": 1.5}, r"eta must lie in \[0, 1\]"),
         ({"eta": 0.5}, "eta is ddim's"),
-        ({"name": "repaint", "grid": "log_snr"}, "leave --sampler.grid time"),
-        ({"name": "replace", "t_end": 0.01}, "leave --sampler.grid time"),
+        ({"name": "repaint", "grid": "log_snr"}, "leave sampler.grid time"),
+        ({"name": "replace", "t_end": 0.01}, "leave sampler.grid time"),
         ({"name": "replace", "guidance": 2.0}, "no conditional branch"),
-        ({"num_resamples": 3}, "num-resamples is repaint's"),
+        ({"num_resamples": 3}, "num_resamples is repaint's"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

@@ -48,8 +48,8 @@ def test_repaint_visits_the_points_of_the_reference():
 
 
 def test_a_jump_of_repaint_is_its_single_forward_steps():
-    legs = quick_jit(lambda: repaint_steps(SDE, 20, 5, 3))()
-    a, s = map(np.asarray, legs.jump)
+    steps = quick_jit(lambda: repaint_steps(SDE, 20, 5, 3))()
+    a, s = map(np.asarray, steps.jump)
     assert np.sum(s > 0.0) == 6
     points = repaint_points(20, 5, 3)
     down = [i for i in range(len(points) - 1) if points[i + 1] < points[i]]
@@ -81,11 +81,11 @@ def test_the_log_snr_grid_is_even_in_log_snr():
 
 
 def test_heun_looks_at_both_ends_of_every_step_but_the_last():
-    legs = quick_jit(heun_steps)(jnp.array([1.0, 0.5, 0.25, 0.0]))
-    np.testing.assert_array_equal(legs.t, [1.0, 0.5, 0.5, 0.25, 0.25])
-    np.testing.assert_array_equal(legs.start, [1.0, 1.0, 0.5, 0.5, 0.25])
-    np.testing.assert_array_equal(legs.stop, [0.5, 0.5, 0.25, 0.25, 0.0])
-    np.testing.assert_array_equal(legs.index, [1, 2, 3, 4, 5])
+    steps = quick_jit(heun_steps)(jnp.array([1.0, 0.5, 0.25, 0.0]))
+    np.testing.assert_array_equal(steps.t, [1.0, 0.5, 0.5, 0.25, 0.25])
+    np.testing.assert_array_equal(steps.start, [1.0, 1.0, 0.5, 0.5, 0.25])
+    np.testing.assert_array_equal(steps.stop, [0.5, 0.5, 0.25, 0.25, 0.0])
+    np.testing.assert_array_equal(steps.index, [1, 2, 3, 4, 5])
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
@@ -109,11 +109,11 @@ def test_a_step_of_a_dpm_solver_is_the_papers_update(stochastic):
         expected = sigma[2] / sigma[1] * x - fall * data - 0.5 * fall * slope
     name = "sde_dpm++" if stochastic else "dpm++"
     with jax.enable_x64(True):
-        leg = jax.tree.map(lambda a: a[1], single_steps(jnp.asarray([*times, 0.0])))
+        step = jax.tree.map(lambda a: a[1], single_steps(jnp.asarray([*times, 0.0])))
         memory = (jnp.asarray(past), jnp.asarray(h_before))
         arrays = map(jnp.asarray, (x, eps, noise))
-        step = functools.partial(SOLVERS[name].step, SDE, SamplerConfig(name=name))
-        found, (data_now, h_now) = quick_jit(step)(leg, *arrays, memory)
+        update = functools.partial(SOLVERS[name].update, SDE, SamplerConfig(name=name))
+        found, (data_now, h_now) = quick_jit(update)(step, *arrays, memory)
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(data_now, data, rtol=1e-10)
     np.testing.assert_allclose(h_now, h, rtol=1e-10)
@@ -124,16 +124,16 @@ def golden_step():
     """(params, x, t, stop, fresh noise) to x, views 0 and 2 missing."""
     missing = np.array([[True, False, True]] * 2)
 
-    def step(params, x, t, stop, noise):
+    def update(params, x, t, stop, noise):
         tau = multi_time(jnp.full(2, t), jnp.asarray(missing))
         eps_hat = Denoiser(TINY, SDE).predict_noise(params, x, tau)
-        leg, solver = (
+        step, solver = (
             SamplerStep(jnp.ones((), int), t, t, stop),
             SOLVERS["euler_maruyama"],
         )
-        return solver.step(SDE, SamplerConfig(), leg, x, eps_hat, noise, ())[0]
+        return solver.update(SDE, SamplerConfig(), step, x, eps_hat, noise, ())[0]
 
-    return quick_jit(step)
+    return quick_jit(update)
 
 
 @pytest.mark.parametrize(

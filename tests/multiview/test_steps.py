@@ -70,7 +70,7 @@ def test_a_perfect_reconstruction_of_64_px_costs_the_constant():
         ((True, False, True), (4.6597799827, 7.6384965731), 9.2237074168),
         ((True, True, True), (6.6684234675, 10.6179552211), 8.6431893443),
     ],
-    ids=["given", "joint"],
+    ids=["conditional", "joint"],
 )
 def test_the_masked_loss_has_the_golden_numbers(missing, sums, mean):
     """Section 8.2 of the specification, with the same network as 8.1."""
@@ -91,7 +91,7 @@ def test_the_masked_loss_has_the_golden_numbers(missing, sums, mean):
         np.testing.assert_allclose(found.mean(), mean, rtol=1e-9)
 
 
-def test_the_weight_is_one_plus_given_over_missing():
+def test_the_weight_is_one_plus_conditioning_over_missing():
     eps = jnp.ones((3, 4, 2))
     missing = jnp.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]], bool)
     found = losses.masked_score_loss(jnp.zeros_like(eps), eps, missing)
@@ -110,17 +110,17 @@ def test_views_that_the_data_lack_are_neither_scored_nor_counted():
 # Diffusion.
 
 
-def test_given_views_stay_clean_at_time_zero():
+def test_conditioning_views_stay_clean_at_time_zero():
     data = latents(64)
     x, _, tau, missing = diffuse(
         keys_of(64), jnp.asarray(data.z), jnp.asarray(data.observed)
     )
-    given = ~np.asarray(missing)
-    assert given.any()
-    assert (np.asarray(x)[given] == data.z[given]).all()
-    assert (np.asarray(tau)[given] == 0).all()
-    assert (np.asarray(tau)[~given] > 0).all()
-    by_example = np.where(given, np.nan, np.asarray(tau))
+    clean = ~np.asarray(missing)
+    assert clean.any()
+    assert (np.asarray(x)[clean] == data.z[clean]).all()
+    assert (np.asarray(tau)[clean] == 0).all()
+    assert (np.asarray(tau)[~clean] > 0).all()
+    by_example = np.where(clean, np.nan, np.asarray(tau))
     np.testing.assert_array_equal(
         np.nanmin(by_example, axis=1), np.nanmax(by_example, axis=1)
     )

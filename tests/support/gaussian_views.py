@@ -1,4 +1,4 @@
-"""Views whose latents are jointly Gaussian: every law and every noise in closed form.
+"""Views with jointly Gaussian latents: all distributions and noises in closed form.
 
 At times tau the perturbed views are N(A mu, A C A + S^2) with A, S diagonal, A = 1 and
 S = 0 where a view is clean, so that the exact noise predictor is linear.
@@ -25,7 +25,7 @@ COV = _cov / np.sqrt(np.outer(np.diag(_cov), np.diag(_cov)))
 PATTERNS = np.array(list(itertools.product([False, True], repeat=V)))
 """All masks, row i holding the binary digits of i; True = missing."""
 SUBSETS = PATTERNS[1:-1]
-"""The 14 masks with something known and something missing."""
+"""The 14 masks of `conditioning_sets`."""
 
 
 def exact_noise(x, tau):
@@ -49,7 +49,7 @@ def entries(missing):
     return np.repeat(np.asarray(missing), D)
 
 
-def conditional_law(z, missing):
+def conditional_distribution(z, missing):
     """(mean, covariance) of the missing entries given the clean ones of z (V, D)."""
     m = entries(missing)
     gain = COV[np.ix_(m, ~m)] @ np.linalg.inv(COV[np.ix_(~m, ~m)])
@@ -74,7 +74,7 @@ def noise_gain(t, missing, *, joint):
     return gain[m], -(gain @ (a * MEAN))[m]
 
 
-def euler_law(z, missing, points, num_steps, *, joint):
+def euler_distribution(z, missing, points, num_steps, *, joint):
     """(mean, covariance) of Euler-Maruyama's result, by its own linear recursion.
 
     Args:
@@ -82,7 +82,7 @@ def euler_law(z, missing, points, num_steps, *, joint):
         missing: (V,).
         points: Steps visited, from `num_steps` to 0; a rise is a forward step.
         num_steps: Steps from time 1 to 0.
-        joint: Whether known views are noised anew before every downward step, but the
+        joint: True if known views are noised anew before every downward step, but the
             last, and all are at one time.
     """
     m, dt = entries(missing), 1.0 / num_steps

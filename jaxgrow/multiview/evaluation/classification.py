@@ -1,4 +1,4 @@
-"""Tables II and III of Di Giacomo et al. (2024): what generated views are worth.
+"""Tables II and III of Di Giacomo et al. (2024): the gain by generated views.
 
 Controls tell whether a gain comes from the views or from averaging any outputs.
 """
@@ -22,7 +22,7 @@ Mode: TypeAlias = Literal["softmax", "logits", "median", "confidence"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 RULE_CONTROLS = ("flips", "crops", "reconstruction")
-"""Test sets that average several outputs and hold no new view."""
+"""Test sets that average several outputs and contain no new view."""
 
 PAPER_TABLE_2 = {
     "resnet18": {
@@ -49,13 +49,13 @@ _GATE_POINTS = 21
 
 
 class CellKey(NamedTuple):
-    """Which classifier, on which test set.
+    """A classifier and a test set.
 
     Attributes:
         network: "resnet18", "mobilenet_v3_large" or "mobilenet_v3_small".
         start: "scratch" or "fine-tuned".
-        train: Name of the training set, "single" or "augmented" among others.
-        test: Name of the test set, "single" or "generated" among others.
+        train: Name of the training set, such as "single" or "augmented".
+        test: Name of the test set, such as "single" or "generated".
     """
 
     network: str
@@ -65,14 +65,14 @@ class CellKey(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the gain of generated views at test is, by the rule.
+    """The verdict of `assess_gain` on generated views at test.
 
     Attributes:
-        kind: What it is called.
+        kind: The verdict.
         text: One sentence, with the figures.
         gain: Of generated views over the single one, in percent points.
-        shares: Control -> its gain in percent of that of generated views; empty where
-            there is no gain to have a share of.
+        shares: Control -> its gain in percent of that of generated views; empty if
+            there is no gain.
     """
 
     kind: Literal["no gain", "ensembling", "views"]
@@ -84,16 +84,14 @@ class Verdict(NamedTuple):
 def aggregate(
     logits: Float[np.ndarray, "*b m k"], mode: Mode = "softmax"
 ) -> Float[np.ndarray, "*b k"]:
-    """Class probabilities from the outputs for m images of one object.
+    """Return class probabilities from the outputs for m images of one object.
 
     Args:
         logits: Of each image.
-        mode: "softmax": mean of the probabilities, the paper's; "logits": of the mean
-            logits; "median": of the probabilities, class by class, made to add up to 1;
-            "confidence": mean of the probabilities, weighted by each image's largest.
-
-    Returns:
-        Scores that add up to 1; the order of the images does not matter.
+        mode: "softmax": mean of the probabilities, the paper's; "logits": softmax of
+            the mean logits; "median": median of the probabilities, class by class,
+            scaled to the sum 1; "confidence": mean of the probabilities, weighted by
+            each image's largest.
     """
     if mode == "logits":
         return special.softmax(logits.mean(axis=-2), axis=-1)
@@ -114,7 +112,7 @@ def correct(
     labels: Int[np.ndarray, " n"],
     mode: Mode = "softmax",
 ) -> Bool[np.ndarray, "s n"]:
-    """Whether each seed's classifier names each object's class."""
+    """Return True where a seed's classifier predicts the object's class."""
     return aggregate(logits, mode).argmax(axis=-1) == labels[None, :]
 
 
@@ -124,17 +122,17 @@ def assess_gain(
     controls: Mapping[str, Bool[np.ndarray, "s n"]],
     threshold: float = 0.8,
 ) -> Verdict:
-    """The rule, written before there was anything to assess.
+    """Attribute the gain by a rule that was written before the first run.
 
     There is no gain if the paired 95 % interval of generated views over the single one
-    holds 0 or less. Otherwise, if any control has at least `threshold` of the gain, it
-    is ensembling; if none has, it is the views.
+    reaches down to 0. Otherwise the gain is ensembling if any control has at least
+    `threshold` of it, else the views'.
 
     Args:
-        single: Correctness on the view that is known.
+        single: Correctness on the conditioning view.
         generated: On all views, the others generated, outputs averaged.
         controls: Name -> correctness with outputs averaged over images that show no new
-            view; those of `RULE_CONTROLS` at most.
+            view; some of `RULE_CONTROLS`.
         threshold: Share of the gain.
 
     Raises:
@@ -168,7 +166,7 @@ def assess_gain(
 
 
 def points(interval: Interval) -> str:
-    """The difference and its interval in words: "+1.20 points [0.40, 2.00]"."""
+    """Format a difference and its interval: "+1.20 points [0.40, 2.00]"."""
     value, low, high = interval
     return f"{value:+.2f} points [{low:.2f}, {high:.2f}]"
 
@@ -177,10 +175,10 @@ def summarise(
     correct: Mapping[CellKey, Bool[np.ndarray, "s n"]],
     num_steps: Mapping[tuple[str, str, str], int],
 ) -> dict[str, list[dict[str, Any]]]:
-    """All figures of the tables, ready for JSON.
+    """Return all figures of the tables, ready for JSON.
 
     Args:
-        correct: Of every classifier on every test set; the same objects and as many
+        correct: Of every classifier on every test set; the same objects and number of
             seeds everywhere.
         num_steps: (network, start, train) -> steps of the training.
 
@@ -188,12 +186,10 @@ def summarise(
         "cells": the fields of `CellKey`, "accuracy" of every seed, their "mean" and
         "std" (None of one seed), "low" and "high" over objects, all in %, "num_steps".
         "gains": "network", "start", "from" and "to" (each "train" and "test"), "value",
-        "low" and "high" in percent points, and McNemar's "p" of every seed. They are:
-        the test sets of a classifier against its "single"; the training sets against
-        "single" on the "single" test set; both augmentations against neither; and the
-        augmented training against "single", "single, same steps" and "matched".
-        "verdicts": of `assess_gain`, for every network, start and training set that was
-        tested on "single", "generated" and a control.
+        "low" and "high" in percent points, and McNemar's "p" of every seed, for the
+        pairs of `_comparisons`.
+        "verdicts": of `assess_gain`, for every network, start and training set with the
+        test sets "single", "generated" and a control.
     """
     cells = [
         _cell(key, right, num_steps.get(key[:3])) for key, right in correct.items()
@@ -229,7 +225,12 @@ def _cell(
 
 
 def _comparisons(places: Sequence[_Place]) -> list[tuple[_Place, _Place]]:
-    """(from, to) of what is worth comparing, each once."""
+    """Return the pairs (from, to) to compare, each once.
+
+    They are the test sets of a classifier against its "single"; the training sets
+    against "single" on the "single" test set; both augmentations against neither; and
+    the augmented training against "single", "single, same steps" and "matched".
+    """
     wanted = [((train, "single"), (train, test)) for train, test in places]
     wanted += [(("single", "single"), (train, "single")) for train, _ in places]
     wanted.append((("single", "single"), ("augmented", "generated")))
@@ -262,22 +263,21 @@ def gate_curve(
     labels: Int[np.ndarray, " n"],
     mode: Mode = "softmax",
 ) -> list[dict[str, float]]:
-    """Accuracy against cost when views are generated only where they may matter.
+    """Return accuracy against the share of objects for which views are generated.
 
     Views are generated for objects whose largest probability on the single view is
-    below a threshold; the others keep that view's answer. The thresholds let through
-    even shares of the objects; no label is looked at to choose them.
+    below a threshold; the others keep that view's answer. The thresholds are even
+    quantiles over the objects, independent of the labels.
 
     Args:
-        single: Logits of the known view.
+        single: Logits of the conditioning view.
         generated: Of all views.
         labels: Of the objects.
         mode: As in `aggregate`.
 
     Returns:
         By rising threshold: "threshold", "share" of the objects in % for which views
-        are generated, "accuracy" in %, both means over seeds. The first point generates
-        nothing, the last everything.
+        are generated, "accuracy" in %, both means over seeds, from no object to all.
     """
     p = special.softmax(single, axis=-1)
     confidence = p.max(axis=-1)
@@ -290,11 +290,7 @@ def gate_curve(
     for threshold in np.unique(thresholds):
         unsure = confidence < threshold
         taken = np.where(unsure, right_with_views, right)
-        curve.append(
-            {
-                "threshold": float(threshold),
-                "share": 100.0 * float(unsure.mean()),
-                "accuracy": 100.0 * float(taken.mean()),
-            }
-        )
+        share, accuracy = (100.0 * float(a.mean()) for a in (unsure, taken))
+        point = {"threshold": float(threshold), "share": share, "accuracy": accuracy}
+        curve.append(point)
     return curve

@@ -1,7 +1,4 @@
-"""Several images of an object from one of its views, without a new view.
-
-What averaging a classifier's outputs gains with these, it does not owe to new views.
-"""
+"""Several images of an object from one of its views: controls without a new view."""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +10,12 @@ _CROP = 0.875  # 224 of 256, as ten-crop testing has it (Krizhevsky et al. 2012)
 
 
 def flips(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 2 h w 3"]:
-    """Every image and its mirror image."""
+    """Return every image and its mirror image."""
     return np.stack([images, images[:, :, ::-1]], axis=1)
 
 
 def crops(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 5 h w 3"]:
-    """Every image, and its corners of 7/8 the side, enlarged to the whole side."""
+    """Return every image, and its corners of 7/8 the side, enlarged to the whole."""
     n, h, w, _ = images.shape
     a, b = round(_CROP * h), round(_CROP * w)
     corners = [

@@ -1,4 +1,4 @@
-"""How sure accuracies and their differences are: paired bootstrap, McNemar's test.
+"""Uncertainty of accuracies and their differences: paired bootstrap, McNemar's test.
 
 Correctness is Bool (s, n): of the classifier of every seed, on every test object.
 """
@@ -24,10 +24,10 @@ class Interval(NamedTuple):
 
 
 def bootstrap_mean(correct: Bool[np.ndarray, "s n"]) -> Interval:
-    """Accuracy in %, the mean over seeds, with its interval over test objects.
+    """Return the accuracy in %, the mean over seeds, and its interval over objects.
 
-    Percentile bootstrap (Efron 1979) that draws objects, each with the outcomes of all
-    seeds: it tells what other objects would have given, not what other seeds would.
+    The percentile bootstrap (Efron 1979) draws objects, each with the outcomes of all
+    seeds. The interval covers other objects, not other seeds.
     """
     return _interval(correct.sum(axis=0), len(correct))
 
@@ -35,18 +35,18 @@ def bootstrap_mean(correct: Bool[np.ndarray, "s n"]) -> Interval:
 def bootstrap_difference(
     a: Bool[np.ndarray, "s n"], b: Bool[np.ndarray, "s n"]
 ) -> Interval:
-    """Accuracy of `a` minus that of `b`, in percent points, on the same resamples.
+    """Return the accuracy of `a` minus that of `b`, in percent points.
 
-    Paired: an object is drawn with what both make of it, so what they share cancels.
+    Paired: an object is drawn with the outcomes of both.
     """
     return _interval(a.sum(axis=0) - b.sum(axis=0), len(a))
 
 
 def mcnemar(a: Bool[np.ndarray, " n"], b: Bool[np.ndarray, " n"]) -> float:
-    """Exact two-sided p-value that `a` and `b` are right equally often (McNemar 1947).
+    """Return the exact two-sided p-value of equal accuracies (McNemar 1947).
 
-    Of the objects on which just one of the two is right, either has half. 1 if there
-    are none.
+    The null hypothesis halves the objects on which just one of the two is right; 1 if
+    there are none.
     """
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     if only_a + only_b == 0:
@@ -55,10 +55,10 @@ def mcnemar(a: Bool[np.ndarray, " n"], b: Bool[np.ndarray, " n"]) -> float:
 
 
 def _interval(totals: Int[np.ndarray, " n"], num_seeds: int) -> Interval:
-    """Of the mean over objects; `totals` are sums over seeds.
+    """Bootstrap the mean over objects of `totals`, which are sums over seeds.
 
-    The totals take few values, and how often a resample has each of them is
-    multinomial: drawing the counts is drawing the objects, without the objects.
+    The totals take few values, and their counts in a resample are multinomial, so the
+    counts are drawn in place of the objects.
     """
     values, counts = np.unique(totals, return_counts=True)
     n = len(totals)

@@ -1,4 +1,4 @@
-"""What a sampler is told, and what it will cost."""
+"""The configuration of a sampler, and its cost."""
 
 import dataclasses
 import itertools
@@ -20,45 +20,44 @@ _LOG_SNR_T_END = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
-    """How missing views are drawn. The default is the paper's."""
+    """The sampler of missing views. The default is the paper's."""
 
     name: SamplerName = "euler_maruyama"
     """euler_maruyama: the reverse SDE; ddim, heun and dpm++ (DPM-Solver++(2M)): the
     probability-flow ODE; sde_dpm++: DPM-Solver++(2M) for the SDE; repaint:
-    euler_maruyama with resampling, what the reference runs; replace: the joint model
+    euler_maruyama with resampling, the reference's default; replace: the joint model
     alone, conditioning views noised anew at every step."""
     num_steps: int = 250
     """Steps from time 1 to 0."""
     grid: Grid = "time"
-    """Where the steps lie: evenly in time, or evenly in log(alpha / sigma)."""
+    """Spacing of the steps: even in time, or in log(alpha / sigma)."""
     t_end: float | None = None
-    """Start of the last step, which goes from there to 0 and leaves no noise; None is
-    1 / num_steps on the time grid, so that all steps are equal, and 0.001 on the other.
-    """
+    """Start of the last step, which goes to 0 and leaves no noise; None is
+    1 / num_steps on the time grid, so that all steps are equal, 0.001 on the other."""
     guidance: float = 1.0
     """Weight w of conditioning: noise = joint + w (conditional - joint). 1 is no
     guidance; any other weight doubles the network evaluations."""
     eta: float = 0.0
     """Share of fresh noise in a step of ddim: 0 is the ODE, 1 ancestral sampling."""
     jump_length: int = 10
-    """Steps that one resampling of repaint or replace goes back and does again."""
+    """Steps that repaint or replace goes back in one resampling."""
     num_resamples: int | None = None
-    """Times that every stretch of `jump_length` steps is done by repaint or replace;
-    None is 10 for repaint and 1, no resampling, for replace."""
+    """Times that repaint or replace takes every stretch of `jump_length` steps; None is
+    10 for repaint and 1, no resampling, for replace."""
 
     def __post_init__(self):
         _check(self)
 
     @property
     def start_of_last_step(self) -> float:
-        """`t_end`, or what None stands for."""
+        """`t_end`, or its default."""
         if self.t_end is not None:
             return self.t_end
         return 1.0 / self.num_steps if self.grid == "time" else _LOG_SNR_T_END
 
     @property
     def resamples(self) -> int:
-        """`num_resamples`, or what None stands for."""
+        """`num_resamples`, or its default."""
         if self.num_resamples is not None:
             return self.num_resamples
         return 10 if self.name == "repaint" else 1
@@ -79,42 +78,47 @@ class SamplerConfig:
 
 
 def _check(config: SamplerConfig) -> None:
-    """Refuses what no sampler can do."""
+    """Raise a `UserError` for a combination that no sampler supports."""
     resampled = config.name in _RESAMPLED
-    whole = {"num-steps": config.num_steps, "jump-length": config.jump_length}
-    whole["num-resamples"] = config.resamples
-    for option, value in whole.items():
-        if value < 1:
-            raise UserError(f"--sampler.{option} must be 1 or more, not {value}")
-    for option, value, allowed in (
-        ("name", config.name, get_args(SamplerName)),
-        ("grid", config.grid, get_args(Grid)),
-    ):
-        if value not in allowed:
+    choices = {"name": get_args(SamplerName), "grid": get_args(Grid)}
+    for field, allowed in choices.items():
+        if (value := getattr(config, field)) not in allowed:
             names = ", ".join(allowed)
-            raise UserError(f"--sampler.{option} must be one of {names}, not {value}")
+            raise UserError(f"sampler.{field} must be one of {names}, not {value}.")
+    for field, value in (
+        ("num_steps", config.num_steps),
+        ("jump_length", config.jump_length),
+        ("num_resamples", config.resamples),
+    ):
+        if value < 1:
+            raise UserError(f"sampler.{field} must be 1 or more, not {value}.")
     if config.t_end is not None and not 0.0 < config.t_end < 1.0:
-        raise UserError(f"--sampler.t-end must lie in (0, 1), not {config.t_end}")
+        raise UserError(f"sampler.t_end must lie in (0, 1), not {config.t_end}.")
     if not math.isfinite(config.guidance):
-        raise UserError(f"--sampler.guidance must be finite, not {config.guidance}")
+        raise UserError(f"sampler.guidance must be finite, not {config.guidance}.")
     if not 0.0 <= config.eta <= 1.0:
-        raise UserError(f"--sampler.eta must lie in [0, 1], not {config.eta}")
-    if resampled and (config.grid != "time" or config.t_end is not None):
-        raise UserError(
-            f"--sampler.name {config.name} goes back over equal steps of time: leave "
-            f"--sampler.grid time and --sampler.t-end unset"
-        )
-    if config.name == "replace" and config.guidance != 1.0:
-        raise UserError(
-            "--sampler.name replace has no conditional branch to guide: leave "
-            "--sampler.guidance 1"
-        )
-    if config.name != "ddim" and config.eta != 0.0:
-        raise UserError(
-            f"--sampler.eta is ddim's: leave it 0 with --sampler.name {config.name}"
-        )
-    if not resampled and config.num_resamples is not None:
-        raise UserError(
-            f"--sampler.num-resamples is repaint's and replace's: leave it unset with "
-            f"--sampler.name {config.name}"
-        )
+        raise UserError(f"sampler.eta must lie in [0, 1], not {config.eta}.")
+    name = config.name
+    for wrong, sentence in (
+        (
+            resampled and (config.grid != "time" or config.t_end is not None),
+            f"sampler.name {name} goes back over equal steps of time: leave "
+            "sampler.grid time and sampler.t_end unset.",
+        ),
+        (
+            name == "replace" and config.guidance != 1.0,
+            "sampler.name replace has no conditional branch to guide: leave "
+            "sampler.guidance 1.",
+        ),
+        (
+            name != "ddim" and config.eta != 0.0,
+            f"sampler.eta is ddim's: leave it 0 with sampler.name {name}.",
+        ),
+        (
+            not resampled and config.num_resamples is not None,
+            "sampler.num_resamples is repaint's and replace's: leave it unset with "
+            f"sampler.name {name}.",
+        ),
+    ):
+        if wrong:
+            raise UserError(sentence)

@@ -1,4 +1,4 @@
-"""Draws the missing views of every example from the others."""
+"""Sampling of the missing views of every example given the others."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -33,20 +33,19 @@ def sample_missing(
     z: Latents,
     missing: Missing,
 ) -> Latents:
-    """Draws the missing views from their law given the conditioning ones.
+    """Draw the missing views from their distribution given the conditioning ones.
 
     Eq. 5 of Di Giacomo et al. (2024). Conditioning views enter every evaluation clean,
-    at time 0, and come back bit for bit; `replace` alone shows them to the network
-    noised, at the common time. Values of missing views are never read. With nothing
-    missing the result is `z`, with all views missing a draw from the joint law (Eq. 3).
+    at time 0, and come back bit for bit; only `replace` shows them to the network
+    noised, at the common time. Values of missing views are never read. With no view
+    missing the result is `z`, with all missing a draw from the joint distribution
+    (Eq. 3).
 
-    The random numbers of example i come from `keys[i]` alone, so that a result does not
-    depend on the rest of its batch. The function is pure: jit it with `eps_fn`, `sde`
-    and `config` closed over. One evaluation of `eps_fn` stands in a single scan, two
-    with guidance.
+    The random numbers of example i come from `keys[i]` alone, so its result does not
+    depend on its batch. `eps_fn` is traced once, twice with guidance.
 
     Args:
-        eps_fn: (x, tau) -> the noise in x. tau is 0 where a view conditions.
+        eps_fn: (x, tau) -> the noise in x, by `Denoiser.noise_fn`.
         sde: The noise process of the training.
         config: Sampler, steps and guidance. Guidance (Ho & Salimans 2022) steers away
             from the joint branch, in which all views are at time t, the conditioning
@@ -64,21 +63,21 @@ def sample_missing(
     initial_key, guide_key = _split(keys, jnp.zeros((), int), 2)
     guide_noise = _normal(guide_key, z)
 
-    def body(carry, leg: SamplerStep):
+    def body(carry, step: SamplerStep):
         x, memory = carry
-        step_key, jump_key, replace_key = _split(keys, leg.index, 3)
+        step_key, jump_key, replace_key = _split(keys, step.index, 3)
         if config.name == "replace":
-            noise_of_known = jnp.where(leg.stop > 0.0, _normal(replace_key, z), 0.0)
-            eps_hat = joint_noise(x, leg.t, noise_of_known)
+            noise = jnp.where(step.stop > 0.0, _normal(replace_key, z), 0.0)
+            eps_hat = joint_noise(x, step.t, noise)
         else:
-            eps_hat = conditional_noise(x, leg.t)
+            eps_hat = conditional_noise(x, step.t)
             if config.guidance != 1.0:
-                joint = joint_noise(x, leg.t, guide_noise)
+                joint = joint_noise(x, step.t, guide_noise)
                 eps_hat = joint + config.guidance * (eps_hat - joint)
         noise = _normal(step_key, z)
-        x, memory = solver.step(sde, config, leg, x, eps_hat, noise, memory)
-        if leg.jump is not None:
-            a, s = leg.jump
+        x, memory = solver.update(sde, config, step, x, eps_hat, noise, memory)
+        if step.jump is not None:
+            a, s = step.jump
             x = a * x + s * _normal(jump_key, z)
         return (jnp.where(drawn, x, z), memory), None
 
@@ -89,7 +88,7 @@ def sample_missing(
 
 
 def _steps_of(sde: VPSDE, config: SamplerConfig) -> SamplerStep:
-    """All evaluations of a run, in order."""
+    """Return all evaluations of a run, in order."""
     num_steps = config.num_steps
     if config.name in ("repaint", "replace"):
         return repaint_steps(sde, num_steps, config.jump_length, config.resamples)
@@ -105,22 +104,22 @@ def _branches(
 ) -> tuple[
     Callable[[Latents, Time], Latents], Callable[[Latents, Time, Latents], Latents]
 ]:
-    """The network as a conditional and as a joint model of all views at a time t."""
+    """Return the network as a conditional and as a joint model of all views at t."""
     num_examples, num_views = missing.shape
 
     def conditional(x: Latents, t: Time) -> Latents:
         return eps_fn(x, multi_time(jnp.full(num_examples, t), missing))
 
-    def joint(x: Latents, t: Time, noise_of_known: Latents) -> Latents:
+    def joint(x: Latents, t: Time, conditioning_noise: Latents) -> Latents:
         alpha, sigma = sde.marginal(t)
-        x = jnp.where(missing[..., None], x, alpha * z + sigma * noise_of_known)
+        x = jnp.where(missing[..., None], x, alpha * z + sigma * conditioning_noise)
         return eps_fn(x, jnp.full((num_examples, num_views), t))
 
     return conditional, joint
 
 
 def _split(keys: Keys, index: Int[Array, ""], num: int) -> list[Keys]:
-    """`num` keys of its own for every example and evaluation."""
+    """Return `num` keys for every example, those of evaluation `index`."""
     of_example = jax.vmap(
         lambda key: jax.random.split(jax.random.fold_in(key, index), num)
     )
@@ -128,7 +127,7 @@ def _split(keys: Keys, index: Int[Array, ""], num: int) -> list[Keys]:
 
 
 def _normal(keys: Keys, like: Latents) -> Latents:
-    """Standard normal numbers, those of example i from `keys[i]`."""
+    """Draw standard normal numbers, those of example i from `keys[i]`."""
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(
         keys
     )

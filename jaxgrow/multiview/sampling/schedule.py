@@ -1,4 +1,4 @@
-"""Where and in which order a sampler evaluates the network."""
+"""The times at which a sampler evaluates the network, in order."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -10,17 +10,17 @@ from jaxgrow.multiview.sde import VPSDE
 
 
 class SamplerStep(NamedTuple):
-    """One evaluation of the network and the step, from `start` to `stop`, it serves.
+    """One evaluation of the network in the step from `start` to `stop`.
 
     The schedule of a run stacks them: every field has one entry per evaluation.
 
     Attributes:
-        index: Counts the evaluations from 1; names the leg's random numbers.
+        index: Counts the evaluations from 1; selects their random numbers.
         t: Time of the evaluation: `start`, or `stop` where Heun corrects itself.
-        start: Time that the step leaves.
-        stop: Time that it goes to, 0 in the last.
-        jump: (a, s) of the resampling jump x -> a x + s n that follows the step, or
-            None in a run without resampling.
+        start: First time of the step.
+        stop: Last time of the step, 0 in the last.
+        jump: (a, s) of the resampling jump x -> a x + s n after the step; None in a run
+            without resampling.
     """
 
     index: Int[Array, "*n"]
@@ -34,37 +34,37 @@ Times: TypeAlias = Float[Array, " n"]  # from 1 down to 0
 
 
 def time_grid(num_steps: int, t_end: float) -> Times:
-    """1, ..., t_end, 0, even in time but for the last step."""
+    """Return 1, ..., t_end, 0, even in time but for the last step."""
     return jnp.append(jnp.linspace(1.0, t_end, num_steps), 0.0)
 
 
 def log_snr_grid(sde: VPSDE, num_steps: int, t_end: float) -> Times:
-    """1, ..., t_end, 0, even in lambda = log(alpha / sigma) but for the last step."""
+    """Return 1, ..., t_end, 0, even in log(alpha / sigma) but for the last step."""
     first, last = sde.log_snr(jnp.array([1.0, t_end]))
     times = sde.time_of_log_snr(jnp.linspace(first, last, num_steps))
     return jnp.append(times.at[0].set(1.0), 0.0)
 
 
 def single_steps(times: Times) -> SamplerStep:
-    """One evaluation per step, where the step starts."""
+    """Return one evaluation per step, at its start."""
     start, stop = times[:-1], times[1:]
     return SamplerStep(jnp.arange(1, start.size + 1), start, start, stop)
 
 
 def heun_steps(times: Times) -> SamplerStep:
-    """Two evaluations per step, at its start and at its end; one in the last."""
+    """Return two evaluations per step, at its start and end; one in the last."""
     start, stop = jnp.repeat(times[:-1], 2)[:-1], jnp.repeat(times[1:], 2)[:-1]
     index = jnp.arange(1, start.size + 1)
     return SamplerStep(index, jnp.where(index % 2 == 1, start, stop), start, stop)
 
 
 def repaint_points(num_steps: int, jump_length: int, num_resamples: int) -> list[int]:
-    """Steps k, at time k / num_steps, that RePaint visits from num_steps down to 0.
+    """Return RePaint's points k, of time k / num_steps, from num_steps to 0.
 
-    Every `jump_length` steps, on first arrival at an anchor, it goes `jump_length`
-    steps back up and down again, `num_resamples` - 1 times (Lugmayr et al. 2022,
-    Sec. 4.2 and App. B); the anchors are 1, 1 + jump_length, and so on. 4,571 points
-    for (250, 10, 10), of which 2,410 are arrived at downwards and 2,160 upwards.
+    On first arrival at an anchor it goes `jump_length` points up and down again,
+    `num_resamples` - 1 times (Lugmayr et al. 2022, Sec. 4.2 and App. B). The anchors
+    are 1, 1 + jump_length, and so on. (250, 10, 10) gives 4,571 points by 2,410 moves
+    down and 2,160 up.
     """
     anchors = set(range(1, num_steps - jump_length + 1, jump_length))
     points = [num_steps]
@@ -79,11 +79,10 @@ def repaint_points(num_steps: int, jump_length: int, num_resamples: int) -> list
 def repaint_steps(
     sde: VPSDE, num_steps: int, jump_length: int, num_resamples: int
 ) -> SamplerStep:
-    """The downward steps of `repaint_points`, each with the jump up that follows it.
+    """Return the downward steps of `repaint_points`, each with the jump up after it.
 
     The reference jumps in single Euler-Maruyama steps of the forward SDE. Each is
-    linear in x with Gaussian noise, so that the whole jump is one too, with the same
-    law.
+    linear in x with Gaussian noise, and so is their composition, drawn here at once.
     """
     points = np.array(repaint_points(num_steps, jump_length, num_resamples))
     (down,) = np.nonzero(points[1:] < points[:-1])
@@ -103,7 +102,7 @@ def repaint_steps(
 def _forward_jump(
     sde: VPSDE, k: np.ndarray, num_steps: int, jump_length: int
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """(a, s) of `jump_length` steps x -> x - beta x dt / 2 + sqrt(beta dt) n from k."""
+    """Compose `jump_length` steps x -> x - beta x dt / 2 + sqrt(beta dt) n from k."""
     steps = k[:, None] + np.arange(jump_length)[None]
     beta_dt = sde.beta(jnp.asarray(steps) / num_steps) / num_steps
     keep = 1.0 - 0.5 * beta_dt

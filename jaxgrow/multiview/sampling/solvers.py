@@ -1,8 +1,7 @@
-"""One step of every sampler, in its paper's terms.
+"""The step of every sampler, in the notation of its paper.
 
-A solver turns the noise that the network sees in x, `eps_hat` at time `leg.t`, into x
-at time `leg.stop`. It knows nothing of views: it acts on every entry, and the caller
-puts conditioning views back.
+A solver turns x and the network's estimate `eps_hat` of its noise at time `step.t` into
+x at time `step.stop`. It acts on every entry; the caller restores conditioning views.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,15 +20,15 @@ Memory: TypeAlias = PyTree[Float[Array, "..."]]
 
 
 class Solver(NamedTuple):
-    """A sampler's step and what it remembers from one leg to the next."""
+    """A sampler's update and its memory from one step to the next."""
 
     start: Callable[[Latents], Memory]
-    """x -> memory before the first leg."""
-    step: Callable[
+    """x -> memory before the first step."""
+    update: Callable[
         [VPSDE, SamplerConfig, SamplerStep, Latents, Latents, Latents, Memory],
         tuple[Latents, Memory],
     ]
-    """(sde, config, leg, x, eps_hat, fresh noise, memory) -> (x, memory)."""
+    """(sde, config, step, x, eps_hat, fresh noise, memory) -> (x, memory)."""
 
 
 def _nothing(x: Latents) -> Memory:
@@ -37,43 +36,43 @@ def _nothing(x: Latents) -> Memory:
     return ()
 
 
-def _euler_maruyama(sde, config, leg, x, eps_hat, noise, memory):
+def _euler_maruyama(sde, config, step, x, eps_hat, noise, memory):
     """Reverse SDE, dR = -[beta R / 2 + beta score] dt + sqrt(beta) dW backwards in t.
 
     Song et al. (2021), Eq. 6 and App. D. beta and sigma are those of the step's start;
     the last step adds no noise, and no denoising follows it.
     """
     del config
-    dt, beta = leg.start - leg.stop, sde.beta(leg.start)
-    score = -eps_hat / sde.marginal(leg.start)[1]
-    diffusion = jnp.where(leg.stop > 0.0, jnp.sqrt(beta * dt), 0.0)
+    dt, beta = step.start - step.stop, sde.beta(step.start)
+    score = -eps_hat / sde.marginal(step.start)[1]
+    diffusion = jnp.where(step.stop > 0.0, jnp.sqrt(beta * dt), 0.0)
     return x + dt * (0.5 * beta * x + beta * score) + diffusion * noise, memory
 
 
-def _ddim(sde, config, leg, x, eps_hat, noise, memory):
+def _ddim(sde, config, step, x, eps_hat, noise, memory):
     """Song, Meng & Ermon (2021), Eqs. 12 and 16; `eta` 0 is the ODE, 1 ancestral."""
-    alpha_s, sigma_s = sde.marginal(leg.stop)
-    sigma = sde.marginal(leg.start)[1]
-    x_0 = _data_prediction(sde, leg, x, eps_hat)
+    alpha_s, sigma_s = sde.marginal(step.stop)
+    sigma = sde.marginal(step.start)[1]
+    x_0 = _data_prediction(sde, step, x, eps_hat)
     # Of the reverse transition: (sigma_s / sigma)^2 (1 - alpha^2 / alpha_s^2).
-    shrink = jnp.expm1(sde.integral(leg.stop) - sde.integral(leg.start))
+    shrink = jnp.expm1(sde.integral(step.stop) - sde.integral(step.start))
     fresh = config.eta * (sigma_s / sigma) * jnp.sqrt(-shrink)
     kept = jnp.sqrt(jnp.maximum(sigma_s**2 - fresh**2, 0.0))
     return alpha_s * x_0 + kept * eps_hat + fresh * noise, memory
 
 
-def _heun(sde, config, leg, x, eps_hat, noise, memory):
+def _heun(sde, config, step, x, eps_hat, noise, memory):
     """Heun's method on d(x / alpha) / d(sigma / alpha) = eps, the ODE rescaled.
 
-    Karras et al. (2022), Alg. 1 in their variables. A first evaluation at the step's
-    start takes an Euler step; a second at its end takes it again with the mean slope.
-    The last step, to noise level 0, is Euler's.
+    Karras et al. (2022), Alg. 1 in their variables. The evaluation at a step's start
+    gives an Euler step; the one at its end repeats it with the mean slope. The last
+    step, to noise level 0, is Euler's.
     """
     del config, noise
-    alpha, sigma = sde.marginal(leg.start)
-    alpha_s, sigma_s = sde.marginal(leg.stop)
+    alpha, sigma = sde.marginal(step.start)
+    alpha_s, sigma_s = sde.marginal(step.stop)
     x_bar, first_slope = memory
-    corrects = leg.t < leg.start
+    corrects = step.t < step.start
     x_bar = jnp.where(corrects, x_bar, x / alpha)
     slope = jnp.where(corrects, 0.5 * (first_slope + eps_hat), eps_hat)
     x = alpha_s * (x_bar + (sigma_s / alpha_s - sigma / alpha) * slope)
@@ -81,43 +80,43 @@ def _heun(sde, config, leg, x, eps_hat, noise, memory):
 
 
 def _start_dpm(x: Latents) -> Memory:
-    """No prediction yet, as if infinitely long ago: the first step is first-order."""
+    """An infinitely old prediction makes the first step first-order."""
     return jnp.zeros_like(x), jnp.full((), jnp.inf, x.dtype)
 
 
-def _dpm(sde, config, leg, x, eps_hat, noise, memory):
+def _dpm(sde, config, step, x, eps_hat, noise, memory):
     """DPM-Solver++(2M) for the ODE (Lu et al. 2022, DPM-Solver++, Alg. 2)."""
     del config, noise
-    (sigma, (alpha_s, sigma_s)) = sde.marginal(leg.start)[1], sde.marginal(leg.stop)
-    d, h, memory = _second_order_prediction(sde, leg, x, eps_hat, memory)
+    (sigma, (alpha_s, sigma_s)) = sde.marginal(step.start)[1], sde.marginal(step.stop)
+    d, h, memory = _second_order_prediction(sde, step, x, eps_hat, memory)
     return (sigma_s / sigma) * x - alpha_s * jnp.expm1(-h) * d, memory
 
 
-def _sde_dpm(sde, config, leg, x, eps_hat, noise, memory):
+def _sde_dpm(sde, config, step, x, eps_hat, noise, memory):
     """SDE-DPM-Solver++(2M) (Lu et al. 2022, DPM-Solver++, Sec. 5 and App. B)."""
     del config
-    (sigma, (alpha_s, sigma_s)) = sde.marginal(leg.start)[1], sde.marginal(leg.stop)
-    d, h, memory = _second_order_prediction(sde, leg, x, eps_hat, memory)
+    (sigma, (alpha_s, sigma_s)) = sde.marginal(step.start)[1], sde.marginal(step.stop)
+    d, h, memory = _second_order_prediction(sde, step, x, eps_hat, memory)
     x = (sigma_s / sigma) * jnp.exp(-h) * x - alpha_s * jnp.expm1(-2.0 * h) * d
     return x + sigma_s * jnp.sqrt(-jnp.expm1(-2.0 * h)) * noise, memory
 
 
-def _second_order_prediction(sde, leg, x, eps_hat, memory):
-    """(D_i, h_i, memory): the data prediction, extrapolated from the one before it.
+def _second_order_prediction(sde, step, x, eps_hat, memory):
+    """Return (D_i, h_i, memory): the data prediction, extrapolated from the last one.
 
     D_i = (1 + 1 / 2r) x_0 - (1 / 2r) x_0', r = h_{i-1} / h_i; h is the step in
     lambda. In the last step h is infinite and D_i = x_0: x becomes the data prediction.
     """
     x_0_before, h_before = memory
-    h = sde.log_snr(leg.stop) - sde.log_snr(leg.start)
-    x_0 = _data_prediction(sde, leg, x, eps_hat)
-    weight = jnp.where(leg.stop > 0.0, 0.5 * h / h_before, 0.0)
+    h = sde.log_snr(step.stop) - sde.log_snr(step.start)
+    x_0 = _data_prediction(sde, step, x, eps_hat)
+    weight = jnp.where(step.stop > 0.0, 0.5 * h / h_before, 0.0)
     return x_0 + weight * (x_0 - x_0_before), h, (x_0, h)
 
 
-def _data_prediction(sde, leg, x, eps_hat):
-    """The clean latents that x and its noise imply."""
-    alpha, sigma = sde.marginal(leg.start)
+def _data_prediction(sde, step, x, eps_hat):
+    """Return the clean latents that x and its noise imply."""
+    alpha, sigma = sde.marginal(step.start)
     return (x - sigma * eps_hat) / alpha
 
 

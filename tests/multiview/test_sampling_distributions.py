@@ -1,4 +1,4 @@
-"""Every sampler on Gaussian views, whose conditional laws are known in closed form."""
+"""Every sampler on Gaussian views, whose conditional distributions are known."""
 
 import functools
 
@@ -15,9 +15,9 @@ from tests.support.gaussian_views import (
     SUBSETS,
     D,
     V,
-    conditional_law,
+    conditional_distribution,
     entries,
-    euler_law,
+    euler_distribution,
     exact_noise,
     marginal,
     noise_gain,
@@ -61,7 +61,7 @@ def draw(config, num_each, seed=1):
 
 
 class Deviations:
-    """Gathers how far samples lie from Gaussian laws, in units of their own chance.
+    """Deviations of samples from Gaussian distributions, in units of chance.
 
     Whitened samples have mean 0 and covariance 1. `mean` and `covariance` are the mean
     squares of their errors over those expected of a perfect sampler, so near 1 if it
@@ -93,16 +93,16 @@ class Deviations:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_missing_views_follow_the_conditional_law_for_every_subset(name):
+def test_missing_views_follow_the_conditional_distribution_for_every_subset(name):
     samples, found = draw(CONFIGS[name], 500), Deviations()
     for missing in [*SUBSETS, PATTERNS[-1]]:
         x = samples[tuple(missing)].reshape(-1, V * D)[:, entries(missing)]
-        found.add(x, *conditional_law(known_latents(), missing))
+        found.add(x, *conditional_distribution(known_latents(), missing))
     # 64 means, 216 (co)variances of 500 samples each: chance alone gives 1.6 and 1.3
     # once in a thousand.
     assert found.mean < 1.6
     assert found.covariance < 1.35
-    # DDIM is of first order: it narrows these laws by 1 % even in 1000 steps.
+    # DDIM is of first order: it narrows these distributions by 1 % even in 1000 steps.
     assert abs(found.variance - 1.0) < (0.05 if name.startswith("ddim") else 0.03)
 
 
@@ -117,20 +117,24 @@ def test_resampled_views_follow_the_recursion_of_the_reference(name, num_resampl
     samples, found = draw(config, 500), Deviations()
     for missing in [*SUBSETS, PATTERNS[-1]]:
         x = samples[tuple(missing)].reshape(-1, V * D)[:, entries(missing)]
-        law = euler_law(known_latents(), missing, points, 40, joint=name == "replace")
-        found.add(x, *law)
+        expected = euler_distribution(
+            known_latents(), missing, points, 40, joint=name == "replace"
+        )
+        found.add(x, *expected)
     assert found.mean < 1.6
     assert found.covariance < 1.35
     assert abs(found.variance - 1.0) < 0.015
 
 
 @pytest.mark.parametrize("missing", SUBSETS[[0, 5, 12]])
-def test_resampling_brings_replacement_near_the_conditional_law(missing):
-    mean, covariance = conditional_law(known_latents(), missing)
+def test_resampling_brings_replacement_near_the_conditional_distribution(missing):
+    mean, covariance = conditional_distribution(known_latents(), missing)
     errors = []
     for num_resamples in (1, 10):
         points = repaint_points(250, 10, num_resamples)
-        found, spread = euler_law(known_latents(), missing, points, 250, joint=True)
+        found, spread = euler_distribution(
+            known_latents(), missing, points, 250, joint=True
+        )
         errors.append((np.abs(found - mean).max(), np.abs(spread - covariance).max()))
     assert errors[1][0] < errors[0][0]
     assert errors[1][1] < errors[0][1]
@@ -175,7 +179,7 @@ def test_the_error_of_an_ode_sampler_falls_with_its_order(name, grid, order):
 
         # Without noise to remove, a single step only divides by alpha(1).
         start = marginal(1.0)[0] * run(lambda x, tau: jnp.zeros_like(x), 1)
-        exact = _flow(start, *conditional_law(z, missing[0]), t_end)
+        exact = _flow(start, *conditional_distribution(z, missing[0]), t_end)
         steps = [32, 64, 128]
         errors = [np.linalg.norm(run(exact_noise, n) - exact) for n in steps]
     slopes = np.diff(np.log(errors)) / -np.diff(np.log(np.array(steps) - 1))
