@@ -26,11 +26,10 @@ from experiments.nmr_dimvida.generate import generate_views
 from experiments.nmr_dimvida.objects import Objects, load_objects
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.nmr_dimvida.run import Run
-from experiments.nmr_dimvida.training import train
-from experiments.nmr_dimvida.training_step import preflight
 from experiments.shared import cli
 from experiments.shared import run_dir as runs
 from jaxgrow.devices import hosts
+from jaxgrow.training.trainer import Trainer, preflight
 
 
 _PROGRAM = cli.Program(
@@ -70,16 +69,16 @@ def do_phases(config: Config, console: Console) -> None:
     run = Run(config, console)
     runs.describe(config.run_dir, EXPERIMENT, config)
     objects = load_objects(run)
-    trainings, first_step = [], 0
+    trainers, first_step = [], 0
     for phase, make_training in phases.TRAINED.items():
         if phase in config.phases:
-            trainings.append(make_training(run, objects, first_step))
+            trainers.append(Trainer(run, make_training(run, objects, first_step)))
         first_step += phases.num_steps(config, objects, phase)
     # Most of a short run on CPU is compilation, which would all come before any step.
     if jax.default_backend() != "cpu":
-        preflight(run, trainings)
-    while trainings:
-        train(run, trainings.pop(0))  # what it holds is not needed again
+        preflight(trainers)
+    while trainers:
+        trainers.pop(0).train()  # its data is freed
     if "views" in config.phases:
         generate_views(run, objects)
         if hosts.is_first():

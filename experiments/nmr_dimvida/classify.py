@@ -12,7 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from experiments.nmr_dimvida.classify_sets import Labelled, Sets
-from experiments.nmr_dimvida.classify_train import Cell, Trainer, cells_of, num_steps
+from experiments.nmr_dimvida.classify_train import (
+    Cell,
+    CellTrainer,
+    cells_of,
+    num_steps,
+)
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.run import Run
@@ -55,7 +60,7 @@ def classify(run: Run, objects: Objects) -> None:
     if all(hosts.first_says([_is_current(config, path, cells)])):
         run.say("the classifiers are trained and tested already")
         return
-    trainer = Trainer(run, objects.c.views.class_names)
+    trainer = CellTrainer(run, objects.c.views.class_names)
     steps = _train(trainer, sets, cells, objects)
     if not hosts.is_first():
         return
@@ -82,7 +87,7 @@ def classify(run: Run, objects: Objects) -> None:
 
 
 def _train(
-    trainer: Trainer, sets: Sets, cells: Sequence[Cell], objects: Objects
+    trainer: CellTrainer, sets: Sets, cells: Sequence[Cell], objects: Objects
 ) -> dict[Cell, int]:
     """Trains all cells, and returns the steps of each."""
     num_augmented = int(np.prod(sets.augmented.shape[:3]))

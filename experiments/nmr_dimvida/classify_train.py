@@ -1,4 +1,4 @@
-"""The classifiers of the phase `classify`: which there are, and their training."""
+"""The classifiers of the phase `classify`, and their training."""
 
 import dataclasses
 import shutil
@@ -15,13 +15,11 @@ from experiments.nmr_dimvida.config import (
     Config,
     Network,
     Start,
-    TrainingConfig,
     TrainSet,
 )
 from experiments.nmr_dimvida.objects import draw_keys, stream_of
 from experiments.nmr_dimvida.run import Run
-from experiments.nmr_dimvida.training import train
-from experiments.nmr_dimvida.training_step import Training
+from experiments.nmr_dimvida.tasks import make_task
 from jaxgrow.data.batches import plan_rows
 from jaxgrow.devices import hosts
 from jaxgrow.devices.memory import Programs
@@ -33,18 +31,21 @@ from jaxgrow.multiview.classifier_step import several_models
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.pretrained import networks
+from jaxgrow.training.feed import Feed, fits
+from jaxgrow.training.task import TrainingTask
 from jaxgrow.training.train_state import TrainState
+from jaxgrow.training.trainer import Trainer
 from jaxgrow.typing import Params
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One classifier of the tables, in as many trainings as there are seeds.
+    """One classifier of the tables, trained once for every seed.
 
     Attributes:
-        network: Which.
-        start: From what.
-        train: On what.
+        network: Its architecture.
+        start: The weights that it starts from.
+        train: Its training set.
         per_class: Objects of each class, in the sweep; None = all.
     """
 
@@ -54,7 +55,7 @@ class Cell:
     per_class: int | None = None
 
     def name(self, seed: int) -> str:
-        """What a training is called in files."""
+        """Return the name of a training in files."""
         words = [self.network, self.start, self.train]
         if self.per_class is not None:
             words.append(f"{self.per_class} a class")
@@ -62,16 +63,16 @@ class Cell:
         return "-".join(words).replace(", ", "_").replace(" ", "_")
 
     def weights_path(self, config: Config, seed: int) -> Path:
-        """Where a training leaves its network."""
+        """Return the file of the trained network."""
         return (
             config.run_dir / "weights" / "classify" / f"{self.name(seed)}.safetensors"
         )
 
 
 def cells_of(config: Config) -> list[Cell]:
-    """Every classifier of Tables II and III, then those of the sweep.
+    """Return every classifier of Tables II and III, then those of the sweep.
 
-    Those that start from weights that are not there are left out.
+    Those that start from absent weights are left out.
     """
     chosen = config.classify
     there = hosts.first_says([chosen.weights(n).exists() for n in chosen.networks])
@@ -92,11 +93,13 @@ def cells_of(config: Config) -> list[Cell]:
 
 
 def num_steps(config: Config, cell: Cell, num_single: int, num_augmented: int) -> int:
-    """Steps of a training: "single" in its epochs, the others as long as "augmented".
+    """Return the steps of a training.
+
+    "single" takes those of its epochs, all others take as many as "augmented".
 
     Args:
         config: Of the run.
-        cell: Which classifier.
+        cell: The classifier.
         num_single: Images of the whole training set "single".
         num_augmented: Those of "augmented".
     """
@@ -104,8 +107,8 @@ def num_steps(config: Config, cell: Cell, num_single: int, num_augmented: int) -
     return training.num_steps(num_single if cell.train == "single" else num_augmented)
 
 
-class Trainer:
-    """Trains cells one after the other; what is trained already is passed over."""
+class CellTrainer:
+    """Trains cells one after the other, but those that are trained already."""
 
     def __init__(self, run: Run, class_names: Sequence[str]):
         self.run, self.config = run, run.config
@@ -113,79 +116,73 @@ class Trainer:
         self._programs: dict[Any, Programs] = {}
 
     def train(self, cell: Cell, data: Labelled, steps: int) -> None:
-        """All seeds of a cell.
+        """Train all seeds of a cell.
 
         Raises:
-            UserError: For weights that do not fit, or a loss that is no longer finite.
+            UserError: For weights that do not fit, or a loss that is not finite.
             Stopped: After SIGINT or SIGTERM, once the training is saved.
         """
         every = range(self.config.classify.seeds)
-        done = hosts.first_says([self._is_done(cell, seed) for seed in every])
+        paths = [cell.weights_path(self.config, seed) for seed in every]
+        done = hosts.first_says([path.exists() for path in paths])
         seeds = [seed for seed in every if not done[seed]]
         at_once = self._seeds_at_once()
         for first in range(0, len(seeds), at_once):
-            group = seeds[first : first + at_once]
-            training = self._training(cell, group, data, steps)
-            train(self.run, training)
-            hosts.wait()  # till all have closed their checkpoints
+            task = self._task(cell, seeds[first : first + at_once], data, steps)
+            Trainer(self.run, task).train()
             if hosts.is_first():  # the weights are kept
-                folder = self.config.run_dir / "checkpoints" / training.label
+                folder = self.config.run_dir / "checkpoints" / task.name
                 shutil.rmtree(folder, ignore_errors=True)
-
-    def _is_done(self, cell: Cell, seed: int) -> bool:
-        return cell.weights_path(self.config, seed).exists()
 
     def _seeds_at_once(self) -> int:
         chosen = self.config.classify
         on_cpu = jax.default_backend() == "cpu"
         return chosen.seeds_at_once or (1 if on_cpu else chosen.seeds)
 
-    def _training(
+    def _task(
         self, cell: Cell, seeds: Sequence[int], data: Labelled, steps: int
-    ) -> Training:
-        config = self.config.classify
+    ) -> TrainingTask:
+        config, run = self.config.classify, self.run
         fresh = [self._fresh(cell, seed) for seed in seeds]
         net, _, _ = fresh[0]
-        dropout, axis_name = net.arch != "resnet18", self.run.placement.axis_name
 
         def make_step(tx):
             step = classifier_step.make_classifier_step(
                 net,
                 tx,
                 mirror=config.mirror,
-                dropout=dropout,
+                dropout=net.arch != "resnet18",
                 ema_decay=config.training.ema_decay,
-                axis_name=axis_name,
+                axis_name=run.placement.axis_name,
             )
             return step if len(seeds) == 1 else several_models(step)
 
-        def finish(state: TrainState, info: dict[str, Any]) -> None:
+        def save(state: TrainState, info: dict[str, Any]) -> None:
+            variables = state.eval_params, state.stats
             for i, seed in enumerate(seeds):
-                params, stats = _unstack(
-                    (state.eval_params, state.stats), i, len(seeds)
-                )
+                params, stats = _unstack(variables, i, len(seeds))
                 saved = SavedClassifier(net, params, stats, self._class_names)
                 path = cell.weights_path(self.config, seed)
                 saved_classifiers.save_classifier(path, saved, info | {"seed": seed})
 
-        feed = _Feed(self.run, data, seeds)
-        training = _of_steps(config.training, steps)
+        training = dataclasses.replace(config.training, epochs=None, steps=steps)
+        feed = _feed(run, data, seeds)
+        shapes = tuple(x.shape for x in jax.tree.leaves(feed.like()))
         decays = training.schedule != "constant" or training.warm_up_steps
-        key = (net, len(seeds), steps if decays else None, feed.shapes)
-        return Training(
-            phase="classify",
-            name=cell.name(seeds[0]),
-            config=training,
+        key = (net, len(seeds), steps if decays else None, shapes)
+        return make_task(
+            run,
+            "classify",
+            training,
             num_examples=len(data.labels),
             first_step=0,
-            params=lambda: _stack([params for _, params, _ in fresh]),
-            stats=lambda: _stack([stats for *_, stats in fresh]),
+            feed=feed,
+            variables=lambda: _stack([variables for _, *variables in fresh]),
             make_step=make_step,
-            data=feed.data,
-            plan=feed.plan,
             validate=lambda step, state: {},
-            finish=finish,
+            save=save,
             result=cell.weights_path(self.config, seeds[-1]),
+            name=cell.name(seeds[0]),
             num_models=len(seeds),
             programs=self._programs.setdefault(key, Programs()),
         )
@@ -204,64 +201,41 @@ class Trainer:
         return found.config, found.params, found.stats
 
 
-class _Feed:
-    """Batches of all seeds of a group; on CPU they bring their own images.
+def _feed(run: Run, data: Labelled, seeds: Sequence[int]) -> Feed:
+    """Return batches of all seeds of a group; on CPU they bring their own images.
 
-    So training sets of every size run the same program, which takes longer to compile
-    than to run. Images that batches bring are read for this host alone.
+    Training sets of every size then run the same program, which takes longer to compile
+    than to run.
     """
+    size = run.config.classify.training.batch_size
+    labels = data.labels.astype(np.int32)
+    on_cpu = jax.default_backend() == "cpu"
+    on_device = fits(data.images, run.config.device_data_mb) and not on_cpu
 
-    def __init__(self, run: Run, data: Labelled, seeds: Sequence[int]):
-        self._config, self._seeds = run.config, tuple(seeds)
-        self._images, self._labels = data.images, data.labels.astype(np.int32)
-        fits = data.images.nbytes <= run.config.device_data_mb * 2**20
-        self._brings = jax.default_backend() == "cpu" or not fits
-        here = (
-            ImageData(None)
-            if self._brings
-            else ImageData(np.asarray(self._images), self._labels)
-        )
-        self._here, self._placement = here, run.placement
-        self._mine = run.placement.host_rows(run.config.classify.training.batch_size)
+    def plan_one(stream: int, step: int) -> ViewBatch:
+        rows = plan_rows(stream, step, size, len(labels))
+        return ViewBatch(rows, draw_keys(stream, step, size))
 
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of what stays on the devices; the step is compiled for them."""
-        return tuple(x.shape for x in jax.tree.leaves(self._here))
-
-    def data(self) -> ImageData:
-        """What stays on the devices, put there."""
-        return self._placement.replicate(self._here)
-
-    def plan(self, step: int) -> ViewBatch:
-        """Batch of a step; pure."""
-        batches = [self._batch(seed, step) for seed in self._seeds]
+    def plan(step: int) -> ViewBatch:
+        batches = [plan_one(_stream(run.config, seed), step) for seed in seeds]
         if len(batches) == 1:
             return batches[0]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
-    def _batch(self, seed: int, step: int) -> ViewBatch:
-        stream = _stream(self._config, seed)
-        size = self._config.classify.training.batch_size
-        rows = plan_rows(stream, step, size, len(self._labels))
-        keys = draw_keys(stream, step, size)
-        if not self._brings:
-            return ViewBatch(rows, keys)
-        mine = rows[self._mine]
-        return ViewBatch(rows, keys, np.asarray(self._images[mine]), self._labels[mine])
+    if on_device:
+        data_here = ImageData(np.asarray(data.images), labels)
+        return Feed(run.placement, size, plan, data_here)
+    on_host = {"images": data.images, "labels": labels}
+    return Feed(run.placement, size, plan, ImageData(None), on_host=on_host)
 
 
 def _stream(config: Config, seed: int) -> int:
-    """Of one seed's draws; cells differ in their training sets, not in these."""
+    """Return the stream of one seed's draws, which is the same for all cells."""
     return stream_of(config, "classify") + (seed << 32)
 
 
-def _of_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
-    return dataclasses.replace(training, epochs=None, steps=steps)
-
-
 def _stack(trees: Sequence[Any]) -> Any:
-    """A copy in front of another; a step donates what it gets."""
+    """Stack trees in front; a copy even of a single one, as a step donates it."""
     if len(trees) == 1:
         return jax.tree.map(jnp.copy, trees[0])
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

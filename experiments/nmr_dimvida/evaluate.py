@@ -11,8 +11,7 @@ from rich.progress import Progress
 from experiments.nmr_dimvida import panels
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
-from experiments.nmr_dimvida.phases import finished
-from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.run import Run, finished
 from experiments.shared import run_dir as runs
 from jaxgrow import viz
 from jaxgrow.data.views import ViewSet

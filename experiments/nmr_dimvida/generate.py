@@ -18,9 +18,7 @@ from rich.progress import Progress
 
 from experiments.nmr_dimvida.config import Config
 from experiments.nmr_dimvida.objects import Objects, stream_of
-from experiments.nmr_dimvida.phases import finished
-from experiments.nmr_dimvida.run import Run
-from experiments.shared.run_dir import Stopped
+from experiments.nmr_dimvida.run import Run, finished
 from jaxgrow.data.views import Partition
 from jaxgrow.data.views.split import draw
 from jaxgrow.devices import hosts
@@ -28,6 +26,7 @@ from jaxgrow.multiview import generated_set
 from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.training import logs
+from jaxgrow.training.run import Stopped
 
 
 _FOLDER = "views"

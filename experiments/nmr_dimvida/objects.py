@@ -1,10 +1,10 @@
-"""The run's objects: what trains, what validates, what tests."""
+"""The run's objects to train on, to validate on and to test on, and their batches."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 
 from experiments.nmr_dimvida.config import PHASES, Config, Phase
 from experiments.nmr_dimvida.run import Run
@@ -16,6 +16,7 @@ from jaxgrow.multiview import gaussian
 from jaxgrow.multiview.batch import ImageData, ViewBatch
 from jaxgrow.storage import files
 from jaxgrow.training import logs
+from jaxgrow.training.feed import Feed, fits
 
 
 _KEYS = 0x4E15  # a stream of draws that meets no other
@@ -24,7 +25,7 @@ _MAX_VALIDATION = 512
 
 
 class Objects(NamedTuple):
-    """Partition d without its held-out part, that part, and partition e."""
+    """Partition d in its training and validation parts, and partitions c and e."""
 
     train: ViewSet
     validation: ViewSet
@@ -33,7 +34,7 @@ class Objects(NamedTuple):
 
 
 def load_objects(run: Run) -> Objects:
-    """Reads, renders or maps the views; says what it found.
+    """Read, render or map the views, and note what was found.
 
     Raises:
         UserError: The data has a mistake, or its cache cannot be written.
@@ -61,9 +62,9 @@ def load_objects(run: Run) -> Objects:
         f"{len(validation)} to validate it, {len(parts.c)} for classifiers, "
         f"{len(parts.e)} to test"
     )
-    given = {"c": _given_views(parts.c), "e": _given_views(parts.e)}
     if hosts.is_first():
-        files.write_json(config.run_dir / "given_views.json", given)
+        chosen = {"c": _conditioning_views(parts.c), "e": _conditioning_views(parts.e)}
+        files.write_json(config.run_dir / "given_views.json", chosen)
     return Objects(train, validation, parts.c, parts.e)
 
 
@@ -77,73 +78,73 @@ def _check_gaussian_path(d: ViewSet) -> None:
         )
 
 
-def _given_views(part: Partition) -> dict[str, int]:
-    """Object -> slot of its one view, for whoever compares with this run."""
+def _conditioning_views(part: Partition) -> dict[str, int]:
+    """Return object -> number of its one view, for comparisons with this run."""
     return dict(zip(part.views.object_ids, part.known.tolist(), strict=True))
 
 
 def hold_out(d: ViewSet, fraction: float) -> tuple[ViewSet, ViewSet]:
-    """Training and validation objects, the latter spread evenly over the set."""
+    """Return (training, validation) objects, the latter spread evenly over the set."""
     num_held = min(_MAX_VALIDATION, max(1, round(fraction * len(d))))
     held = np.zeros(len(d), bool)
     held[np.linspace(0, len(d) - 1, num_held).astype(int)] = True
     return d.take(np.flatnonzero(~held)), d.take(np.flatnonzero(held))
 
 
-class ImageFeed:
-    """Observed views of a set, each an example of its own.
-
-    Attributes:
-        num_examples: Observed views.
-    """
-
-    def __init__(self, run: Run, views: ViewSet, phase: Phase):
-        self._stream = stream_of(run.config, phase)
-        self._views = views
-        self._rows = np.flatnonzero(views.observed.ravel()).astype(np.int32)
-        self.num_examples = len(self._rows)
-        fits = views.images.nbytes <= run.config.device_data_mb * 2**20
-        flat = self._flat()
-        labels = np.repeat(views.labels, views.num_views).astype(np.int32)
-        self._on_host = None if fits else flat
-        self._data = ImageData(np.asarray(flat) if fits else None, labels)
-        self._placement = run.placement
-
-    def data(self) -> ImageData:
-        """What stays on the devices, put there."""
-        return self._placement.replicate(self._data)
-
-    def data_like(self) -> ImageData:
-        """Shapes and types of `data`."""
-        return self._placement.like(self._data)
-
-    def _flat(self) -> UInt8[np.ndarray, "nv h w 3"]:
-        images = self._views.images
-        return images.reshape(-1, *images.shape[2:])
-
-    def spread(self, count: int) -> UInt8[np.ndarray, "k h w 3"]:
-        """At most `count` images, spread evenly over the set."""
-        at = np.linspace(0, self.num_examples - 1, min(count, self.num_examples))
-        return np.asarray(self._flat()[self._rows[at.astype(int)]])
-
-    def planner(self, batch_size: int) -> Callable[[int], ViewBatch]:
-        """Batch of a step, as a pure function of the seed and the step.
-
-        Images that do not stay on the devices are read for this host alone.
-        """
-        mine = self._placement.host_rows(batch_size)
-
-        def plan(step: int) -> ViewBatch:
-            chosen = plan_rows(self._stream, step, batch_size, self.num_examples)
-            rows = self._rows[chosen]
-            images = None if self._on_host is None else self._on_host[rows[mine]]
-            return ViewBatch(rows, draw_keys(self._stream, step, batch_size), images)
-
-        return plan
+def view_names(config: Config, views: ViewSet) -> tuple[str, ...]:
+    """Return the names of the views: by side where they are sides, else by number."""
+    if config.data.view_names:
+        return config.data.view_names
+    if views.azimuths is None:
+        return tuple(f"view {slot}" for slot in range(views.num_views))
+    sides = {0.0: "front", 90.0: "right", 180.0: "back", 270.0: "left"}
+    return tuple(sides.get(a, f"{a:g} degrees") for a in views.azimuths)
 
 
-def plan_objects(stream: int, batch_size: int, num_objects: int):
-    """Step -> batch of whole objects."""
+def image_feed(run: Run, views: ViewSet, phase: Phase, batch_size: int) -> Feed:
+    """Return batches of the observed views, each an example of its own."""
+    images, stream = _all_images(views), stream_of(run.config, phase)
+    rows = _observed_rows(views)
+    on_device = fits(images, run.config.device_data_mb)
+    labels = np.repeat(views.labels, views.num_views).astype(np.int32)
+
+    def plan(step: int) -> ViewBatch:
+        chosen = plan_rows(stream, step, batch_size, len(rows))
+        return ViewBatch(rows[chosen], draw_keys(stream, step, batch_size))
+
+    return Feed(
+        run.placement,
+        batch_size,
+        plan,
+        ImageData(np.asarray(images) if on_device else None, labels),
+        on_host=None if on_device else {"images": images},
+    )
+
+
+def observed_images(views: ViewSet) -> UInt8[np.ndarray, "k h w 3"]:
+    """Return all observed views, object by object."""
+    return _all_images(views)[views.observed.ravel()]
+
+
+def spread_images(views: ViewSet, count: int) -> UInt8[np.ndarray, "k h w 3"]:
+    """Return at most `count` observed views, spread evenly over the set."""
+    rows = _observed_rows(views)
+    at = np.linspace(0, len(rows) - 1, min(count, len(rows)))
+    return np.asarray(_all_images(views)[rows[at.astype(int)]])
+
+
+def _all_images(views: ViewSet) -> UInt8[np.ndarray, "nv h w 3"]:
+    return views.images.reshape(-1, *views.images.shape[2:])
+
+
+def _observed_rows(views: ViewSet) -> Int32[np.ndarray, " k"]:
+    return np.flatnonzero(views.observed.ravel()).astype(np.int32)
+
+
+def plan_objects(
+    stream: int, batch_size: int, num_objects: int
+) -> Callable[[int], ViewBatch]:
+    """Build the function from a step to its batch of whole objects."""
 
     def plan(step: int) -> ViewBatch:
         rows = plan_rows(stream, step, batch_size, num_objects)
@@ -153,11 +154,11 @@ def plan_objects(stream: int, batch_size: int, num_objects: int):
 
 
 def stream_of(config: Config, phase: Phase) -> int:
-    """Seed of a phase's draws."""
+    """Return the seed of a phase's draws."""
     return 8 * config.seed + _PHASE_STREAM[phase]
 
 
 def draw_keys(stream: int, step: int, batch_size: int) -> np.ndarray:
-    """Key data of the examples of one step, (b, 2) uint32."""
+    """Return key data of the examples of one step, (b, 2) uint32."""
     draws = np.random.default_rng((_KEYS, stream, step)).random((batch_size, 2))
     return (draws * 2.0**32).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Pictures of the run: what is given, what is generated, what is real."""
+"""Pictures of the run: conditioning, generated and real views."""
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -10,14 +10,14 @@ from jaxgrow.devices import hosts
 from jaxgrow.multiview.generator import ViewGenerator
 
 
-FRAME = (38, 132, 222)  # blue: this view was given
+FRAME = (38, 132, 222)  # blue: a conditioning view
 OBJECTS = 8
 
 
-def frame_given(
+def frame_conditioning(
     images: UInt8[np.ndarray, "n v h w 3"], missing: Bool[np.ndarray, "n v"]
 ) -> UInt8[np.ndarray, "n v h w 3"]:
-    """`images` with a frame around every given view."""
+    """Return `images` with a frame around every conditioning view."""
     border = np.ones(images.shape[2:4], bool)
     border[2:-2, 2:-2] = False
     framed = border & ~missing[:, :, None, None]
@@ -30,14 +30,14 @@ def view_panel(
     missing: Bool[np.ndarray, "n v"],
     view_names: tuple[str, ...],
 ):
-    """One row per object: its views as generated, given ones framed, then the real."""
-    columns = np.concatenate([frame_given(generated, missing), real], axis=1)
+    """Return one row per object: generated views, conditioning framed, then real."""
+    columns = np.concatenate([frame_conditioning(generated, missing), real], axis=1)
     titles = [*view_names, *(f"real {name}" for name in view_names)]
     return viz.image_grid(columns, column_titles=titles)
 
 
 def spread(views: ViewSet, count: int) -> ViewSet:
-    """At most `count` objects, spread evenly over the set."""
+    """Return at most `count` objects, spread evenly over the set."""
     at = np.linspace(0, len(views) - 1, min(count, len(views)))
     return views.take(at.astype(int))
 
@@ -49,7 +49,7 @@ def draw_reconstructions(
     reconstructed: UInt8[np.ndarray, "n v h w 3"],
     view_names: tuple[str, ...],
 ) -> None:
-    """Panel of the autoencoder: what it makes of every view, and the view."""
+    """Save the autoencoder's panel: every view reconstructed, and the real one."""
     if not hosts.is_first():
         return
     columns = np.concatenate([reconstructed, images], axis=1)
@@ -61,7 +61,7 @@ def draw_reconstructions(
 def draw_generated(
     run: Run, step: int, view_generator: ViewGenerator, views: ViewSet
 ) -> None:
-    """Panel of the score network: each object from one view, the slots in turn."""
+    """Save the score network's panel: each object from one view, the views in turn."""
     if not hosts.is_first():
         return
     shown = spread(views, OBJECTS)

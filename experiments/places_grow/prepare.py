@@ -1,11 +1,10 @@
-"""From a config to arrays: pictures, holes and validation sets of every stage."""
+"""From a config to arrays: pictures, holes, batches and validation sets of stages."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Int, UInt8
 
@@ -19,6 +18,7 @@ from jaxgrow.data.sources import ImageSource
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.inpainting.batch import Data
 from jaxgrow.inpainting.stages import Stage
+from jaxgrow.training.feed import Feed, fits
 
 
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always
@@ -38,7 +38,7 @@ class Pictures(NamedTuple):
 
 
 def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures:
-    """Reads or reuses the cached pyramids; photographs of the halves are disjoint.
+    """Read or reuse the cached pyramids; photographs of the halves are disjoint.
 
     Raises:
         UserError: The pictures or masks cannot be found, read, paired or cached.
@@ -87,8 +87,6 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
             cache_dir=data.cache_dir,
         )
         on_message("every picture trains with its own mask, and with no other shape")
-    if config.masks.folder_path is not None:
-        _describe_masks(config.masks.folder_path, on_message)
     return Pictures(
         train=load(train, crops, config.seed, "training"),
         validation=load(
@@ -99,19 +97,19 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
 
 
 def is_paired(config: Config) -> bool:
-    """Whether pictures train with the masks of their names, and no others."""
+    """Return True if pictures train with the masks of their names, and no others."""
     return config.masks.pairing == "by-name"
 
 
 def _unread(source: ImageSource) -> tuple[str, ...]:
-    """Files that the source has left out."""
+    """Return the files that the source has left out."""
     while isinstance(source, sources.Subset):
         source = source.source
     return getattr(source, "skipped", ())
 
 
 def _describe_masks(folder: Path, on_message: Callable[[str], None]) -> None:
-    """Says what is odd about the user's own masks, or about the first of many."""
+    """Report oddities of the user's own masks, or of the first of many."""
     names = list_images(folder)[:_NUM_LOOKED_AT]
     loaded = list(map_in_threads(lambda name: load_mask(folder / name), names))
     grey = [n for n, (_, binary) in zip(names, loaded, strict=True) if not binary]
@@ -138,7 +136,7 @@ def _some(names: Sequence[str], what: str) -> str:
 def stage_masks(
     config: Config, pictures: Pictures, stage: Stage
 ) -> UInt8[np.ndarray, "m r r 1"]:
-    """The stage's bank of holes, or the pictures' own."""
+    """Return the stage's bank of holes, or the pictures' own."""
     if pictures.paired_masks is not None:
         return pictures.paired_masks.images[stage.resolution]
     return hole_masks.mask_bank(
@@ -146,54 +144,33 @@ def stage_masks(
     )
 
 
-class Feed:
-    """Batches of a stage: indices where the pictures lie on the device, else pixels.
+def picture_feed(
+    config: Config, pictures: Pictures, stage: Stage, placement: Placement
+) -> Feed:
+    """Return the batches of a stage."""
+    images, size = pictures.train.images[stage.resolution], config.batch_size
+    masks = stage_masks(config, pictures, stage)
+    on_device = fits(images, config.device_data_mb)
 
-    Attributes:
-        data: What the step gets with every call, on the devices already.
-    """
-
-    def __init__(
-        self, config: Config, pictures: Pictures, stage: Stage, placement: Placement
-    ):
-        self._config, self._stage, self._placement = config, stage, placement
-        self._images = pictures.train.images[stage.resolution]
-        self._is_paired = pictures.paired_masks is not None
-        masks = stage_masks(config, pictures, stage)
-        self._num_masks = len(masks)
-        fits = self._images.nbytes <= config.device_data_mb * 2**20
-        on_device = np.asarray(self._images) if fits else None
-        self.data: Data = placement.replicate(Data(on_device, masks))
-
-    def __call__(self, step: int, k: int) -> PictureBatch:
-        """The batches of `k` steps from `step` of the stage on; pure."""
-        mine = self._placement.host_rows(self._config.batch_size)
-        batches = [self.plan(step + i, mine) for i in range(k)]
-        if k == 1:
-            return self._placement.shard_batch(batches[0])
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
-        return self._placement.shard_batch(stacked, batch_axis=1)
-
-    def plan(self, step: int, read: slice = slice(None)) -> PictureBatch:
-        """The batch of one step, not yet shared out over devices.
-
-        Pictures that do not lie on the devices are those of the rows `read` alone.
-        """
-        seed = self._config.seed + self._stage.resolution
-        size = self._config.batch_size
-        plan = plan_batch(
-            seed,
+    def plan(step: int) -> PictureBatch:
+        return plan_batch(
+            config.seed + stage.resolution,
             step,
             size,
-            len(self._images),
-            self._num_masks,
-            augment=self._config.augment == "all",
-            is_paired=self._is_paired,
+            len(images),
+            len(masks),
+            augment=config.augment == "all",
+            is_paired=pictures.paired_masks is not None,
         )
-        on_host = self.data.images is None
-        if not on_host:
-            return plan
-        return plan._replace(images=self._images[plan.image_index[read]])
+
+    return Feed(
+        placement,
+        size,
+        plan,
+        Data(np.asarray(images) if on_device else None, masks),
+        on_host=None if on_device else {"images": images},
+        rows="image_index",
+    )
 
 
 class ValidationSet(NamedTuple):
@@ -205,7 +182,7 @@ class ValidationSet(NamedTuple):
     names: tuple[str, ...]
 
     def mixed_masks(self) -> UInt8[np.ndarray, "n r r 1"]:
-        """One hole per picture, from the five bins of area in turn."""
+        """Return one hole per picture, from the five bins of area in turn."""
         bins = list(self.masks_by_bin.values())
         return np.stack([bins[i % len(bins)][i] for i in range(len(self.images))])
 
@@ -213,7 +190,7 @@ class ValidationSet(NamedTuple):
 def validation_set(
     config: Config, pictures: Pictures, resolution: int
 ) -> ValidationSet:
-    """The validation pictures of a resolution, each with one hole per bin of area."""
+    """Return the validation pictures, each with one hole per bin of area."""
     images = np.asarray(pictures.validation.images[resolution])
     mixture = config.masks if config.masks.folder > 0 else _PROTOCOL_MASKS
     if is_paired(config):

@@ -13,10 +13,10 @@ import tyro
 from rich.console import Console
 
 from experiments.shared import short_help
-from experiments.shared.run_dir import Stopped
 from jaxgrow.cli.flags import spell_flags
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
+from jaxgrow.training.run import Stopped
 
 
 _LONG_STEPS = 200

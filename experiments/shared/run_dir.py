@@ -1,65 +1,22 @@
-"""A run's directory: whose it is, what it was made with, and what the run says."""
+"""A run's directory: the experiment and the config that it belongs to."""
 
 import json
-import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-from rich.console import Console
 
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 from jaxgrow.storage import configs, files
-from jaxgrow.training import logs
 
 
 Config = TypeVar("Config")
 
 
-class Stopped(Exception):
-    """The run was asked to stop and has saved; the same command goes on."""
-
-    def __init__(self, by: signal.Signals, where: str):
-        super().__init__(f"{by.name} came: {where}; the same command goes on.")
-        self.exit_status = 128 + by
-
-
-class RunLog:
-    """Lines on the console, notes for the report, metrics.jsonl, and a clock.
-
-    Of several processes that train one run, the first speaks and writes.
-    """
-
-    def __init__(self, run_dir: Path, console: Console):
-        console.quiet = console.quiet or not hosts.is_first()
-        self.run_dir, self.console = run_dir, console
-        self.metrics = logs.MetricWriter(run_dir / "metrics.jsonl")
-        self._notes: list[str] = []
-        self._clock = time.monotonic()
-
-    def say(self, message: str) -> None:
-        """Prints a line."""
-        self.console.print(message, markup=False, highlight=False)
-
-    def note(self, message: str) -> None:
-        """Prints a line that the report shows too."""
-        self.say(message)
-        self._notes.append(message)
-        if hosts.is_first():
-            files.write_json(self.run_dir / "notes.json", self._notes)
-
-    def lap(self) -> float:
-        """Seconds since the last lap; the first began with the run."""
-        now = time.monotonic()
-        lap, self._clock = now - self._clock, now
-        return lap
-
-
 def claim(run_dir: Path, experiment: str, config: Any) -> None:
-    """Makes the run directory, or refuses one that belongs to something else."""
+    """Make the run directory, or refuse one that belongs to something else."""
     if hosts.is_first():
         _claim(run_dir, experiment, config)
     hosts.wait()
@@ -86,7 +43,7 @@ def _claim(run_dir: Path, experiment: str, config: Any) -> None:
 
 
 def describe(run_dir: Path, experiment: str, config: Any) -> None:
-    """Writes config.json and versions.json."""
+    """Write config.json and versions.json."""
     if not hosts.is_first():
         return
     described = {"experiment": experiment, "config": config}
@@ -100,7 +57,7 @@ def describe(run_dir: Path, experiment: str, config: Any) -> None:
 
 
 def read_config(run_dir: Path, experiment: str, kind: type[Config]) -> Config:
-    """The config that a run was started with.
+    """Return the config that a run was started with.
 
     Raises:
         UserError: If the folder is no run of this experiment and version.
@@ -123,5 +80,5 @@ def read_config(run_dir: Path, experiment: str, kind: type[Config]) -> Config:
 
 
 def command(experiment: str) -> list[str]:
-    """The command line that this process was started with."""
+    """Return the command line that this process was started with."""
     return ["python", "-m", f"experiments.{experiment}", *sys.argv[1:]]

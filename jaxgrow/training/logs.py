@@ -1,4 +1,4 @@
-"""What a run says while it goes: metrics.jsonl and a progress bar."""
+"""Output of a run under way: metrics.jsonl and a progress bar."""
 
 import json
 import math
@@ -21,16 +21,7 @@ from rich.text import Text
 
 from jaxgrow.devices import hosts
 from jaxgrow.storage import files
-from jaxgrow.storage.files import disk_errors, write_json
 
-
-__all__ = [
-    "MetricWriter",
-    "disk_errors",
-    "progress_bar",
-    "read_metrics",
-    "write_json",
-]
 
 _NOT_FINITE = "not_finite"
 _PLAIN_INTERVAL_S = 10.0
@@ -39,18 +30,18 @@ _PLAIN_INTERVAL_S = 10.0
 class MetricWriter:
     """Appends rows to a JSON-lines file; every row is on disk when `write` returns.
 
-    Of several processes that train one run, the first writes and the others do not.
+    Of several processes that train one run, only the first writes.
 
-    A number that is not finite is written as null, for JSON has no word for it, and
-    named under the key `not_finite`: `{"step": 3, "loss": null, "not_finite":
-    {"loss": "nan"}}`. `read_metrics` puts it back.
+    JSON has no NaN or infinity. Such a number is written as null and named under the
+    key `not_finite`: `{"step": 3, "loss": null, "not_finite": {"loss": "nan"}}`.
+    `read_metrics` restores it.
     """
 
     def __init__(self, path: Path):
         self.path = path
 
     def write(self, step: int, **values: Any) -> None:
-        """Appends one row.
+        """Append one row.
 
         Args:
             step: Global step, the first key of the row.
@@ -71,13 +62,13 @@ class MetricWriter:
             row[name] = files.plain(value)
         if not_finite:
             row[_NOT_FINITE] = not_finite
-        with disk_errors(self.path):
+        with files.disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def truncate_after(self, step: int) -> None:
-        """Drops the rows later than `step`, and a last line that a kill cut short.
+        """Drop the rows later than `step`, and a last line that a kill cut short.
 
         A resumed run calls this first, so that no step is in the file twice.
         """
@@ -89,7 +80,7 @@ class MetricWriter:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file, oldest first; [] if there is none.
+    """Return the rows of a metrics file, oldest first; [] if there is no file.
 
     A line that a kill cut short is left out.
     """
@@ -101,14 +92,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def progress_bar(console: Console) -> Progress:
-    """A progress display with rate and time left; use it in a `with` statement.
+    """Return a progress display with rate and time left, for a `with` statement.
 
     On a terminal it is a live bar. Elsewhere (a pipe, a log file) every task prints a
     plain line when it starts, about every ten seconds, and when it is complete.
 
-    `add_task` takes two more fields: `unit`, what is counted, "steps" if it is not
-    given; and `examples`, how many of what one step takes, as in (64, "images"), to
-    give their rate too.
+    `add_task` takes two more fields: `unit`, which is "steps" by default; and
+    `examples`, the number and kind of examples of one step, as in (64, "images"), to
+    show their rate too.
     """
     if not console.is_terminal:
         return _PlainLines(console=console, disable=True)
@@ -140,7 +131,7 @@ class _RateColumn(ProgressColumn):
 
 
 class _PlainLines(Progress):
-    """Keeps the books of `Progress` and prints lines instead of a live display."""
+    """A `Progress` that prints lines instead of a live display."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""The training loop: it knows neither system, only steps, batches and intervals."""
+"""The training loop over steps, batches and intervals."""
 
 import contextlib
 import signal
@@ -18,13 +18,13 @@ State = TypeVar("State")
 
 
 class Interrupt:
-    """Whether SIGINT or SIGTERM has asked the run to save and stop.
+    """The request of SIGINT or SIGTERM to save and stop.
 
-    A second signal ends the process at once, as if nobody had listened.
+    A second signal ends the process at once.
 
     Attributes:
-        signal: What has come. With several processes it is None until `agree`, after
-            which all of them have it as soon as one was asked.
+        signal: The signal that came, or None. With several processes it is set by
+            `agree`, on all of them if it came to one.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Interrupt"]:
-        """Listens inside the `with` block; only the main thread can."""
+        """Catch signals inside the `with` block; no effect outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -55,7 +55,7 @@ class Interrupt:
                 signal.signal(s, handler)
 
     def agree(self) -> None:
-        """Lets all processes stop at the same step; they must call it together."""
+        """Let all processes stop at the same step; they must call it together."""
         if jax.process_count() > 1:
             number = hosts.largest(self._heard)
             self.signal = signal.Signals(number) if number else None
@@ -73,14 +73,12 @@ def fit(
     on_report: Callable[[int, State, dict[str, np.ndarray]], bool],
     interrupt: Interrupt,
 ) -> tuple[State, int]:
-    """Runs steps `start` to `stop`; returns the last state and the steps done.
+    """Run steps `start` to `stop`; return the last state and the steps done.
 
-    Every `report_every` steps, at the end, and on an interrupt, `on_report` gets the
-    number of steps done, the state, and each metric of the steps since the last
-    report, (steps,); nothing is read from the device in between. It ends the loop by
-    returning True. A call takes `steps_per_call` steps where it starts at a multiple
-    of that number and neither the end nor a report comes first, else one: where a
-    resumed run calls does not depend on where it was stopped.
+    Nothing is read from the device between two reports. A call takes `steps_per_call`
+    steps if it starts at a multiple of that number and neither the end nor a report
+    comes first; otherwise it takes one. A resumed run therefore makes the same calls
+    as the unbroken one.
 
     Args:
         step_fn: (state, batch, step, k) -> state after the k steps from `step` on, and
@@ -90,10 +88,12 @@ def fit(
             called one call ahead in another thread.
         start: Steps already done.
         stop: Steps to have done at the end.
-        steps_per_call: See above.
-        report_every: See above.
-        on_report: See above.
-        interrupt: Asked after every call, with several processes at every report.
+        steps_per_call: Most steps of one call.
+        report_every: Steps between two reports. There is one at the end and on an
+            interrupt too.
+        on_report: (steps done, state, metrics since the last report, (steps,) each) ->
+            True to end the loop.
+        interrupt: Checked after every call, with several processes at every report.
     """
 
     def size_of_call(step: int) -> int:
@@ -123,12 +123,16 @@ def fit(
     return state, step
 
 
-def even_calls(most: int, report_every: int) -> int:
-    """The largest number of steps up to `most` that divides `report_every`.
+def default_steps_per_call(most: int, report_every: int) -> int:
+    """Return 1 on CPU, where calls cost little, and `even_calls` elsewhere."""
+    return 1 if jax.default_backend() == "cpu" else even_calls(most, report_every)
 
-    With it all steps between two reports run in calls of one size: what is left over
-    would run step by step. It depends on nothing measured, so that a resumed run makes
-    the same calls.
+
+def even_calls(most: int, report_every: int) -> int:
+    """Return the largest number of steps up to `most` that divides `report_every`.
+
+    All steps between two reports then run in calls of one size. It depends on nothing
+    measured, so a resumed run makes the same calls.
     """
     return max(k for k in range(1, most + 1) if report_every % k == 0)
 
@@ -142,7 +146,7 @@ def _concatenate(
 
 
 def first_not_finite(series: dict[str, np.ndarray]) -> tuple[int, str] | None:
-    """Index of the first step with a metric that is NaN or infinite, and its name."""
+    """Return the first step with a metric that is NaN or infinite, and its name."""
     found = [
         (int(np.argmin(np.isfinite(values))), name)
         for name, values in series.items()

@@ -15,7 +15,7 @@ from jaxgrow.typing import Params
 # JAX and Orbax rebuild it with other leaves than arrays: shapes, descriptions.
 @no_type_check
 class TrainState(struct.PyTreeNode):
-    """Arrays only: no functions, so the whole of it can be saved and sharded.
+    """Arrays only, without functions, so that it can be saved and sharded as a whole.
 
     Attributes:
         step: Updates applied in this stage.
@@ -58,12 +58,12 @@ class TrainState(struct.PyTreeNode):
         tx: optax.GradientTransformation,
         ema_decay: float,
     ) -> "TrainState":
-        """One update of the submodules that `grads` names; the others do not change.
+        """Return the state after one update of the submodules that `grads` names.
 
-        Frozen submodules reach `tx` with zeros that its partition ignores, and their
-        parameters are handed on, not rewritten, so they stay bit-identical. The
-        average's decay rises to `ema_decay` as (1 + step) / (10 + step), so that it
-        forgets the fresh weights of a stage's start.
+        All other submodules are frozen. `tx` gets zero gradients for them and must
+        ignore them; their parameters are passed on as they are and stay bit-identical.
+        The average's decay rises to `ema_decay` as (1 + step) / (10 + step), so that
+        the average forgets the fresh weights of a stage's start.
         """
         frozen = {n: p for n, p in self.params.items() if n not in grads}
         all_grads = {**grads, **jax.tree.map(jnp.zeros_like, frozen)}
@@ -89,10 +89,10 @@ class TrainState(struct.PyTreeNode):
 
     @property
     def eval_params(self) -> dict[str, Params]:
-        """What evaluation and inference use: the average if one is kept."""
+        """Parameters for evaluation and inference: the average if one is kept."""
         return self.params if self.ema_params is None else self.ema_params
 
 
 def count_params(tree: PyTree) -> int:
-    """Number of values in all leaves."""
+    """Return the number of values in all leaves."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -138,7 +138,7 @@ def test_other_settings_than_the_runs_are_refused(finished, capsys):
     _, run = finished
     line = [*dimvida.TINY, "--run-dir", run, "--score.width", "64"]
     error = dimvida.run(capsys, *line).error
-    assert "the phase score in" in error
+    assert error.startswith("the training of score in")
     assert "score.width is 32 there and 64 here" in error
 
 

@@ -23,11 +23,11 @@ from experiments.nmr_dimvida.generate import (
 from experiments.nmr_dimvida.objects import Objects, load_objects
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.nmr_dimvida.run import Run
-from experiments.shared.run_dir import Stopped
 from jaxgrow.data.views import Partition
 from jaxgrow.errors import UserError
 from jaxgrow.multiview.generated_set import model_digest, open_generated
 from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.training.run import Stopped
 from tests.support import dimvida, small_views
 from tests.support.painter import Idle, Painter
 

@@ -18,7 +18,7 @@ from experiments.places_grow import evaluate
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import Config
 from experiments.places_grow.presets import PRESETS
-from experiments.places_grow.stage_step import default_steps_per_call
+from experiments.places_grow.stage import default_steps_per_call
 from jaxgrow.devices import memory
 from jaxgrow.inpainting.inpainter import Inpainter
 from jaxgrow.inpainting.saved_models import load_generator

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.places_grow import prepare, stage_step
+from experiments.places_grow import prepare, stage
 from experiments.places_grow.__main__ import main, parse
-from experiments.places_grow.stage_step import StageStep
 from jaxgrow.devices import memory
 from jaxgrow.inpainting.stages import plan_stages
 from jaxgrow.storage import files
 from jaxgrow.training.checkpoint import Checkpointer
+from jaxgrow.training.trainer import Trainer
 from tests.support import places
 
 
@@ -33,18 +33,17 @@ def pictures(tmp_path_factory):
 @pytest.fixture(autouse=True, scope="module")
 def _every_step_is_compiled_once():
     """Runs of equal settings share compiled steps; their memory is still checked."""
-    compile_step, compiled = StageStep._compile, {}
+    compile_step, compiled = Trainer._compile, {}
 
-    def compile_once(self, k, with_r1, state, batch):
-        key = (json.dumps(self._config.result_fields()), k, with_r1)
+    def compile_once(self, k, due, state, data, batch):
+        key = (json.dumps(self.task.settings), k, due)
         if key not in compiled:
-            compiled[key] = compile_step(self, k, with_r1, state, batch)
-        error = stage_step.too_large(self._config, self._stage)
-        self.programs.add((k, with_r1), compiled[key], error)
+            compiled[key] = compile_step(self, k, due, state, data, batch)
+        self.task.programs.add((k, due), compiled[key], self._too_large)
         return compiled[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StageStep, "_compile", compile_once)
+        patch.setattr(Trainer, "_compile", compile_once)
         yield
 
 
@@ -167,7 +166,7 @@ def test_resuming_with_another_config_names_the_difference(
 ):
     before = (copy_of_trained / "config.json").read_bytes()
     said = places.run(capsys, *line, "--optimizer.warm-up", "5", "--net.width", "8")
-    assert "optimizer.warm_up is 0 there and 5 here" in said.error
+    assert "optimizer.warm-up is 0 there and 5 here" in said.error
     assert "net.width is 6 there and 8 here" in said.error
     assert (copy_of_trained / "config.json").read_bytes() == before
 
@@ -186,14 +185,13 @@ def test_what_does_not_change_the_weights_may_change_on_resume(
 def test_a_checkpoint_of_another_stage_is_refused(line, copy_of_trained, capsys):
     config = parse([str(word) for word in line])
     grown = parse([str(w) for w in (*line, "--growth.resolutions", "8")])
-    (stage,) = plan_stages(grown.growth)
-    folder = copy_of_trained / "checkpoints"
+    (larger,) = plan_stages(grown.growth)
+    folder = copy_of_trained / "checkpoints" / "stage_0"
     shutil.rmtree(folder)
     checkpointer = Checkpointer(folder)
-    at = {"stage": 0, "stage_step": 2, "global_step": 2}
-    meta = {"config": config.result_fields(), "at": at}
-    nets = stage_step.make_networks(grown, stage)
-    state = stage_step.enter_stage(grown, nets, stage, None)
+    meta = {"settings": config.result_fields(), "progress": {"step": 2}}
+    nets = stage.make_networks(grown, larger)
+    state = stage.enter_stage(grown, nets, larger, None)
     checkpointer.save(2, state, meta)
     checkpointer.close()
     said = places.run(capsys, *line)
@@ -202,13 +200,16 @@ def test_a_checkpoint_of_another_stage_is_refused(line, copy_of_trained, capsys)
 
 
 def test_checkpoints_of_something_else_are_refused(line, copy_of_trained, capsys):
-    folder = copy_of_trained / "checkpoints"
+    folder = copy_of_trained / "checkpoints" / "stage_0"
     shutil.rmtree(folder)
     checkpointer = Checkpointer(folder)
     checkpointer.save(2, {"x": jnp.zeros(3)}, {"phase": "score"})
     checkpointer.close()
     said = places.run(capsys, *line)
     assert "holds checkpoints of something else" in said.error
+    folder.rename(folder.with_name("2"))
+    said = places.run(capsys, *line)
+    assert "holds checkpoints of an earlier version" in said.error
 
 
 # Mishaps on the way.
@@ -217,7 +218,7 @@ def test_checkpoints_of_something_else_are_refused(line, copy_of_trained, capsys
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     line, trained, copy_of_trained, capsys
 ):
-    newest = copy_of_trained / "checkpoints" / "4"
+    newest = copy_of_trained / "checkpoints" / "stage_0" / "4"
     largest = max(newest.rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-100])
     said = places.run(capsys, *line)
@@ -239,18 +240,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(line, capsys
 def test_a_loss_that_breaks_later_keeps_the_last_good_checkpoint(
     line, trained, tmp_path, capsys, monkeypatch
 ):
-    whole = StageStep.__call__
+    whole = Trainer._call
 
-    def breaks(self, state, batch, step, k):
-        state, metrics = whole(self, state, batch, step, k)
+    def breaks(self, data, state, batch, step, k):
+        state, metrics = whole(self, data, state, batch, step, k)
         return state, metrics | {"g/loss": jnp.where(step == 2, jnp.nan, 0.0)}
 
     with monkeypatch.context() as patch:
-        patch.setattr(StageStep, "__call__", breaks)
+        patch.setattr(Trainer, "_call", breaks)
         said = places.run(capsys, *line)
     assert said.error.startswith("g/loss is not finite at step 3 of the 4 px stage;")
-    folder = tmp_path / "run" / "checkpoints"
-    assert f"of step 2 of the run, is kept in {folder}" in said.error
+    folder = tmp_path / "run" / "checkpoints" / "stage_0"
+    assert f"of step 2, is kept in {folder}" in said.error
     assert os.listdir(folder) == ["2"]
     said = places.run(capsys, *line)
     assert "resuming at step 2 of 4" in said.out
@@ -258,20 +259,20 @@ def test_a_loss_that_breaks_later_keeps_the_last_good_checkpoint(
 
 
 def test_a_state_that_is_not_finite_is_never_saved(line, tmp_path, capsys, monkeypatch):
-    whole = StageStep.__call__
+    whole = Trainer._call
 
-    def breaks(self, state, batch, step, k):
-        state, metrics = whole(self, state, batch, step, k)
+    def breaks(self, data, state, batch, step, k):
+        state, metrics = whole(self, data, state, batch, step, k)
         if step == 3:
             d = state.discriminator
             d = d.replace(params=jax.tree.map(lambda x: x + jnp.inf, d.params))
             state = state.replace(discriminator=d)
         return state, metrics
 
-    monkeypatch.setattr(StageStep, "__call__", breaks)
+    monkeypatch.setattr(Trainer, "_call", breaks)
     said = places.run(capsys, *line)
     assert said.error.startswith("a weight or moment is not finite at step 4")
-    assert os.listdir(tmp_path / "run" / "checkpoints") == ["2"]
+    assert os.listdir(tmp_path / "run" / "checkpoints" / "stage_0") == ["2"]
 
 
 def test_a_stage_too_large_for_memory_says_what_to_change(line, capsys, monkeypatch):
@@ -328,6 +329,6 @@ def test_a_disk_that_refuses_a_checkpoint_is_one_sentence_and_the_older_ones_sta
         said = places.run(capsys, *line)
     assert "cannot write" in said.error
     assert "file too large; raise the limit" in said.error
-    kept = Checkpointer(tmp_path / "run" / "checkpoints")
+    kept = Checkpointer(tmp_path / "run" / "checkpoints" / "stage_0")
     step, meta = kept.latest_meta()
-    assert (step, meta["at"]["stage_step"]) == (2, 2)
+    assert (step, meta["progress"]["step"]) == (2, 2)

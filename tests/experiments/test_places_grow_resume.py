@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.places_grow import stage_step
 from experiments.places_grow.__main__ import parse
+from experiments.places_grow.stage import state_shapes
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.inpainting.stages import plan_stages
 from jaxgrow.training.checkpoint import Checkpointer
@@ -39,7 +39,7 @@ def inside_the_first_stage(run, begun):
 
 
 def during_a_save(run, begun):
-    unfinished = (run / "checkpoints").glob("*tmp*")
+    unfinished = (run / "checkpoints").glob("*/*tmp*")
     return any(age(path) >= begun for path in unfinished)
 
 
@@ -89,17 +89,18 @@ def last_state(machine, run):
     """Arrays of the newest checkpoint, and where it says that the run stands."""
     config = parse(machine.line(run))
     stages = plan_stages(config.growth)
-    checkpointer = Checkpointer(run / "checkpoints")
+    folder = max((run / "checkpoints").glob("stage_*/[0-9]*")).parent
+    stage = stages[int(folder.name.removeprefix("stage_"))]
+    checkpointer = Checkpointer(folder)
 
     def make_like(meta):
-        stage = stages[meta["at"]["stage"]]
-        return stage_step.state_shapes(config, stage, Placement())
+        return Placement().like(state_shapes(config, stage))
 
     step, state, meta = checkpointer.restore_latest(make_like, pytest.fail)
     checkpointer.close()
     leaves, structure = jax.tree.flatten(state)
-    at = {k: v for k, v in meta["at"].items() if "wall_s" not in k and k != "stages"}
-    return step, at, structure, [np.asarray(leaf).tobytes() for leaf in leaves]
+    meta["progress"].pop("wall_s")
+    return step, meta, structure, [np.asarray(leaf).tobytes() for leaf in leaves]
 
 
 def assert_same_weights(machine, run, unbroken):

@@ -64,7 +64,7 @@ def test_random_weights_are_named_so_and_trained_ones_are_not(path, vgg19):
 
 def test_system_1_names_random_weights_and_says_how_to_get_real_ones(path, tmp_path):
     from experiments.places_grow.config import Config
-    from experiments.places_grow.train import load_features
+    from experiments.places_grow.stage import load_features
 
     features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=path))
     assert features_fn is not None
