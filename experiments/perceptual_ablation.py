@@ -27,8 +27,9 @@ from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.shared import cli
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import evaluation, fill, saved_models
-from jaxgrow.inpainting.evaluation.compare import HARDER
+from jaxgrow.inpainting import fill, saved_models
+from jaxgrow.inpainting.evaluation import unet_baseline
+from jaxgrow.inpainting.evaluation.compare import HARDER, evaluate
 from jaxgrow.nets.growing import Generator
 from jaxgrow.pretrained import networks
 from jaxgrow.storage import files
@@ -95,9 +96,9 @@ def measure(config: Config) -> dict[int, dict[str, float]]:
         saved = saved_models.load_generator(path)
         net = Generator(saved.config, saved.resolution)
         paint = functools.partial(fill.paint, net)
-        fill_fn = evaluation.as_fill(paint, (saved.params, saved.stats))
+        fill_fn = unet_baseline.as_fill(paint, (saved.params, saved.stats))
         test = validation_set(config, pictures, resolution)
-        result = evaluation.evaluate(
+        result = evaluate(
             {"generator": fill_fn},
             test.images,
             test.masks_by_bin,

@@ -7,7 +7,7 @@ d latent.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar, UInt8
+from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 
 Params: TypeAlias = PyTree[Float[Array, "..."]]
@@ -15,7 +15,6 @@ Metrics: TypeAlias = dict[str, Scalar]
 
 Image: TypeAlias = Float[Array, "b h w 3"]  # in [-1, 1]
 HoleMask: TypeAlias = Float[Array, "b h w 1"]  # 1 where the pixel is missing
-Pixels: TypeAlias = UInt8[Array, "n h w 3"]  # stored images
 
 Views: TypeAlias = Float[Array, "b v h w 3"]  # in [0, 1]
 UnitImage: TypeAlias = Float[Array, "b h w 3"]  # in [0, 1]

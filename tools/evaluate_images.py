@@ -30,7 +30,7 @@ from jaxgrow.evaluation.figures import (
     distance_figures,
     paired_figures,
 )
-from jaxgrow.evaluation.folders import Measured
+from jaxgrow.evaluation.folders import FolderComparison
 from jaxgrow.metrics.frechet import FrechetDistance
 from jaxgrow.metrics.inception_distance import RESIZING
 from jaxgrow.pretrained import networks
@@ -164,7 +164,9 @@ def evaluate(config: Config, console: Console) -> Evaluation:
     )
 
 
-def _measure_pairs(config: Config, features_fn, lpips, note, bar: Progress) -> Measured:
+def _measure_pairs(
+    config: Config, features_fn, lpips, note, bar: Progress
+) -> FolderComparison:
     found = pairs.pair_folders(config.real, config.fake, config.masks)
     _check_counts(config, len(found), len(found))
     task = bar.add_task("pairs", total=len(found), unit="pairs")
@@ -187,7 +189,7 @@ def _classifier_distance(config: Config, bar: Progress) -> FrechetDistance:
     return folders.classifier_distance(classifier, *sets, lambda: bar.advance(task))
 
 
-def _measure_sets(config: Config, features_fn, bar: Progress) -> Measured:
+def _measure_sets(config: Config, features_fn, bar: Progress) -> FolderComparison:
     if features_fn is None and config.classifier is None:
         raise UserError(
             "--unpaired measures FID alone and takes --weights-inception or "

@@ -18,9 +18,11 @@ from experiments.places_grow.prepare import (
 from experiments.shared import run_dir as runs
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
-from jaxgrow.inpainting import evaluation, fill, saved_models
+from jaxgrow.inpainting import fill, saved_models
 from jaxgrow.inpainting.baselines import BASELINES
-from jaxgrow.inpainting.evaluation import EvalResult
+from jaxgrow.inpainting.evaluation import compare, unet_baseline
+from jaxgrow.inpainting.evaluation.compare import EvalResult
+from jaxgrow.inpainting.evaluation.results import to_markdown, write_results
 from jaxgrow.inpainting.stages import Stage, learning_rate, plan_stages
 from jaxgrow.nets.growing import Generator
 from jaxgrow.pretrained import networks
@@ -106,8 +108,8 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
         seeds={"run": config.seed, "bootstrap": 0},
         wall_s=time.monotonic() - begun,
     )
-    evaluation.write_results(run_dir / "evaluation", results, provenance)
-    say(evaluation.to_markdown(results, provenance))
+    write_results(run_dir / "evaluation", results, provenance)
+    say(to_markdown(results, provenance))
 
 
 def _evaluate_stage(
@@ -124,7 +126,7 @@ def _evaluate_stage(
     )
     generator = Generator(saved.config, saved.resolution)
     paint = functools.partial(fill.paint, generator)
-    fill_fn = evaluation.as_fill(paint, (saved.params, saved.stats))
+    fill_fn = unet_baseline.as_fill(paint, (saved.params, saved.stats))
     methods = {"generator": fill_fn, **BASELINES}
     with logs.progress_bar(console) as bar:
         if unet_steps > 0:
@@ -133,7 +135,7 @@ def _evaluate_stage(
                 total=unet_steps,
                 examples=(config.batch_size, "images"),
             )
-            methods[f"U-Net, L1, {unet_steps} steps"] = evaluation.train_unet(
+            methods[f"U-Net, L1, {unet_steps} steps"] = unet_baseline.train_unet(
                 pictures.train.images[stage.resolution],
                 stage_masks(config, pictures, stage),
                 resolution=stage.resolution,
@@ -158,7 +160,7 @@ def _evaluate_stage(
 def _compare(
     methods, validation: ValidationSet, nets: FeatureNets, bar, task
 ) -> EvalResult:
-    return evaluation.evaluate(
+    return compare.evaluate(
         methods,
         validation.images,
         validation.masks_by_bin,

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, UInt8
 
 from jaxgrow.devices.parallel import RowsFn
+from jaxgrow.metrics.inception_distance import FeaturesOfPixels
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.pixels import to_unit
@@ -90,3 +92,11 @@ def accuracy(
     return 100.0 * float(
         (logits_of(classifier, images).argmax(axis=1) == labels).mean()
     )
+
+
+def classifier_features(classifier: SavedClassifier) -> FeaturesOfPixels:
+    """Return a function from 8-bit pixels to the input of the head, (b, d)."""
+    width = classifier.params["head"]["kernel"].shape[0]
+    identity = {"kernel": jnp.eye(width), "bias": jnp.zeros(width)}
+    headless = classifier._replace(params={**classifier.params, "head": identity})
+    return lambda pixels: classify(headless, to_unit(pixels))

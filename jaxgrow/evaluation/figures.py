@@ -11,7 +11,8 @@ from jaxgrow.metrics import frechet, paired
 from jaxgrow.metrics.lpips import Lpips
 
 
-PerImage: TypeAlias = dict[str, Float[np.ndarray, " n"]]
+MetricColumns: TypeAlias = dict[str, Float[np.ndarray, " n"]]
+"""Name of a metric -> one value per image."""
 
 NEEDS_WEIGHTS = "needs weights: python -m tools.export_weights {} --out {}"
 
@@ -38,11 +39,11 @@ class Figure:
     needs: str | None = None
 
 
-def paired_figures(per_image: PerImage, lpips: Lpips | None) -> list[Figure]:
+def paired_figures(per_image: MetricColumns, lpips: Lpips | None) -> list[Figure]:
     """Means of paired metrics, each with its interval; LPIPS or what it needs.
 
     Args:
-        per_image: As in `Measured`.
+        per_image: As in `FolderComparison`.
         lpips: What measured the column lpips.
     """
     lpips_title = "LPIPS (SqueezeNet)" if lpips is None else lpips.label

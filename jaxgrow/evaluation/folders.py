@@ -13,9 +13,9 @@ from jaxgrow.data.files import map_in_threads
 from jaxgrow.data.images import decode_image
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
-from jaxgrow.evaluation.classifiers import SavedClassifier
-from jaxgrow.evaluation.distances import classifier_features
-from jaxgrow.evaluation.pairs import KnownPixels, Loaded, Note, Pair, load_pair
+from jaxgrow.evaluation.classifiers import SavedClassifier, classifier_features
+from jaxgrow.evaluation.figures import MetricColumns
+from jaxgrow.evaluation.pairs import FilePair, KnownPixels, LoadedPair, Note, load_pair
 from jaxgrow.metrics import frechet, image
 from jaxgrow.metrics.frechet import FeatureStats, FrechetDistance
 from jaxgrow.metrics.inception_distance import (
@@ -34,7 +34,7 @@ _CLASSIFIER_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
+class FolderComparison:
     """What two folders gave.
 
     Attributes:
@@ -48,20 +48,20 @@ class Measured:
 
     names: tuple[str, ...]
     num_images: tuple[int, int]
-    per_image: dict[str, Float[np.ndarray, " n"]]
+    per_image: MetricColumns
     sha256: tuple[str, str]
     features: tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]] | None
 
 
 def measure_pairs(
-    pairs: Sequence[Pair],
+    pairs: Sequence[FilePair],
     *,
     lpips: Lpips | None = None,
     features_fn: FeaturesOfImages | None = None,
     invert: bool = False,
     note: Note = lambda sentence: None,
     on_progress: Callable[[], None] = lambda: None,
-) -> Measured:
+) -> FolderComparison:
     """Measures every pair, a few files in memory at a time.
 
     Args:
@@ -93,7 +93,7 @@ def measure_sets(
     fake: Mapping[str, Path],
     features_fn: FeaturesOfImages | None,
     on_progress: Callable[[], None] = lambda: None,
-) -> Measured:
+) -> FolderComparison:
     """As `measure_pairs`, of files by name that are no pairs."""
     sets = ImageSet(features_fn), ImageSet(features_fn)
     for images, files in zip(sets, (real, fake), strict=True):
@@ -148,10 +148,10 @@ def classifier_distance(
     return frechet.frechet_distance(*both, name=frechet.CLASSIFIER_DISTANCE)
 
 
-def _measured(names, per_image, real: "ImageSet", fake: "ImageSet") -> Measured:
+def _measured(names, per_image, real: "ImageSet", fake: "ImageSet") -> FolderComparison:
     features = real.features(), fake.features()
     has_features = features[0] is not None and features[1] is not None
-    return Measured(
+    return FolderComparison(
         names=names,
         num_images=(real.count, fake.count),
         per_image=per_image,
@@ -198,16 +198,16 @@ class PairMeter:
 
     def __init__(self, lpips: Lpips | None, note: Note):
         self._lpips, self._note, self._compare = lpips, note, RowsFn(compare)
-        self._waiting: dict[tuple, list[Loaded]] = {}
+        self._waiting: dict[tuple, list[LoadedPair]] = {}
         self._found: dict[str, dict[str, float]] = {}
 
-    def add(self, pair: Loaded) -> None:
+    def add(self, pair: LoadedPair) -> None:
         waiting = self._waiting.setdefault(pair.real.shape, [])
         waiting.append(pair)
         if len(waiting) == self._batch_size(pair.real.shape):
             self._flush(pair.real.shape)
 
-    def finish(self, names: Sequence[str]) -> dict[str, Float[np.ndarray, " n"]]:
+    def finish(self, names: Sequence[str]) -> MetricColumns:
         """Metric -> one value per image, in the order of `names`."""
         for shape in list(self._waiting):
             self._flush(shape)

@@ -17,7 +17,7 @@ from jaxgrow.errors import UserError
 Note = Callable[[str], None]
 
 
-class Pair(NamedTuple):
+class FilePair(NamedTuple):
     """Files of one name; a mask for all of them if there is but one."""
 
     name: str
@@ -26,7 +26,7 @@ class Pair(NamedTuple):
     mask: Path | None
 
 
-class Loaded(NamedTuple):
+class LoadedPair(NamedTuple):
     """The pixels of a pair; `hole` is True where the pixel was generated."""
 
     name: str
@@ -60,7 +60,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def pair_folders(real: Path, fake: Path, masks: Path | None) -> list[Pair]:
+def pair_folders(real: Path, fake: Path, masks: Path | None) -> list[FilePair]:
     """All pairs of files with one name: a/b.jpg goes with a/b.png.
 
     Args:
@@ -88,11 +88,12 @@ def pair_folders(real: Path, fake: Path, masks: Path | None) -> list[Pair]:
                 f"{there} ({names[alone[0]].name} is the first): {mend}."
             )
     return [
-        Pair(name, reals[name], fakes[name], by_name.get(name, masks)) for name in reals
+        FilePair(name, reals[name], fakes[name], by_name.get(name, masks))
+        for name in reals
     ]
 
 
-def load_pair(pair: Pair, *, invert: bool) -> Loaded:
+def load_pair(pair: FilePair, *, invert: bool) -> LoadedPair:
     """Decodes the files of a pair.
 
     Raises:
@@ -101,7 +102,7 @@ def load_pair(pair: Pair, *, invert: bool) -> Loaded:
     real, fake = decode_image(pair.real), decode_image(pair.fake)
     _check_size(pair.fake, fake, pair.real, real)
     if pair.mask is None:
-        return Loaded(pair.name, real, fake, None)
+        return LoadedPair(pair.name, real, fake, None)
     hole, _ = load_mask(pair.mask)
     _check_size(pair.mask, hole, pair.real, real)
     hole = ~hole if invert else hole
@@ -110,7 +111,7 @@ def load_pair(pair: Pair, *, invert: bool) -> Loaded:
             f"{pair.mask} has no hole to measure in: white marks the hole, or invert "
             "the masks."
         )
-    return Loaded(pair.name, real, fake, hole)
+    return LoadedPair(pair.name, real, fake, hole)
 
 
 class KnownPixels:
@@ -119,7 +120,7 @@ class KnownPixels:
     def __init__(self) -> None:
         self._changed, self._worst, self._inverted, self._total = 0, 0, 0, 0
 
-    def add(self, pair: Loaded) -> None:
+    def add(self, pair: LoadedPair) -> None:
         if pair.hole is None:
             return
         change = np.abs(pair.real.astype(np.int16) - pair.fake)[~pair.hole]

@@ -1,7 +1,7 @@
 """Inpainting without learning: the methods that a trained net has to beat.
 
-Each is `fill(images, masks) -> images` on uint8 pixels with mask True = hole. Known
-pixels come back bit-identical and the values of hole pixels are never read. Every
+Each is `fill(images, masks) -> images` on uint8 pixels with mask True = hole. It
+returns known pixels bit-identical and never reads the values of hole pixels. Every
 image needs at least one known pixel.
 """
 
@@ -14,23 +14,23 @@ from jaxtyping import Bool, Float, UInt8
 from jaxgrow.errors import UserError
 
 
-Pixels: TypeAlias = UInt8[np.ndarray, "n h w 3"]
+Photos: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 Holes: TypeAlias = Bool[np.ndarray, "n h w"]
-FillFn: TypeAlias = Callable[[Pixels, Holes], Pixels]
+FillFn: TypeAlias = Callable[[Photos, Holes], Photos]
 
 _OPENCV_RADIUS = 3.0
 
 
 class MissingPackageError(UserError):
-    """A method's package is not installed; `needs` says what would mend it."""
+    """A method's package is not installed, see `needs`."""
 
     def __init__(self, package: str):
         self.needs = "needs pip install 'jaxgrow[eval]'"
         super().__init__(f"the package {package} is not installed: {self.needs}")
 
 
-def mean_fill(images: Pixels, masks: Holes) -> Pixels:
-    """Fills with the mean colour of the image's known pixels."""
+def mean_fill(images: Photos, masks: Holes) -> Photos:
+    """Fill with the mean colour of the image's known pixels."""
 
     def fill(image, hole):
         return np.broadcast_to(image[~hole].mean(axis=0), image.shape)
@@ -38,8 +38,8 @@ def mean_fill(images: Pixels, masks: Holes) -> Pixels:
     return _fill_each(fill, images, masks)
 
 
-def nearest_pixel(images: Pixels, masks: Holes) -> Pixels:
-    """Fills with the colour of the nearest known pixel (Euclidean distance)."""
+def nearest_pixel(images: Photos, masks: Holes) -> Photos:
+    """Fill with the colour of the nearest known pixel (Euclidean distance)."""
     from scipy import ndimage  # a dependency of JAX
 
     def fill(image, hole):
@@ -52,18 +52,18 @@ def nearest_pixel(images: Pixels, masks: Holes) -> Pixels:
     return _fill_each(fill, images, masks)
 
 
-def telea(images: Pixels, masks: Holes) -> Pixels:
-    """Fast marching (Telea 2004) as in OpenCV, radius 3."""
+def telea(images: Photos, masks: Holes) -> Photos:
+    """Fill by fast marching (Telea 2004) as in OpenCV, radius 3."""
     return _fill_opencv("INPAINT_TELEA", images, masks)
 
 
-def navier_stokes(images: Pixels, masks: Holes) -> Pixels:
-    """Isophotes carried on by fluid dynamics (Bertalmio 2001), OpenCV, radius 3."""
+def navier_stokes(images: Photos, masks: Holes) -> Photos:
+    """Fill by fluid dynamics (Bertalmio 2001) as in OpenCV, radius 3."""
     return _fill_opencv("INPAINT_NS", images, masks)
 
 
-def biharmonic(images: Pixels, masks: Holes) -> Pixels:
-    """Solves the biharmonic equation in the hole (Damelin 2018), scikit-image."""
+def biharmonic(images: Photos, masks: Holes) -> Photos:
+    """Solve the biharmonic equation in the hole (Damelin 2018), with scikit-image."""
     try:
         from skimage import restoration
     except ImportError:
@@ -76,16 +76,7 @@ def biharmonic(images: Pixels, masks: Holes) -> Pixels:
     return _fill_each(fill, images, masks)
 
 
-ALL: dict[str, FillFn] = {
-    "mean fill": mean_fill,
-    "nearest pixel": nearest_pixel,
-    "Telea": telea,
-    "Navier-Stokes": navier_stokes,
-    "biharmonic": biharmonic,
-}
-
-
-def _fill_opencv(method: str, images: Pixels, masks: Holes) -> Pixels:
+def _fill_opencv(method: str, images: Photos, masks: Holes) -> Photos:
     try:
         import cv2
     except ImportError:
@@ -100,10 +91,10 @@ def _fill_opencv(method: str, images: Pixels, masks: Holes) -> Pixels:
 
 def _fill_each(
     fill: Callable[[np.ndarray, np.ndarray], Float[np.ndarray, "h w 3"]],
-    images: Pixels,
+    images: Photos,
     masks: Holes,
-) -> Pixels:
-    """Calls `fill(image, hole)` on blackened holes and pastes its values there."""
+) -> Photos:
+    """Call `fill(image, hole)` on blackened holes and paste its values there."""
     results = images.copy()
     for image, hole, result in zip(images, masks, results, strict=True):
         if hole.all():

@@ -1,4 +1,4 @@
-"""Trained generators as single files that hold all it takes to run them."""
+"""Trained generators as single files, each with its network's config."""
 
 import re
 from pathlib import Path
@@ -8,25 +8,24 @@ from jaxtyping import PyTree
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets.growing import Generator, NetConfig, variable_shapes
-from jaxgrow.storage import configs, tensor_file
+from jaxgrow.storage import network_file, tensor_file
 from jaxgrow.typing import Params
 
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "weights"
 
-_FORMAT = "jaxgrow generator 1"
 _FILE_NAME = re.compile(r"generator_r(\d+)\.safetensors")
 
 
 class SavedGenerator(NamedTuple):
-    """A generator as it came from its file.
+    """A generator read from a file.
 
     Attributes:
         params: Parameters, by submodule.
         stats: Other collections by name; apply with {"params": params, **stats}.
         config: Shape of the network.
         resolution: Side of its images in pixels.
-        info: Whatever its maker noted: data, command, figures.
+        info: Notes of its maker: data, command, figures.
     """
 
     params: Params
@@ -37,7 +36,7 @@ class SavedGenerator(NamedTuple):
 
 
 def file_name(resolution: int) -> str:
-    """Name of the weights of the stage at `resolution` in a run's `weights` folder."""
+    """Return the name of a stage's file in a run's `weights` folder."""
     return f"generator_r{resolution}.safetensors"
 
 
@@ -49,7 +48,7 @@ def save_generator(
     resolution: int,
     info: dict[str, Any],
 ) -> None:
-    """Writes a generator to one .safetensors file, in one move.
+    """Write a generator to one .safetensors file, in one move.
 
     Args:
         path: Replaced if it exists.
@@ -64,50 +63,40 @@ def save_generator(
         UserError: The disk is full, read-only or forbidden.
     """
     variables = {"params": params, **stats}
-    if (difference := _difference(variables, config, resolution)) is not None:
+    difference = tensor_file.difference(variables, _shapes(config, resolution))
+    if difference is not None:
         raise ValueError(f"not the arrays of {config} at {resolution} px: {difference}")
     header = {"resolution": resolution, "config": config, "info": info}
-    tensor_file.save_tensors(path, _FORMAT, header, variables)
+    network_file.save_network(path, "generator", header, variables)
 
 
 def load_generator(path: Path) -> SavedGenerator:
-    """The generator in a file of `save_generator`, bit for bit.
+    """Return the generator in a file of `save_generator`, bit for bit.
 
     Raises:
         UserError: The file is missing, damaged, of another kind, or its arrays do not
             fit the network that it names.
     """
-    try:
-        header, variables = tensor_file.load_tensors(path, _FORMAT)
-    except tensor_file.Unreadable as error:
-        raise _no_generator(path, error) from error
-    try:
-        config = configs.from_plain(NetConfig, header["config"])
-        resolution, info = int(header["resolution"]), dict(header["info"])
-        difference = _difference(variables, config, resolution)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_generator(path, error) from error
-    if difference is not None:
-        raise UserError(
-            f"the arrays in {path} are not those of its network: {difference}; write "
-            "the file again from its run."
-        )
+    header, variables = network_file.load_network(path, "generator")
+    config = network_file.config_of(path, NetConfig, header)
+    resolution = header["resolution"]
+    network_file.check_shapes(path, variables, _shapes(config, resolution))
     params = variables.pop("params")
-    return SavedGenerator(params, variables, config, resolution, info)
+    return SavedGenerator(params, variables, config, resolution, header["info"])
 
 
 def find_generator(
     source: Path | str | None = None, resolution: int | None = None
 ) -> Path:
-    """The weights file that `source` means.
+    """Return the weights file that `source` means.
 
     Args:
         source: A .safetensors file, a run directory, a folder of weights, or None for
             the weights that come with the package.
-        resolution: Which one of a folder, in pixels; None for the largest.
+        resolution: Of the file to take from a folder, in pixels; None = the largest.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such file.
     """
     if source is None:
         folder, what = SHIPPED, "jaxgrow itself"
@@ -133,15 +122,5 @@ def find_generator(
     return found[resolution or max(found)]
 
 
-def _no_generator(path: Path, error: Exception) -> UserError:
-    reason = str(error).strip("'\"") or type(error).__name__
-    return UserError(
-        f"{path} is no generator of this version of jaxgrow ({reason}): choose a "
-        f"file like {file_name(32)} from a run's weights folder."
-    )
-
-
-def _difference(variables: PyTree, config: NetConfig, resolution: int) -> str | None:
-    """What tells arrays from the variables of the network; None if nothing does."""
-    shapes = variable_shapes(Generator(config, resolution), 4, fading=False)
-    return tensor_file.difference(variables, shapes)
+def _shapes(config: NetConfig, resolution: int) -> PyTree:
+    return variable_shapes(Generator(config, resolution), 4, fading=False)

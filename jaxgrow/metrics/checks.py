@@ -9,35 +9,6 @@ from jaxtyping import Array
 from jaxgrow.errors import UserError
 
 
-_ROUNDING = 1e-5
-
-
-def check_images(images: Array | np.ndarray, name: str) -> None:
-    """Raises unless `images` are finite floats in [0, 1] of shape (b, h, w, 3).
-
-    Args:
-        images: Any array.
-        name: What the sentence calls it.
-
-    Raises:
-        UserError: Another shape, type or range, or values that are not finite.
-    """
-    _check_shape(images, name)
-    if not np.issubdtype(images.dtype, np.floating):
-        raise UserError(
-            f"{name} must be floats in [0, 1], not {images.dtype}: divide 8-bit pixels "
-            "by 255."
-        )
-    _check_finite(images, name)
-    low, high = float(images.min()), float(images.max())
-    if low < -_ROUNDING or high > 1.0 + _ROUNDING:
-        mend = "divide by 255" if high > 2.0 else "rescale and clip it"
-        raise UserError(
-            f"{name} must lie in [0, 1], but it lies in [{low:.3g}, {high:.3g}]: "
-            f"{mend}."
-        )
-
-
 def check_pixels(images: Array | np.ndarray, name: str) -> None:
     """Raises a `UserError` unless `images` are uint8 of shape (b, h, w, 3)."""
     _check_shape(images, name)
@@ -45,23 +16,6 @@ def check_pixels(images: Array | np.ndarray, name: str) -> None:
         raise UserError(
             f"{name} must be 8-bit pixels, not {images.dtype}: multiply images in "
             "[0, 1] by 255, round, and convert them to uint8."
-        )
-
-
-def check_pair(x: Array | np.ndarray, y: Array | np.ndarray, names: str) -> None:
-    """Raises a `UserError` unless both are images in [0, 1] of one shape.
-
-    Args:
-        x: (b, h, w, 3).
-        y: (b, h, w, 3), compared with `x` row by row.
-        names: What the sentence calls the two, "real and fake".
-    """
-    for images, name in zip((x, y), names.split(" and "), strict=True):
-        check_images(images, name)
-    if x.shape != y.shape:
-        raise UserError(
-            f"{names} must have one shape, not {x.shape} and {y.shape}: pair them and "
-            "bring them to one size."
         )
 
 

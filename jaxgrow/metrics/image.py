@@ -10,10 +10,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.typing import HoleMask
+from jaxgrow.typing import HoleMask, UnitImage
 
 
-UnitImage = Float[Array, "b h w 3"]  # in [0, 1]
 PerImage = Float[Array, " b"]
 
 EIGHT_BIT_NOISE = (1 / 255) ** 2 / 12

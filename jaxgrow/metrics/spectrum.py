@@ -11,8 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.metrics.image import EIGHT_BIT_NOISE, PerImage, UnitImage, masked_mean
-from jaxgrow.typing import HoleMask
+from jaxgrow.metrics.image import EIGHT_BIT_NOISE, PerImage, masked_mean
+from jaxgrow.typing import HoleMask, UnitImage
 
 
 PERIODS = (2, 4)

@@ -41,7 +41,7 @@ def _wrong_kind(path: Path, kind: str, error: Exception) -> UserError:
     reason = str(error).strip("'\"") or type(error).__name__
     return UserError(
         f"{path} is no {kind} of this version of jaxgrow ({reason}): choose one from "
-        "the weights folder of a run of nmr_dimvida."
+        "the weights folder of a run."
     )
 
 

@@ -10,8 +10,7 @@ from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.evaluation import folders
 from jaxgrow.evaluation.classifiers import SavedClassifier
-from jaxgrow.inpainting import evaluation
-from jaxgrow.inpainting.evaluation import compare
+from jaxgrow.inpainting.evaluation import compare, unet_baseline
 from jaxgrow.metrics import frechet, image, lpips
 from jaxgrow.metrics.inception_distance import resize_one
 from jaxgrow.multiview import generator
@@ -143,7 +142,7 @@ def test_a_classifiers_logits_and_what_it_scores_on_two_devices_are_those_of_one
 def test_filled_pictures_on_two_devices_measure_what_they_do_on_one(shares):
     filled, real = pixels(0), pixels(1)
     masks = (np.random.default_rng(2).random((7, 16, 16, 1)) < 0.5).astype(np.uint8)
-    fill = evaluation.as_fill(lambda _, x, mask: mask * jnp.sin(x), (), batch_size=3)
+    fill = unet_baseline.as_fill(lambda _, x, mask: mask * jnp.sin(x), (), batch_size=3)
     painted = fill(real, masks[..., 0] == 1)
     assert is_shared_by_both(shares)
     expected = np.rint((np.sin(real / np.float32(127.5) - 1) + 1) * 127.5)

@@ -8,8 +8,8 @@ import pytest
 from scipy.linalg import sqrtm
 
 from experiments.report.inpainting import evaluation_tables
-from jaxgrow.inpainting import evaluation
-from jaxgrow.inpainting.evaluation.results import to_json
+from jaxgrow.inpainting.evaluation.compare import evaluate
+from jaxgrow.inpainting.evaluation.results import to_json, to_markdown
 from jaxgrow.metrics import lpips
 from jaxgrow.metrics.inception_distance import pixel_features
 from jaxgrow.metrics.lpips import Lpips
@@ -71,7 +71,7 @@ def black(images, holes):
 def compare(images, masks, nets):
     methods = {"generator": grey, "black": black}
     photo, names = np.arange(NUM), [f"photo{i}" for i in range(NUM)]
-    return evaluation.evaluate(methods, images, masks, photo, names, nets=nets)
+    return evaluate(methods, images, masks, photo, names, nets=nets)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_figures_are_named_and_their_limits_told(result, source):
     assert result.labels == {"lpips": "LPIPS (a test)", "fid": "FID (RANDOM weights)"}
     assert any("16 px were enlarged to 64 px" in note for note in result.notes)
     assert any("of 5 images is biased upwards" in note for note in result.notes)
-    text = evaluation.to_markdown([result], source)
+    text = to_markdown([result], source)
     assert text.count("FID (RANDOM weights) |") == text.count("LPIPS (a test) |") == 2
     for note in result.notes:
         assert note in text
@@ -154,7 +154,7 @@ def test_without_weights_the_files_and_the_report_say_what_is_needed(
     result = compare(images, masks, FeatureNets(needs=needs))
     assert result.labels == {}
     assert result.needs == needs
-    text = evaluation.to_markdown([result], source)
+    text = to_markdown([result], source)
     (plain,) = json.loads(json.dumps(to_json([result], source)))["results"]
     footnote = evaluation_tables(plain)[0].footnote
     for name, metric in (("LPIPS", "lpips"), ("FID", "fid")):

@@ -8,7 +8,6 @@ from PIL import Image
 from skimage import metrics as oracle
 
 from jaxgrow.evaluation import classifiers as saved_classifiers
-from jaxgrow.evaluation import distances
 from jaxgrow.evaluation import folders as module
 from jaxgrow.metrics import frechet, paired
 from jaxgrow.metrics.inception_distance import network_input, resize_one
@@ -223,7 +222,10 @@ def test_a_trained_classifier_gives_a_distance_of_its_own_name(
     )
     real = np.stack([picture(i) for i in range(3)])
     fake = np.stack([filled(i, top=3 + i) for i in range(3)])
-    expected = distances.classifier_distance(classifier, real, fake)
+    features_fn = saved_classifiers.classifier_features(classifier)
+    expected = frechet.frechet_distance(
+        *(frechet.stats_of_images(features_fn, images) for images in (real, fake))
+    )
     for options in ([], ["--unpaired"]):
         args = [
             "--classifier",

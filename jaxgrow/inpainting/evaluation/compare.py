@@ -3,17 +3,17 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from jaxgrow.devices.parallel import RowsFn
+from jaxgrow.evaluation.figures import MetricColumns
 from jaxgrow.inpainting.baselines import FillFn, MissingPackageError
 from jaxgrow.inpainting.evaluation.intervals import (
     Difference,
-    PerImage,
     differences,
     pooled_psnr,
 )
@@ -27,16 +27,25 @@ HARDER, OVERALL = "10-50", "overall"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class MetricRow:
     """Means of one method over the images of one bin.
 
     Attributes:
         method: Name of the method.
         bin: Percent of the area that is hole ("20-30"), "10-50" or "overall".
-        num_images: How many pairs of a photograph and a hole went into the means.
-        metrics: l1, psnr, ssim over the image and `*_hole` over the hole;
-            psnr_hole_pooled; hf_error, hf_bias and mosaic over the hole; lpips of the
-            image, and of "10-50" and "overall" fid, where there are weights.
+        num_images: Pairs of a photograph and a hole in the means.
+        metrics: Name -> mean over images.
+            l1, psnr, ssim: Over the image.
+            l1_hole, psnr_hole, ssim_hole: Over the hole. An error below 8-bit rounding
+                counts as that, which caps PSNR at 58.9 dB.
+            psnr_hole_pooled: PSNR of the mean squared error over the holes of all
+                images, which the worst images decide.
+            hf_bias: Mean `high_frequency_error` in dB; hf_error, of its size.
+            mosaic: Mean `mosaic_index` over the images with a large enough hole; NaN
+                if there is none.
+            lpips: Of the image, and in "10-50" and "overall" fid, if there are weights.
+                FID compares a method's pictures of several bins with the originals,
+                each counted once.
     """
 
     method: str
@@ -47,7 +56,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """One photograph, one hole, and what every method made of it."""
+    """One photograph, one hole, and the fills of all methods."""
 
     bin: str
     original: UInt8[np.ndarray, "r r 3"]
@@ -57,7 +66,7 @@ class Example:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalResult:
-    """What `evaluate` found at one resolution.
+    """The comparison at one resolution.
 
     Attributes:
         resolution: Side of the images in pixels.
@@ -70,7 +79,7 @@ class EvalResult:
         missing: Methods that could not run -> what they need.
         labels: lpips, fid, those that were measured -> name of the figure.
         needs: lpips, fid, those that were not -> what they need.
-        notes: What a reader of the figures must know.
+        notes: Remarks for the reader of the figures.
         examples: Pictures for `draw_panel`, chosen by position alone.
     """
 
@@ -79,7 +88,7 @@ class EvalResult:
     num_photos: int
     protocol_sha256: str
     pixels_sha256: str
-    rows: list[Row]
+    rows: list[MetricRow]
     differences: list[Difference]
     missing: dict[str, str]
     labels: dict[str, str]
@@ -88,7 +97,7 @@ class EvalResult:
     examples: list[Example]
 
     def metric(self, method: str, bin: str, name: str) -> float:
-        """One figure; KeyError if there is no such row."""
+        """Return one figure; KeyError if there is no such row."""
         for row in self.rows:
             if (row.method, row.bin) == (method, bin):
                 return row.metrics[name]
@@ -109,28 +118,20 @@ def evaluate(
     examples_per_bin: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
-    """Compares methods on every image, once per bin of hole area.
+    """Compare methods on every image, once per bin of hole area.
 
-    The methods get the images with black holes, so none can look at the answer, and a
-    method that changes a known pixel is refused. psnr_hole is the mean over images of
-    each image's own PSNR in its hole (errors below 8-bit rounding count as that, a cap
-    of 58.9 dB); psnr_hole_pooled is the PSNR of the mean over images of the hole's
-    mean squared error, which the worst images decide. hf_bias is the mean
-    `high_frequency_error` in dB, hf_error the mean of its size, mosaic the mean
-    `mosaic_index` over the images whose hole is large enough to tell (NaN if none is).
-
-    The 95 % intervals resample photographs, not crops, with replacement, and take the
-    same photographs for the reference and the baseline.
+    Methods get the images with black holes, so none can look at the answer. A method
+    that changes a known pixel is refused. The 95 % intervals resample photographs, not
+    crops, with replacement, the same ones for the reference and the baseline.
 
     Args:
         methods: Name -> fill function, in the order of the table. One that raises
-            `MissingPackageError` becomes a row that says so.
+            `MissingPackageError` is listed in `EvalResult.missing`.
         images: Validation images.
         masks_by_bin: Bin -> one mask per image, 1 = hole.
         image_index: The photograph that each image is a crop of.
         names: Name of each image, for the protocol's hash.
-        nets: Of LPIPS and FID. FID is the distance of a method's pictures of several
-            bins to the originals, each of which counts once.
+        nets: Of LPIPS and FID.
         reference: The method to compare the others with.
         num_resamples: Bootstrap resamples.
         seed: Seed of the resampling.
@@ -141,56 +142,87 @@ def evaluate(
         raise ValueError(f"no method {reference!r} among {list(methods)}")
     nets = nets or FeatureNets()
     feature_metrics = FeatureMetrics(nets, images)
-    shown = _examples(list(masks_by_bin), len(images), examples_per_bin)
-    values: dict[str, dict[str, PerImage]] = {}
-    distances: dict[tuple[str, str], dict[str, float]] = {}
+    shown = _example_rows(list(masks_by_bin), len(images), examples_per_bin)
+    measured: dict[str, _Measurements] = {}
     missing: dict[str, str] = {}
-    kept: dict[tuple[str, str], UInt8[np.ndarray, "k r r 3"]] = {}
     for number, (name, fill) in enumerate(methods.items()):
-        measured: dict[str, PerImage] = {}
+        found = measured[name] = _Measurements(name, feature_metrics)
         try:
             for done, (bin, masks) in enumerate(masks_by_bin.items(), start=1):
                 filled = _fill_honestly(name, fill, images, masks)
-                measured[bin] = measure(filled, images, masks)
-                measured[bin] |= feature_metrics.add(name, bin, filled)
-                kept[name, bin] = filled[shown[bin]]
+                found.add(bin, filled, images, masks, shown[bin])
                 if on_progress is not None:
                     bins = len(masks_by_bin)
                     on_progress(number * bins + done, len(methods) * bins)
         except MissingPackageError as error:
             missing[name] = error.needs
-        else:
-            values[name] = _with_unions(measured)
-            for union, bins in _unions(measured).items():
-                distances[name, union] = feature_metrics.distance(name, bins)
-    examples = [
-        Example(
-            bin=bin,
-            original=images[i],
-            hole=masks[i, ..., 0] == 1,
-            fills={name: kept[name, bin][k] for name in values},
-        )
-        for bin, masks in masks_by_bin.items()
-        for k, i in enumerate(shown[bin])
-    ]
+            del measured[name]
+    columns = {name: found.columns() for name, found in measured.items()}
     return EvalResult(
         resolution=images.shape[1],
         reference=reference,
         num_photos=len(np.unique(image_index)),
         protocol_sha256=protocol_hash(masks_by_bin, names),
         pixels_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
-        rows=[
-            _summary(method, bin, per_image, distances.get((method, bin), {}))
-            for method, by_bin in values.items()
-            for bin, per_image in by_bin.items()
-        ],
-        differences=differences(values, reference, image_index, num_resamples, seed),
+        rows=[row for found in measured.values() for row in found.rows()],
+        differences=differences(columns, reference, image_index, num_resamples, seed),
         missing=missing,
         labels=feature_metrics.labels,
         needs={k: v for k, v in nets.needs.items() if k not in feature_metrics.labels},
         notes=feature_metrics.notes,
-        examples=examples,
+        examples=[
+            Example(
+                bin=bin,
+                original=images[i],
+                hole=masks[i, ..., 0] == 1,
+                fills={name: found.shown[bin][k] for name, found in measured.items()},
+            )
+            for bin, masks in masks_by_bin.items()
+            for k, i in enumerate(shown[bin])
+        ],
     )
+
+
+class _Measurements:
+    """Figures of one method's fills, bin by bin.
+
+    Attributes:
+        shown: Bin -> the fills that are kept for the picture.
+    """
+
+    def __init__(self, method: str, feature_metrics: FeatureMetrics):
+        self.method, self._feature_metrics = method, feature_metrics
+        self._by_bin: dict[str, MetricColumns] = {}
+        self.shown: dict[str, UInt8[np.ndarray, "k r r 3"]] = {}
+
+    def add(self, bin: str, filled, images, masks, shown: list[int]) -> None:
+        columns = measure(filled, images, masks)
+        columns |= self._feature_metrics.add(self.method, bin, filled)
+        self._by_bin[bin], self.shown[bin] = columns, filled[shown]
+
+    def columns(self) -> dict[str, MetricColumns]:
+        """Return the metrics of each image by bin, "10-50" and "overall" last."""
+        joined = {
+            union: {
+                name: np.concatenate([self._by_bin[bin][name] for bin in bins])
+                for name in self._by_bin[bins[0]]
+            }
+            for union, bins in _unions(self._by_bin).items()
+        }
+        return {**self._by_bin, **joined}
+
+    def rows(self) -> Iterator[MetricRow]:
+        unions = _unions(self._by_bin)
+        for bin, columns in self.columns().items():
+            metrics = _means(columns)
+            if bin in unions:
+                metrics |= self._feature_metrics.distance(self.method, unions[bin])
+            yield MetricRow(
+                method=self.method,
+                bin=bin,
+                num_images=len(columns["l1"]),
+                metrics=metrics,
+            )
 
 
 def measure(
@@ -198,8 +230,8 @@ def measure(
     images: UInt8[np.ndarray, "n r r 3"],
     masks: UInt8[np.ndarray, "n r r 1"],
     batch_size: int = 64,
-) -> PerImage:
-    """All metrics of each image: l1, psnr, ssim, `*_hole`, mse_hole, hf and mosaic.
+) -> MetricColumns:
+    """Return l1, psnr, ssim, `*_hole`, mse_hole, hf and mosaic of each image.
 
     The devices of this machine share the images.
     """
@@ -230,7 +262,7 @@ def _measure_rows(_, filled, images, masks):
 
 
 def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
-    """SHA-256 over the image names, the bins and every mask, in their order."""
+    """Return the SHA-256 over image names, bins and masks, in their order."""
     digest = hashlib.sha256("\0".join(names).encode())
     for bin, masks in masks_by_bin.items():
         digest.update(f"\0{bin} {masks.shape}\0".encode())
@@ -238,8 +270,10 @@ def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _examples(bins: list[str], num_images: int, per_bin: int) -> dict[str, list[int]]:
-    """Evenly spaced images for the picture, other ones in every bin."""
+def _example_rows(
+    bins: list[str], num_images: int, per_bin: int
+) -> dict[str, list[int]]:
+    """Return evenly spaced images for the picture, other ones in every bin."""
     per_bin = min(per_bin, num_images)
     spaced = np.linspace(0, num_images - 1, per_bin * len(bins)).round().astype(int)
     return {bin: spaced[i :: len(bins)].tolist() for i, bin in enumerate(bins)}
@@ -259,33 +293,20 @@ def _fill_honestly(
     return filled
 
 
-def _with_unions(by_bin: dict[str, PerImage]) -> dict[str, PerImage]:
-    joined = {
-        union: {
-            k: np.concatenate([by_bin[bin][k] for bin in bins]) for k in by_bin[bins[0]]
-        }
-        for union, bins in _unions(by_bin).items()
-    }
-    return {**by_bin, **joined}
-
-
 def _unions(bins: Iterable[str]) -> dict[str, list[str]]:
-    """Those of "10-50" (that start at 10 % or more) and of "overall", unless empty."""
+    """Return the bins of "10-50" and of "overall", those without bins left out."""
     bins = list(bins)
     harder = [bin for bin in bins if int(bin.split("-")[0]) >= 10]
     return {union: of for union, of in ((HARDER, harder), (OVERALL, bins)) if of}
 
 
-def _summary(
-    method: str, bin: str, per_image: PerImage, distances: dict[str, float]
-) -> Row:
+def _means(columns: MetricColumns) -> dict[str, float]:
     plain = ("l1_hole", "psnr_hole", "ssim_hole", "l1", "psnr", "ssim", "lpips")
-    metrics = {n: float(per_image[n].mean()) for n in plain if n in per_image}
-    metrics |= distances
-    mse_hole = per_image["mse_hole"].mean(keepdims=True)
+    metrics = {name: float(columns[name].mean()) for name in plain if name in columns}
+    mse_hole = columns["mse_hole"].mean(keepdims=True)
     metrics["psnr_hole_pooled"] = pooled_psnr(mse_hole).item()
-    metrics["hf_error"] = float(np.abs(per_image["hf"]).mean())
-    metrics["hf_bias"] = float(per_image["hf"].mean())
-    told = per_image["mosaic"][~np.isnan(per_image["mosaic"])]
-    metrics["mosaic"] = float(told.mean()) if len(told) else float("nan")
-    return Row(method=method, bin=bin, num_images=len(per_image["l1"]), metrics=metrics)
+    metrics["hf_error"] = float(np.abs(columns["hf"]).mean())
+    metrics["hf_bias"] = float(columns["hf"].mean())
+    mosaic = columns["mosaic"][~np.isnan(columns["mosaic"])]
+    metrics["mosaic"] = float(mosaic.mean()) if len(mosaic) else float("nan")
+    return metrics

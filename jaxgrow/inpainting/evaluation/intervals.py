@@ -2,16 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxgrow.evaluation.figures import MetricColumns
 from jaxgrow.metrics.image import EIGHT_BIT_NOISE
-
-
-PerImage: TypeAlias = dict[str, Float[np.ndarray, " n"]]
-"""Name of a metric -> one value per image."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +17,7 @@ class Difference:
     Attributes:
         metric: "psnr_hole" or "psnr_hole_pooled".
         baseline: Name of the other method.
-        bin: As in `Row`.
+        bin: As in `MetricRow`.
         mean: The difference of the two rows; `low` to `high` is its interval.
     """
 
@@ -34,7 +30,7 @@ class Difference:
 
 
 def differences(
-    values: Mapping[str, Mapping[str, PerImage]],
+    values: Mapping[str, Mapping[str, MetricColumns]],
     reference: str,
     image_index: Int[np.ndarray, " n"],
     num_resamples: int,

@@ -1,6 +1,5 @@
-"""Nets as fill functions, and the U-Net that the generator is compared with."""
+"""Networks as fill functions, and the U-Net baseline."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -18,6 +17,7 @@ from jaxgrow.inpainting.fill import composite
 from jaxgrow.nets.growing import Generator, NetConfig, generator_input
 from jaxgrow.nets.unet import UNet, widest_unet
 from jaxgrow.pixels import to_signed
+from jaxgrow.training.train_state import count_params
 from jaxgrow.typing import HoleMask, Image, Params
 
 
@@ -29,15 +29,15 @@ def as_fill(
     weights: PyTree,
     batch_size: int = 64,
 ) -> FillFn:
-    """Makes a fill function on uint8 pixels of a net that paints on [-1, 1].
+    """Build a fill function on uint8 pixels from a network that paints on [-1, 1].
 
     The devices of this machine share every batch.
 
     Args:
-        paint: (weights, images, mask) -> painted pictures; what it makes of one must
-            not depend on the others.
-        weights: Arrays that `paint` needs. What it closes over instead becomes
-            constants of the compiled program, and of every file that keeps one.
+        paint: (weights, images, mask) -> painted pictures, each independent of the
+            others.
+        weights: Arrays that `paint` needs. Arrays that it closes over instead become
+            constants of the compiled program and of its file in the cache.
         batch_size: Pictures of a call.
     """
 
@@ -58,24 +58,6 @@ def as_fill(
     return fill
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainedUNet:
-    """A fill function that knows its size."""
-
-    net: UNet
-    params: Params
-    fill: FillFn
-
-    @property
-    def num_params(self) -> int:
-        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
-
-    def __call__(
-        self, images: UInt8[np.ndarray, "n r r 3"], masks: Bool[np.ndarray, "n r r"]
-    ) -> UInt8[np.ndarray, "n r r 3"]:
-        return self.fill(images, masks)
-
-
 def train_unet(
     images: UInt8[np.ndarray, "n r r 3"],
     mask_bank: UInt8[np.ndarray, "m r r 1"],
@@ -90,13 +72,13 @@ def train_unet(
     augment: bool = False,
     is_paired: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> TrainedUNet:
-    """Trains a U-Net of the generator's size with Adam and L1.
+) -> FillFn:
+    """Train a U-Net of the generator's size with Adam and L1; return its fill function.
 
-    Its batches are `plan_batch(seed, 0), plan_batch(seed, 1), ...`: the very images,
-    flips and masks that the generator saw in a stage of that seed. The loss is on the
-    raw output over the whole image, with weight `hole_weight` on pixels of the hole,
-    as in the generator's reconstruction loss.
+    Its batches are `plan_batch(seed, 0), plan_batch(seed, 1), ...`: the images, flips
+    and masks of a generator's stage with that seed. The loss is on the raw output over
+    the whole image, with weight `hole_weight` on pixels of the hole, as in the
+    generator's reconstruction loss.
 
     Args:
         images: Training images, in memory or memory-mapped.
@@ -110,7 +92,7 @@ def train_unet(
         max_params: Most parameters that it may have; None: as many as the paper's
             generator at this resolution (the net takes the widest that fits).
         augment: As the generator's run, see `plan_batch`.
-        is_paired: Whether mask i belongs to image i alone.
+        is_paired: True if mask i belongs to image i alone.
         on_progress: Called with (done, all) every 100 steps and at the end.
 
     Raises:
@@ -155,7 +137,7 @@ def train_unet(
         output = jnp.asarray(net.apply(params, generator_input(images, mask)))
         return composite(images, jnp.clip(output, -1.0, 1.0), mask)
 
-    return TrainedUNet(net, params, as_fill(paint, params))
+    return as_fill(paint, params)
 
 
 def _batch(
@@ -182,11 +164,10 @@ def _batch(
 
 
 def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
-    """Parameters of the generator at a resolution, by default the paper's."""
+    """Return the generator's number of parameters, by default the paper's."""
     net = Generator(config or NetConfig(), resolution)
     x = jnp.zeros((1, resolution, resolution, 4))
-    shapes = jax.eval_shape(net.init, jax.random.key(0), x)["params"]
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    return count_params(jax.eval_shape(net.init, jax.random.key(0), x)["params"])
 
 
 def _make_step(net: UNet, tx: optax.GradientTransformation, hole_weight: float):
