@@ -4,9 +4,9 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -26,6 +26,7 @@ from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.evaluation.classifiers import logits_of
+from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
 from jaxgrow.multiview.evaluation import classification as stats
 from jaxgrow.multiview.evaluation.classification import MODES, CellKey
 from jaxgrow.pretrained import networks
@@ -35,13 +36,14 @@ from jaxgrow.training import logs
 
 
 _FOLDER = "classify"
+_PAPER_TRAINS, _PAPER_TESTS = ("single", "augmented"), ("single", "generated")
 _EXPORTED: dict[str, networks.Network] = {
     arch: network for network, arch in networks.ARCHITECTURES.items()
 }
 
 
 def classify(run: Run, objects: Objects) -> None:
-    """Trains every classifier that is not there yet and writes classify/results.json.
+    """Train every classifier that is not trained yet and write classify/results.json.
 
     Of several processes all train, and the first one measures and writes.
 
@@ -64,7 +66,7 @@ def classify(run: Run, objects: Objects) -> None:
     steps = _train(trainer, sets, cells, objects)
     if not hosts.is_first():
         return
-    found = _measure(run, sets, cells, objects)
+    found = _measure(run, cells, sets, objects)
     result = {
         "data": config.data.source,
         "num_train": len(objects.c),
@@ -78,7 +80,7 @@ def classify(run: Run, objects: Objects) -> None:
             wall_s=time.monotonic() - begun,
         ),
         "missing": missing,
-        **found.tables(config, steps),
+        **_tables(config, objects, found, steps),
     }
     files.write_json(path, result)
     for verdict in result["verdicts"]:
@@ -89,7 +91,7 @@ def classify(run: Run, objects: Objects) -> None:
 def _train(
     trainer: CellTrainer, sets: Sets, cells: Sequence[Cell], objects: Objects
 ) -> dict[Cell, int]:
-    """Trains all cells, and returns the steps of each."""
+    """Train all cells and return the steps of each."""
     num_augmented = int(np.prod(sets.augmented.shape[:3]))
     load = functools.lru_cache(maxsize=2)(sets.train)
     steps = {}
@@ -112,129 +114,42 @@ def first_of_class(labels: Int[np.ndarray, " n"], count: int) -> Bool[np.ndarray
     return chosen
 
 
-class _Found:
-    """Outcomes of the cells on the test sets.
+class _Answers(NamedTuple):
+    """Correctness of every seed for every object; the logits too if they are needed."""
 
-    Attributes:
-        labels: Classes of the test objects.
-        most_per_class: Objects of the largest class to train on.
-        correct: (cell, test set) -> correctness (s, n).
-        logits: (cell, "single" or "generated") -> logits (s, n, m, k).
-        sweep: (cell, evaluations) -> correctness.
-    """
-
-    def __init__(self, labels: Int[np.ndarray, " n"], most_per_class: int):
-        self.labels, self.most_per_class = labels, most_per_class
-        self.correct: dict[tuple[Cell, str], Bool[np.ndarray, "s n"]] = {}
-        self.logits: dict[tuple[Cell, str], Float[np.ndarray, "s n m k"]] = {}
-        self.sweep: dict[tuple[Cell, int], Bool[np.ndarray, "s n"]] = {}
-
-    def tables(self, config: Config, steps: Mapping[Cell, int]) -> dict[str, Any]:
-        """What results.json holds of them."""
-        whole = {key: v for key, v in self.correct.items() if key[0].per_class is None}
-        summary = stats.summarise(
-            {CellKey(*_place(cell), test): v for (cell, test), v in whole.items()},
-            {
-                _place(cell): count
-                for cell, count in steps.items()
-                if not cell.per_class
-            },
-        )
-        return summary | {
-            "modes": self._modes(),
-            "gate": self._gate(config),
-            "objects_sweep": self._objects_sweep(config),
-            "evaluations_sweep": self._evaluations_sweep(),
-        }
-
-    def _whole(self) -> list[Cell]:
-        cells = dict.fromkeys(cell for cell, _ in self.correct)
-        return [cell for cell in cells if cell.per_class is None]
-
-    def _modes(self) -> list[dict[str, Any]]:
-        return [
-            _named(cell)
-            | {
-                "mode": mode,
-                "accuracy": _percent(
-                    stats.correct(self.logits[cell, "generated"], self.labels, mode)
-                ),
-            }
-            for cell in self._whole()
-            for mode in MODES
-        ]
-
-    def _gate(self, config: Config) -> list[dict[str, Any]]:
-        return [
-            _named(cell)
-            | {
-                "points": stats.gate_curve(
-                    self.logits[cell, "single"][:, :, 0],
-                    self.logits[cell, "generated"],
-                    self.labels,
-                    config.classify.mode,
-                )
-            }
-            for cell in self._whole()
-            if cell.train in ("single", "augmented")
-        ]
-
-    def _objects_sweep(self, config: Config) -> list[dict[str, Any]]:
-        if not config.classify.objects_sweep:
-            return []
-        swept = {(cell, test) for cell, test in self.correct if cell.per_class}
-        whole = {(dataclasses.replace(cell, per_class=None), t) for cell, t in swept}
-        return [
-            _named(cell)
-            | {
-                "objects_per_class": cell.per_class or self.most_per_class,
-                "test": test,
-                "accuracy": (100.0 * right.mean(axis=1)).tolist(),
-            }
-            for (cell, test), right in self.correct.items()
-            if (cell, test) in swept | whole
-        ]
-
-    def _evaluations_sweep(self) -> list[dict[str, Any]]:
-        found = []
-        for (cell, evaluations), right in self.sweep.items():
-            accuracy, low, high = stats.bootstrap_mean(right)
-            place = _named(cell) | {"evaluations": evaluations}
-            found.append(place | {"accuracy": accuracy, "low": low, "high": high})
-        return found
+    correct: Bool[np.ndarray, "s n"]
+    logits: Float[np.ndarray, "s n m k"] | None
 
 
-def _measure(run: Run, sets: Sets, cells: Sequence[Cell], objects: Objects) -> _Found:
-    """Every cell on every test set; those of the sweep on two."""
-    config = run.config
-    most_per_class = int(np.bincount(objects.c.views.labels).max())
-    found = _Found(np.asarray(objects.e.views.labels), most_per_class)
-    tests = sets.tests()
-    evaluations = config.generate.evaluations
+_Found: TypeAlias = dict[tuple[Cell, str | int], _Answers]
+"""By classifier and test set; a number is that of a sweep of network evaluations."""
+
+
+def _measure(run: Run, cells: Sequence[Cell], sets: Sets, objects: Objects) -> _Found:
+    """Test every cell on the test sets that it is meant for."""
+    config, found, labels = run.config, {}, np.asarray(objects.e.views.labels)
+    tests: dict[str | int, Callable[[], UInt8[np.ndarray, "n m h w 3"]]] = {
+        **sets.tests()
+    }
+    for number in config.generate.evaluations:
+        tests[number] = functools.partial(sets.generated, f"ea_steps_{number}")
     with logs.progress_bar(run.console) as bar:
-        task = bar.add_task(
-            "test sets", total=len(tests) + len(evaluations), unit="test sets"
-        )
+        task = bar.add_task("test sets", total=len(tests), unit="test sets")
         for test, make in tests.items():
             images = make()
-            for cell in cells:
-                if cell.per_class is not None and test not in ("single", "generated"):
-                    continue
+            for cell in (cell for cell in cells if _is_tested(cell, test)):
                 logits = _logits(config, cell, images)
-                right = stats.correct(logits, found.labels, config.classify.mode)
-                found.correct[cell, test] = right
-                if cell.per_class is None and test in ("single", "generated"):
-                    found.logits[cell, test] = logits
-            bar.advance(task)
-        for number in evaluations:
-            images = sets.sweep(number)
-            for cell in cells:
-                if cell.per_class is None and cell.train in ("single", "augmented"):
-                    logits = _logits(config, cell, images)
-                    right = stats.correct(logits, found.labels, config.classify.mode)
-                    found.sweep[cell, number] = right
+                right = stats.correct(logits, labels, config.classify.mode)
+                is_kept = cell.per_class is None and test in _PAPER_TESTS
+                found[cell, test] = _Answers(right, logits if is_kept else None)
             bar.advance(task)
     return found
+
+
+def _is_tested(cell: Cell, test: str | int) -> bool:
+    if cell.per_class is not None:
+        return test in _PAPER_TESTS
+    return isinstance(test, str) or cell.train in _PAPER_TRAINS
 
 
 def _logits(
@@ -250,13 +165,71 @@ def _logits(
     return np.stack(found)
 
 
+def _tables(
+    config: Config, objects: Objects, found: _Found, steps: Mapping[Cell, int]
+) -> dict[str, Any]:
+    """The entries of results.json that come from the test sets."""
+    labels, mode = np.asarray(objects.e.views.labels), config.classify.mode
+    logits = {key: v.logits for key, v in found.items() if v.logits is not None}
+    pairs = [
+        (cell, logits[cell, "single"][:, :, 0], logits[cell, "generated"])
+        for cell in dict.fromkeys(cell for cell, _ in logits)
+    ]
+    return {
+        **stats.summarise(
+            {
+                CellKey(*_place(cell), test): answers.correct
+                for (cell, test), answers in found.items()
+                if cell.per_class is None and isinstance(test, str)
+            },
+            {_place(cell): n for cell, n in steps.items() if cell.per_class is None},
+        ),
+        "modes": [
+            _named(cell, mode=m, accuracy=100.0 * float(right.mean()))
+            for cell, _, generated in pairs
+            for m in MODES
+            for right in [stats.correct(generated, labels, m)]
+        ],
+        "gate": [
+            _named(cell, points=stats.gate_curve(single, generated, labels, mode))
+            for cell, single, generated in pairs
+            if cell.train in _PAPER_TRAINS
+        ],
+        "objects_sweep": _objects_sweep(
+            found, int(np.bincount(objects.c.views.labels).max())
+        ),
+        "evaluations_sweep": [
+            _named(cell, evaluations=test, accuracy=accuracy, low=low, high=high)
+            for (cell, test), answers in found.items()
+            if isinstance(test, int)
+            for accuracy, low, high in [stats.bootstrap_mean(answers.correct)]
+        ],
+    }
+
+
+def _objects_sweep(found: _Found, most_per_class: int) -> list[dict[str, Any]]:
+    """Accuracies of the sweep, and of the same classifiers on the whole set."""
+    swept = {(cell, test) for cell, test in found if cell.per_class}
+    swept |= {(dataclasses.replace(cell, per_class=None), t) for cell, t in swept}
+    return [
+        _named(
+            cell,
+            objects_per_class=cell.per_class or most_per_class,
+            test=test,
+            accuracy=(100.0 * answers.correct.mean(axis=1)).tolist(),
+        )
+        for (cell, test), answers in found.items()
+        if (cell, test) in swept
+    ]
+
+
 def _settings(config: Config) -> dict[str, Any]:
-    """What decides the results beside the trained classifiers."""
+    """Everything but the trained classifiers that decides the results."""
     return files.plain({"classify": config.classify, "generate": config.generate})
 
 
 def _is_current(config: Config, path: Path, cells: Sequence[Cell]) -> bool:
-    """Whether the results are there, of these settings and all these classifiers."""
+    """True if the results are of these settings and newer than all classifiers."""
     if not path.exists():
         return False
     weights = [
@@ -265,14 +238,14 @@ def _is_current(config: Config, path: Path, cells: Sequence[Cell]) -> bool:
         for seed in range(config.classify.seeds)
     ]
     made = path.stat().st_mtime
-    settings = json.loads(json.dumps(_settings(config)))
-    return json.loads(path.read_text()).get("settings") == settings and all(
+    saved = json.loads(path.read_text()).get("settings")
+    return saved == _settings(config) and all(
         file.exists() and file.stat().st_mtime <= made for file in weights
     )
 
 
 def _claim(config: Config, sets: Sets) -> None:
-    """Notes with what the run's classifiers are trained, or refuses another way."""
+    """Write down the settings of the trainings, or refuse others than before."""
     chosen = files.plain(config.classify)
     names = ("training", "width", "small_stem", "norm", "mirror")
     fields = {name: chosen[name] for name in names}
@@ -280,7 +253,7 @@ def _claim(config: Config, sets: Sets) -> None:
     made = ("model", "sampler", "seed", "object_ids")
     ca = {name: sets.ca.header[name] for name in made}
     fields |= {"seed": config.seed, "samples": sets.augmented.shape[1], "ca": ca}
-    fields = json.loads(json.dumps(files.plain(fields)))
+    fields = files.plain(fields)
     path = config.run_dir / _FOLDER / "settings.json"
     if not path.exists():
         files.write_json(path, fields)
@@ -297,17 +270,14 @@ def _claim(config: Config, sets: Sets) -> None:
 
 
 def _missing_weights(run: Run) -> dict[str, str]:
-    """Network -> how to get the weights that fine-tuning lacks; notes random ones."""
+    """Network -> how to get the weights that fine-tuning lacks; note random ones."""
     chosen, missing = run.config.classify, {}
     if "fine-tuned" not in chosen.starts:
         return missing
     for network in chosen.networks:
         path = chosen.weights(network)
         if not path.exists():
-            command = (
-                f"python -m tools.export_weights {_EXPORTED[network]} --out {path}"
-            )
-            missing[network] = f"needs weights: {command}"
+            missing[network] = NEEDS_WEIGHTS.format(_EXPORTED[network], path)
             run.note(f"fine-tuning {network} {missing[network]}")
         elif networks.load_features(path, _EXPORTED[network]).provenance.is_random:
             run.note(f"fine-tuning {network} starts from RANDOM weights, {path}")
@@ -318,9 +288,5 @@ def _place(cell: Cell) -> tuple[str, str, str]:
     return cell.network, cell.start, cell.train
 
 
-def _named(cell: Cell) -> dict[str, Any]:
-    return dict(zip(("network", "start", "train"), _place(cell), strict=True))
-
-
-def _percent(correct: Bool[np.ndarray, "s n"]) -> float:
-    return 100.0 * float(correct.mean())
+def _named(cell: Cell, **entries: Any) -> dict[str, Any]:
+    return dict(network=cell.network, start=cell.start, train=cell.train) | entries

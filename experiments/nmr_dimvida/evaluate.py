@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from rich.progress import Progress
 
 from experiments.nmr_dimvida import panels
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.run import Run, finished
+from experiments.report.tables import to_markdown
+from experiments.report.views import size_table
 from experiments.shared import run_dir as runs
 from jaxgrow import viz
-from jaxgrow.data.views import ViewSet
+from jaxgrow.data.views import Partition, ViewSet
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.metrics.inception_distance import pixel_features
@@ -30,15 +33,12 @@ from jaxgrow.storage.provenance import record_provenance
 from jaxgrow.training import logs
 
 
-DIFFUSION = "diffusion"
-MEAN = "diffusion, 1 evaluation"
-GAUSSIAN = "Gaussian path alone"
 _PANEL_OBJECTS = 12
 _FOLDER = "views"
 
 
 def evaluate(run: Run, objects: Objects) -> None:
-    """Writes views/table_1.json, views/curve.json and panels into the run.
+    """Write views/table_1.json, views/curve.json and views/panel.png into the run.
 
     Raises:
         UserError: The weights of an earlier phase are missing or damaged.
@@ -63,33 +63,37 @@ def evaluate(run: Run, objects: Objects) -> None:
             lambda done, total: bar.update(task, completed=done, total=total),
         )
         points = _curve(run, classifier, objects, bar)
-    flat = test.images.reshape(-1, *test.images.shape[2:])[test.observed.ravel()]
-    labels = np.repeat(test.labels, test.num_views)[test.observed.ravel()]
-    ceiling = saved_classifiers.accuracy(classifier, flat, labels)
+    labels = test.labels[np.nonzero(test.observed)[0]]
+    accuracy = saved_classifiers.accuracy(
+        classifier, test.images[test.observed], labels
+    )
     provenance = record_provenance(
         runs.command(EXPERIMENT),
         seeds={"run": config.seed},
         wall_s=time.monotonic() - begun,
     )
+    found = files.plain(
+        {
+            "data": config.data.source,
+            "size": test.size,
+            "num_objects": len(test),
+            "settings": _settings(config),
+            "num_evaluations": config.sampler.num_evaluations,
+            "coherence_classifier_accuracy": accuracy,
+            "rows": rows,
+            "provenance": provenance,
+        }
+    )
     folder = config.run_dir / _FOLDER
-    found = {
-        "data": config.data.source,
-        "num_objects": len(test),
-        "settings": _settings(config),
-        "num_evaluations": config.sampler.num_evaluations,
-        "coherence_classifier_accuracy": ceiling,
-        "rows": rows,
-        "provenance": provenance,
-    }
     files.write_json(folder / "curve.json", points)
-    _draw(config, view_generator, objects, folder / "panel.png")
-    # Last, for `is_current` takes it as the sign that all is there.
+    _draw(config, view_generator, objects, folder)
+    # The last file, because `is_current` takes it as the sign that all are complete.
     files.write_json(folder / "table_1.json", found)
-    run.say(to_markdown(json.loads((folder / "table_1.json").read_text())))
+    run.say(to_markdown(size_table(found)))
 
 
 def load_metric_nets(run: Run, classifier: SavedClassifier) -> MetricNets:
-    """Load the coherence classifier, and LPIPS and FID where weights are there."""
+    """Load LPIPS and FID's network if there are weights, and note which there are."""
     config = run.config
     lpips, inception = None, None
     if config.lpips_weights.exists():
@@ -111,33 +115,30 @@ def load_metric_nets(run: Run, classifier: SavedClassifier) -> MetricNets:
 def make_methods(
     config: Config, view_generator: ViewGenerator, library: ViewSet
 ) -> dict[str, CompleteFn]:
-    """The diffusion model and what it has to beat, by name.
+    """Return the diffusion model and the baselines, by name.
 
-    Of one evaluation DDIM gives no sample, but what a network that predicts velocities
-    expects of the views. One that predicts noise has its error divided by alpha there,
-    which at time 1 is less than 0.01.
+    Of one evaluation DDIM gives the expectation of the views, not a sample, if the
+    network predicts velocities. The error of a network that predicts noise is divided
+    by alpha there, which at time 1 is less than 0.01.
     """
 
     def samples_of(one: ViewGenerator, sampler: SamplerConfig) -> CompleteFn:
-        def complete(images, missing):
-            return one.generate_views(
-                images, missing, sampler=sampler, seed=config.seed
-            )[:, 0]
+        return lambda images, missing: one.generate_views(
+            images, missing, sampler=sampler, seed=config.seed
+        )[:, 0]
 
-        return complete
-
-    methods = {DIFFUSION: samples_of(view_generator, config.sampler)}
+    methods = {"diffusion": samples_of(view_generator, config.sampler)}
     if config.score.prediction == "velocity":
-        methods[MEAN] = samples_of(
-            view_generator, SamplerConfig(name="ddim", num_steps=1)
-        )
+        one_step = SamplerConfig(name="ddim", num_steps=1)
+        methods["diffusion, 1 evaluation"] = samples_of(view_generator, one_step)
     if config.score.gaussian_path:
-        methods[GAUSSIAN] = samples_of(view_generator.gaussian_alone(), config.sampler)
+        gaussian = view_generator.gaussian_alone()
+        methods["Gaussian path alone"] = samples_of(gaussian, config.sampler)
     return methods | load_methods(config, library)
 
 
 def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
-    """What the diffusion model has to beat, by name.
+    """Return the baselines of the diffusion model, by name.
 
     Raises:
         UserError: The autoencoder or the regressor is missing or damaged.
@@ -159,66 +160,56 @@ def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
 
 
 def _curve(
-    run: Run,
-    classifier: SavedClassifier,
-    objects: Objects,
-    bar: Progress,
+    run: Run, classifier: SavedClassifier, objects: Objects, bar: Progress
 ) -> list[dict[str, Any]]:
-    """Quality of every sampler from the one known view, at every cost."""
+    """Quality from one conditioning view, for every sampler and cost."""
     config = run.config
     if config.curve.objects == 0:
         return []
-    count = min(config.curve.objects, len(objects.e))
-    rows = np.linspace(0, len(objects.e) - 1, count).astype(int)
-    test, known = objects.e.views.take(rows), objects.e.known[rows]
-    missing = np.ones((count, test.num_views), bool)
-    missing[np.arange(count), known] = False
-    view_generator = ViewGenerator.load(config.run_dir, batch_size=min(count, 64))
+    test, missing = _with_one_view(objects.e, config.curve.objects)
+    generator = ViewGenerator.load(config.run_dir, batch_size=min(len(test), 64))
     measure = table.make_measure(MetricNets(classifier))
-    points = []
-    samplers = config.curve.points()
+    points, samplers = [], config.curve.points()
     task = bar.add_task("samplers", total=len(samplers), unit="samplers")
     for sampler in samplers:
         options = {"sampler": sampler, "seed": config.seed}
-        view_generator.generate_views(
-            test.images[:1], missing[:1], **options
-        )  # compiles
+        generator.generate_views(test.images[:1], missing[:1], **options)  # compiles
         begun = time.monotonic()
-        generated = view_generator.generate_views(test.images, missing, **options)[:, 0]
-        seconds = time.monotonic() - begun
-        metrics = measure(generated, test, missing & test.observed)
-        points.append(
-            {
-                "sampler": sampler.name,
-                "steps": sampler.num_steps,
-                "evaluations": sampler.num_evaluations,
-                "ms_per_object": round(1e3 * seconds / count, 3),
-                **metrics,
-            }
-        )
+        generated = generator.generate_views(test.images, missing, **options)[:, 0]
+        wall_s = time.monotonic() - begun
+        point = {
+            "sampler": sampler.name,
+            "steps": sampler.num_steps,
+            "evaluations": sampler.num_evaluations,
+            "ms_per_object": round(1e3 * wall_s / len(test), 3),
+        }
+        points.append(point | measure(generated, test, missing & test.observed))
         bar.advance(task)
     return points
 
 
 def _draw(
-    config: Config, view_generator: ViewGenerator, objects: Objects, path: Path
+    config: Config, generator: ViewGenerator, objects: Objects, folder: Path
 ) -> None:
-    rows = np.linspace(0, len(objects.e) - 1, min(_PANEL_OBJECTS, len(objects.e)))
-    shown = objects.e.views.take(rows.astype(int))
-    known = objects.e.known[rows.astype(int)]
-    missing = np.ones((len(shown), shown.num_views), bool)
-    missing[np.arange(len(shown)), known] = False
-    generated = view_generator.generate_views(
+    shown, missing = _with_one_view(objects.e, _PANEL_OBJECTS)
+    generated = generator.generate_views(
         shown.images, missing, sampler=config.sampler, seed=config.seed
     )[:, 0]
-    panel = panels.view_panel(
-        generated, shown.images, missing, view_generator.view_names
-    )
-    viz.save_png(path, panel)
+    panel = panels.view_panel(generated, shown.images, missing, generator.view_names)
+    viz.save_png(folder / "panel.png", panel)
+
+
+def _with_one_view(
+    part: Partition, count: int
+) -> tuple[ViewSet, Bool[np.ndarray, "n v"]]:
+    """At most `count` objects, spread over the set, and the mask of all but one."""
+    rows = np.linspace(0, len(part) - 1, min(count, len(part))).astype(int)
+    missing = np.arange(part.views.num_views) != part.known[rows, None]
+    return part.views.take(rows), missing
 
 
 def is_current(config: Config) -> bool:
-    """Whether Table I was made as the config says, after every network it measures."""
+    """True if Table I is of these settings and newer than the run's networks."""
     path = config.run_dir / _FOLDER / "table_1.json"
     if not path.exists():
         return False
@@ -230,22 +221,6 @@ def is_current(config: Config) -> bool:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """What decides Table I and the curve besides the networks."""
+    """Everything but the networks that decides Table I and the curve."""
     names = ("sampler", "table_objects", "curve", "lpips_weights", "inception_weights")
     return {name: files.plain(getattr(config, name)) for name in names}
-
-
-def to_markdown(found: dict[str, Any]) -> str:
-    """Table I as Markdown, by the number of given views."""
-    means = [row for row in found["rows"] if not row["conditioning"]]
-    sizes = sorted({row["num_conditioning"] for row in means})
-    names = [n for n in ("psnr", "ssim", "coherence") if n in means[0]["metrics"]]
-    head = ["method", *(f"{name} {size}" for name in names for size in sizes)]
-    lines = [head, ["---"] * len(head)]
-    for method in dict.fromkeys(row["method"] for row in means):
-        of = {
-            r["num_conditioning"]: r["metrics"] for r in means if r["method"] == method
-        }
-        cells = [f"{of[size][name]:.2f}" for name in names for size in sizes]
-        lines.append([method, *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -35,7 +35,7 @@ _SWEEP = "ea_steps_"
 
 
 def file_names(config: Config) -> tuple[str, ...]:
-    """Everything that `generate_views` makes."""
+    """Return the names of all files that `generate_views` makes."""
     sweep = (f"{_SWEEP}{n}" for n in sorted(set(config.generate.evaluations)))
     return "ca", "ea", _UNKNOWN, *sweep
 
@@ -51,7 +51,7 @@ def generated_folder(config: Config, name: str) -> Path:
 
 
 def sampler_of(config: Config, name: str) -> SamplerConfig:
-    """What a file is generated with: the run's sampler, in the steps of the sweep.
+    """Return the sampler of a file: the run's, in the steps of the sweep.
 
     A sampler that cannot take exactly that many evaluations takes fewer.
     """
@@ -75,7 +75,7 @@ def guessed_views(config: Config, part: Partition) -> Int[np.ndarray, " n"]:
 
 
 def generate_views(run: Run, objects: Objects) -> None:
-    """Writes every file of `file_names` that is not there yet, or made otherwise.
+    """Write every file of `file_names` that is not there yet, or made otherwise.
 
     Raises:
         UserError: The networks are not trained yet, or the disk refuses.
@@ -85,8 +85,8 @@ def generate_views(run: Run, objects: Objects) -> None:
     weights = [finished(config, phase) for phase in ("autoencoder", "score")]
     model = generated_set.model_digest(weights)
     view_generator = ViewGenerator.load(config.run_dir)
-    # Several hosts do not meet here to agree on a stop: a signal ends one at once, and
-    # so all of them, which loses no more than a kill does.
+    # Several hosts do not agree on a stop here: a signal ends one at once, and with it
+    # all of them, which loses no more than a kill does.
     listening = (
         contextlib.nullcontext if hosts.are_several() else run.interrupt.listening
     )
@@ -101,7 +101,8 @@ def generate_views(run: Run, objects: Objects) -> None:
                 conditioning=guessed_views(config, part) if name == _UNKNOWN else None,
                 sampler=sampler_of(config, name),
                 num_samples=config.generate.samples,
-                seed=_seed(config, name),
+                # Another seed for c, and the same for all of e, to compare them.
+                seed=2 * stream_of(config, "views") + (name == "ca"),
                 on_progress=_follow(run, bar, name),
                 on_note=run.note,
             )
@@ -115,22 +116,12 @@ def generate_views(run: Run, objects: Objects) -> None:
     )
 
 
-def _seed(config: Config, name: str) -> int:
-    """Of the draws: another for c, and the same for all of e, to compare them."""
-    return 2 * stream_of(config, "views") + (name == "ca")
-
-
 def _follow(run: Run, bar: Progress, name: str) -> Callable[[int, int], None]:
-    """Shows how far a file is, and ends it when the run is asked to stop."""
-    task = None
+    """Show the progress of a file, and end it when the run receives a signal."""
+    task = bar.add_task(f"views {name}", total=None, unit="objects")
 
     def on_progress(done: int, total: int) -> None:
-        nonlocal task
-        if task is None:
-            task = bar.add_task(
-                f"views {name}", total=total, completed=done, unit="objects"
-            )
-        bar.update(task, completed=done)
+        bar.update(task, completed=done, total=total)
         if run.interrupt.signal is not None and done < total:
             where = f"saved {done:,} of {total:,} objects of the views {name}"
             raise Stopped(run.interrupt.signal, where)

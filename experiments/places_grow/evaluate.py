@@ -1,4 +1,4 @@
-"""A run's generators against the baselines, on its validation pictures."""
+"""Evaluation of a run's generators against the baselines."""
 
 import functools
 import json
@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from experiments.places_grow.config import EXPERIMENT, Config
 from experiments.places_grow.prepare import (
     Pictures,
-    ValidationSet,
     load_pictures,
     stage_masks,
     validation_set,
@@ -19,9 +19,8 @@ from experiments.shared import run_dir as runs
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
 from jaxgrow.inpainting import fill, saved_models
-from jaxgrow.inpainting.baselines import BASELINES
+from jaxgrow.inpainting.baselines import BASELINES, FillFn
 from jaxgrow.inpainting.evaluation import compare, unet_baseline
-from jaxgrow.inpainting.evaluation.compare import EvalResult
 from jaxgrow.inpainting.evaluation.results import to_markdown, write_results
 from jaxgrow.inpainting.stages import Stage, learning_rate, plan_stages
 from jaxgrow.nets.growing import Generator
@@ -35,7 +34,7 @@ _SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
 
 
 def is_current(run_dir: Path) -> bool:
-    """Whether every finished stage has been evaluated, by every network at hand."""
+    """True if every finished stage is evaluated, with every feature network at hand."""
     path, stages = run_dir / "evaluation" / "results.json", run_dir / "stages.json"
     if not path.exists() or not stages.exists():
         return False
@@ -50,7 +49,7 @@ def is_current(run_dir: Path) -> bool:
 
 
 def load_nets(config: Config) -> FeatureNets:
-    """The networks of LPIPS and FID whose weights are there.
+    """Load the networks of LPIPS and FID whose weights are there.
 
     Raises:
         UserError: A file is damaged, or of another network.
@@ -67,9 +66,14 @@ def load_nets(config: Config) -> FeatureNets:
 
 
 def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> None:
-    """Writes evaluation/results.json, results.md and panels into the run.
+    """Write evaluation/results.json, results.md and panels into the run.
 
     Stages of 16 px and more are evaluated, or the last one of a run without such.
+
+    Args:
+        run_dir: Of the run.
+        unet_steps: Steps of the U-Net; None = the config's, or those of the stage.
+        console: For progress and tables.
 
     Raises:
         UserError: If the run has no trained stage.
@@ -77,32 +81,36 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
     config = runs.read_config(run_dir, EXPERIMENT, Config)
     if not (run_dir / "stages.json").exists():
         raise UserError(f"{run_dir} has no finished stage yet: train it further first.")
-    steps = {
-        entry["resolution"]: entry["steps"]
-        for entry in json.loads((run_dir / "stages.json").read_text())
-    }
+    entries = json.loads((run_dir / "stages.json").read_text())
+    steps = {entry["resolution"]: entry["steps"] for entry in entries}
+    wanted = config.unet_steps if unet_steps is None else unet_steps
     begun = time.monotonic()
-
-    def say(message: str) -> None:
-        console.print(message, markup=False, highlight=False)
-
-    nets = load_nets(config)
-    pictures = load_pictures(config, say)
+    say = functools.partial(console.print, markup=False, highlight=False)
+    nets, pictures = load_nets(config), load_pictures(config, say)
     stages = [s for s in plan_stages(config.growth) if s.resolution in steps]
     stages = [s for s in stages if s.resolution >= _SMALLEST] or stages[-1:]
-    wanted = config.unet_steps if unet_steps is None else unet_steps
-    results = [
-        _evaluate_stage(
-            run_dir,
-            config,
-            pictures,
-            nets,
-            stage,
-            steps[stage.resolution] if wanted is None else wanted,
-            console,
-        )
-        for stage in stages
-    ]
+    results = []
+    for stage in stages:
+        methods = {"generator": _load_generator(run_dir, stage), **BASELINES}
+        num_steps = steps[stage.resolution] if wanted is None else wanted
+        test = validation_set(config, pictures, stage.resolution)
+        with logs.progress_bar(console) as bar:
+            if num_steps > 0:
+                name = f"U-Net, L1, {num_steps} steps"
+                methods[name] = _train_unet(config, pictures, stage, num_steps, bar)
+            task = bar.add_task(
+                f"evaluating {stage.resolution} px", total=None, unit="sets"
+            )
+            result = compare.evaluate(
+                methods,
+                test.images,
+                test.masks_by_bin,
+                test.photo,
+                test.names,
+                nets=nets,
+                on_progress=functools.partial(_advance, bar, task),
+            )
+        results.append(result)
     provenance = record_provenance(
         runs.command(EXPERIMENT),
         seeds={"run": config.seed, "bootstrap": 0},
@@ -112,60 +120,37 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
     say(to_markdown(results, provenance))
 
 
-def _evaluate_stage(
-    run_dir: Path,
-    config: Config,
-    pictures: Pictures,
-    nets: FeatureNets,
-    stage: Stage,
-    unet_steps: int,
-    console: Console,
-) -> EvalResult:
-    saved = saved_models.load_generator(
-        run_dir / "weights" / saved_models.file_name(stage.resolution)
+def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def _load_generator(run_dir: Path, stage: Stage) -> FillFn:
+    path = run_dir / "weights" / saved_models.file_name(stage.resolution)
+    saved = saved_models.load_generator(path)
+    paint = functools.partial(fill.paint, Generator(saved.config, saved.resolution))
+    return unet_baseline.as_fill(paint, (saved.params, saved.stats))
+
+
+def _train_unet(
+    config: Config, pictures: Pictures, stage: Stage, num_steps: int, bar: Progress
+) -> FillFn:
+    task = bar.add_task(
+        f"U-Net, {stage.resolution} px",
+        total=num_steps,
+        examples=(config.batch_size, "images"),
     )
-    generator = Generator(saved.config, saved.resolution)
-    paint = functools.partial(fill.paint, generator)
-    fill_fn = unet_baseline.as_fill(paint, (saved.params, saved.stats))
-    methods = {"generator": fill_fn, **BASELINES}
-    with logs.progress_bar(console) as bar:
-        if unet_steps > 0:
-            task = bar.add_task(
-                f"U-Net, {stage.resolution} px",
-                total=unet_steps,
-                examples=(config.batch_size, "images"),
-            )
-            methods[f"U-Net, L1, {unet_steps} steps"] = unet_baseline.train_unet(
-                pictures.train.images[stage.resolution],
-                stage_masks(config, pictures, stage),
-                resolution=stage.resolution,
-                num_steps=unet_steps,
-                batch_size=config.batch_size,
-                learning_rate=learning_rate(
-                    config.optimizer, "generator", stage._replace(num_steps=unet_steps)
-                ),
-                hole_weight=config.losses.hole_weight,
-                augment=config.augment == "all",
-                is_paired=pictures.paired_masks is not None,
-                seed=config.seed + stage.resolution,
-                on_progress=lambda done, total: bar.update(task, completed=done),
-            )
-        task = bar.add_task(
-            f"evaluating {stage.resolution} px", total=None, unit="sets"
-        )
-        validation = validation_set(config, pictures, stage.resolution)
-        return _compare(methods, validation, nets, bar, task)
-
-
-def _compare(
-    methods, validation: ValidationSet, nets: FeatureNets, bar, task
-) -> EvalResult:
-    return compare.evaluate(
-        methods,
-        validation.images,
-        validation.masks_by_bin,
-        validation.photo,
-        validation.names,
-        nets=nets,
-        on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+    return unet_baseline.train_unet(
+        pictures.train.images[stage.resolution],
+        stage_masks(config, pictures, stage),
+        resolution=stage.resolution,
+        num_steps=num_steps,
+        batch_size=config.batch_size,
+        learning_rate=learning_rate(
+            config.optimizer, "generator", stage._replace(num_steps=num_steps)
+        ),
+        hole_weight=config.losses.hole_weight,
+        augment=config.augment == "all",
+        is_paired=pictures.paired_masks is not None,
+        seed=config.seed + stage.resolution,
+        on_progress=functools.partial(_advance, bar, task),
     )

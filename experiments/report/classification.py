@@ -1,7 +1,8 @@
 """Tables II and III, controls and curves of the phase `classify`."""
 
+import collections
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,6 +34,10 @@ _TITLES = {
     "fine-tuned": "Accuracy from ImageNet weights (Table III)",
 }
 _CLASSIFIER = ("classifier", "start", "trained on")
+_NOTE = (
+    "Ours: mean over seeds ± their standard deviation [95 % interval over test "
+    "objects]. Generated: the outputs for all views averaged. "
+)
 _RULE = (
     "The rule, written before there was anything to assess: a gain whose 95 % interval "
     "holds 0 or less is none; if flips, crops or reconstructions, which show no new "
@@ -50,13 +55,10 @@ _SETS = (
 
 def sections(run_dir: Path) -> list[Section]:
     """Return Tables II and III, controls, verdicts and curves; some may be empty."""
-    results = page.read_json(run_dir / "classify" / "results.json", {})
-    if not results:
+    found = page.read_json(run_dir / "classify" / "results.json", {})
+    if not found:
         return []
-    names = ("cells", "gains", "verdicts", "modes", "gate")
-    names += ("objects_sweep", "evaluations_sweep")
-    found = {name: [] for name in names} | results
-    by_evaluations = found["evaluations_sweep"]
+    by_objects, by_evaluations = found["objects_sweep"], found["evaluations_sweep"]
     return [
         *(Section(_TITLES[s], tables=accuracy_tables(found, s)) for s in _TITLES),
         Section("What the gain at test is", tables=control_tables(found)),
@@ -64,24 +66,14 @@ def sections(run_dir: Path) -> list[Section]:
         Section("Ways to average the outputs", tables=mode_tables(found["modes"])),
         Section(
             "Accuracy against objects per class",
-            charts=_sweep_charts(
-                found["objects_sweep"],
-                "objects_per_class",
-                "{train} / {test}",
-                "objects per class (curves: train / test)",
-            ),
+            charts=_sweep_charts(by_objects, "objects_per_class", "{train} / {test}"),
         ),
         Section(
             "Accuracy against network evaluations",
             tables=evaluations_tables(by_evaluations),
-            charts=_sweep_charts(
-                by_evaluations, "evaluations", "trained on {train}", "evaluations"
-            ),
+            charts=_sweep_charts(by_evaluations, "evaluations", "trained on {train}"),
         ),
-        Section(
-            "Views only where the classifier is unsure",
-            charts=gate_charts(found["gate"]),
-        ),
+        Section("Views only for unsure answers", charts=gate_charts(found["gate"])),
     ]
 
 
@@ -93,60 +85,36 @@ def accuracy_tables(found: Row, start: str) -> list[Table]:
         if cell["start"] == start
     }
     networks = dict.fromkeys(network for network, *_ in cells)
-    columns = {
-        _name_of(network): [_accuracy(cells.get((network, *place))) for place in _FOUR]
-        for network in networks
-    }
-    if start == "scratch":
-        columns |= {
-            f"the paper's {_name_of(name)}": [
-                f"{printed[place]:.2f}" for place in _FOUR
-            ]
-            for name, printed in PAPER_TABLE_2.items()
-            if any(network.startswith(name) for network in networks)
-        }
     texts = {
-        ((f"{train} / {test}",), column): text
-        for column, of_column in columns.items()
-        for (train, test), text in zip(_FOUR, of_column, strict=True)
+        ((" / ".join(place),), _name_of(network)): _accuracy(
+            cells.get((network, *place))
+        )
+        for network in networks
+        for place in _FOUR
     }
-    title = f"{_place(found)}: accuracy, %"
-    tables = pivot(title, ["train / test"], texts, _note(found, start))
+    for name, printed in PAPER_TABLE_2.items() if start == "scratch" else ():
+        if any(network.startswith(name) for network in networks):
+            column = f"the paper's {_name_of(name)}"
+            texts |= {((" / ".join(p),), column): f"{printed[p]:.2f}" for p in _FOUR}
+    title = (
+        f"{found['data']}, {found['num_train']:,} training objects, "
+        f"{found['num_test']:,} test objects, {found['num_classes']} classes, "
+        f"{len(found['seeds'])} seeds: accuracy, %"
+    )
+    note = _NOTE + "The paper says that its gains are smaller here than in Table II."
+    if start == "scratch":
+        note = f"{_NOTE}{about_data(found['data'])}The paper does not say which "
+        note += "MobileNetV3 it used."
+    tables = pivot(title, ["train / test"], texts, note)
     tables += _gain_tables(found["gains"], start)
-    if start == "fine-tuned" and (missing := found.get("missing")):
-        rows = [[_name_of(name), why] for name, why in missing.items()]
+    if start == "fine-tuned" and found["missing"]:
+        rows = [[_name_of(name), why] for name, why in found["missing"].items()]
         tables.append(Table("not measured", ["classifier", "why"], rows))
     return tables
 
 
 def _name_of(network: str) -> str:
     return _NETWORKS.get(network, network)
-
-
-def _place(found: Row) -> str:
-    """Describe the data that the figures were measured on."""
-    parts = [str(found.get("data", "data not known"))]
-    for key, unit in (
-        ("num_train", "training objects"),
-        ("num_test", "test objects"),
-        ("num_classes", "classes"),
-    ):
-        if key in found:
-            parts.append(f"{found[key]:,} {unit}")
-    if "seeds" in found:
-        parts.append(f"{len(found['seeds'])} seeds")
-    return ", ".join(parts)
-
-
-def _note(found: Row, start: str) -> str:
-    note = (
-        "Ours: mean over seeds ± their standard deviation [95 % interval over test "
-        "objects]. Generated: the outputs for all views averaged. "
-    )
-    if start == "fine-tuned":
-        return note + "The paper says that its gains are smaller here than in Table II."
-    note += about_data(str(found.get("data", "")))
-    return note + "The paper does not say which MobileNetV3 it used."
 
 
 def _gain_tables(gains: Sequence[Row], start: str) -> list[Table]:
@@ -157,7 +125,7 @@ def _gain_tables(gains: Sequence[Row], start: str) -> list[Table]:
         is_fair = before in _FOUR or after[0] == "augmented"
         if gain["start"] == start and after in _FOUR and is_fair:
             p = ", ".join(f"{p:.2g}" for p in gain["p"])
-            ends = [f"{train} / {test}" for train, test in (before, after)]
+            ends = " / ".join(before), " / ".join(after)
             rows.append([_name_of(gain["network"]), *ends, _points(gain), p])
     head = ["classifier", "from train / test", "to train / test"]
     head += ["points [95 %]", "McNemar's p by seed"]
@@ -223,7 +191,7 @@ def training_tables(cells: Sequence[Row]) -> list[Table]:
     """Return the accuracy of every training set on the single and generated views."""
     texts = {}
     for cell in (c for c in cells if c["test"] in _TESTS):
-        texts[_classifier(cell), "steps"] = show(cell.get("num_steps"))
+        texts[_classifier(cell), "steps"] = show(cell["num_steps"])
         texts[_classifier(cell), f"test {cell['test']}"] = _accuracy(cell)
     return pivot("accuracy, %", _CLASSIFIER, texts, _SETS)
 
@@ -249,27 +217,14 @@ def evaluations_tables(sweep: Sequence[Row]) -> list[Table]:
     return pivot(title, ["evaluations"], texts)
 
 
-def _sweep_charts(
-    sweep: Sequence[Row], x: str, curve: str, x_label: str
-) -> list[Chart]:
+def _sweep_charts(sweep: Sequence[Row], x: str, curve: str) -> list[Chart]:
     """Mean accuracy over seeds by `x`, a chart per network; `curve` names a curve."""
-    return [
-        Chart(
-            f"{_name_of(network)}: accuracy, %",
-            curves_of(
-                (curve.format(**row), row[x], np.mean(row["accuracy"]))
-                for row in sweep
-                if row["network"] == network
-            ),
-            x_label,
-            log_x=x == "evaluations",
-        )
-        for network in _networks(sweep)
-    ]
-
-
-def _networks(rows: Sequence[Row]) -> Iterable[str]:
-    return dict.fromkeys(row["network"] for row in rows)
+    points = collections.defaultdict(list)
+    for row in sweep:
+        point = curve.format(**row), row[x], np.mean(row["accuracy"])
+        points[f"{_name_of(row['network'])}: accuracy, %"].append(point)
+    label, log_x = x.replace("_", " "), x == "evaluations"
+    return [Chart(title, curves_of(p), label, log_x) for title, p in points.items()]
 
 
 def gate_charts(gates: Sequence[Row]) -> list[Chart]:

@@ -31,8 +31,21 @@ _STYLE = {
     "text.color": _INK,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _INK,
+    "grid.alpha": 0.15,
     "xtick.color": _INK,
     "ytick.color": _INK,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.borderaxespad": 0,
 }
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -116,25 +129,17 @@ def draw(chart: Chart, prefix: str) -> str:
                 *_thinned(points),
                 color=_COLOURS[number % len(_COLOURS)],
                 linestyle="-" if number < len(_COLOURS) else "--",
-                linewidth=1.3,
                 marker="o" if len(points) <= _MAX_MARKERS else None,
-                markersize=3,
                 label=_no_math(name),
             )
         if chart.log_x:
             axes.set_xscale("log")
         elif _spans_decades(chart.curves):
             axes.set_yscale("log")
-        axes.set_title(
-            _no_math(chart.title), loc="left", fontsize=10, fontweight="bold"
-        )
+        axes.set_title(_no_math(chart.title))
         axes.set_xlabel(chart.x_label)
-        axes.grid(alpha=0.15, color=_INK)
-        axes.spines[["top", "right"]].set_visible(False)
         if has_legend:
-            figure.legend(
-                loc="lower left", ncols=2, frameon=False, fontsize=8, borderaxespad=0
-            )
+            figure.legend(loc="lower left", ncols=2)
         svg = io.StringIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(svg, format="svg", transparent=True, metadata=no_metadata)

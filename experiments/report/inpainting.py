@@ -13,15 +13,13 @@ from experiments.report.tables import (
     Column,
     Table,
     comparison,
-    duration,
-    memory_tables,
     show,
+    training_tables,
 )
 from jaxgrow.storage import files
 
 
 _STAGE_COLUMNS = {
-    "resolution": "resolution, px",
     "parameters": "parameters",
     "trainable": "trainable",
     "steps": "steps",
@@ -50,7 +48,7 @@ def content(run_dir: Path) -> Content:
     results = sorted(evaluation.get("results", []), key=lambda r: -r["resolution"])
     charts = metric_charts(rows, "stage", "stage_step", "step of the stage")
     panels = page.sample_panels(run_dir / "samples", r"r0*(\d+)_(\d+)")
-    by_name = [(f"{stage.get('resolution')} px", stage) for stage in stages]
+    by_name = {f"{stage.get('resolution')} px": stage for stage in stages}
     sections = [
         Section(
             "Evaluation on held-out photographs",
@@ -58,7 +56,7 @@ def content(run_dir: Path) -> Content:
             pictures=page.picture(run_dir / "evaluation" / "panel.png"),
             alt="Holes filled by every method, beside the original",
         ),
-        Section("Stages", tables=[*stage_tables(stages), *memory_tables(by_name)]),
+        Section("Stages", tables=training_tables(by_name, _STAGE_COLUMNS)),
     ]
     sections += [
         Section(
@@ -93,7 +91,7 @@ def headline(
         wall_s = sum(stage.get("wall_s") or 0.0 for stage in stages)
         facts.append(("final stage", f"{show(stages[-1].get('resolution'))} px"))
         facts.append(("generator parameters", show(stages[-1].get("parameters"))))
-        facts.append(("training time", duration(wall_s)))
+        facts.append(("training time", show(wall_s, "wall_s")))
     facts += _best_numbers(results[0]) if results else _last_validation(rows)
     about = [note for note in notes if note.lower().startswith("perceptual")]
     if about:
@@ -135,16 +133,6 @@ def _last_validation(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         ]:
             return found
     return []
-
-
-def stage_tables(stages: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return the table of the stages, with the columns that are known."""
-    names = [n for n in _STAGE_COLUMNS if any(s.get(n) is not None for s in stages)]
-    rows = [
-        [(duration if n == "wall_s" else show)(stage.get(n)) for n in names]
-        for stage in stages
-    ]
-    return [Table("", [_STAGE_COLUMNS[n] for n in names], rows)] if names else []
 
 
 def evaluation_tables(result: dict[str, Any]) -> list[Table]:

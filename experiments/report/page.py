@@ -116,8 +116,7 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict) and value:
             flat |= _flatten(value, f"{prefix}{name}.")
         else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            flat[prefix + name] = text
+            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
     return flat
 
 

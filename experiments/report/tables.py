@@ -8,6 +8,14 @@ CEILING = "(ceiling)"
 """Ends the name of a method that may look at the answer; it is never marked best."""
 
 
+_MEMORY = {
+    "peak_memory_mb": "memory of a step, MB",
+    "argument_mb": "weights, moments, data, MB",
+    "examples_per_gib": "examples per further GiB",
+    "measured_mb": "measured, MB",
+}
+
+
 class Table(NamedTuple):
     """Cells as text; `best` holds the (row, column) of the best figures.
 
@@ -64,6 +72,12 @@ def transposed(table: Table, first: str) -> Table:
     return table._replace(head=[first, *head[1:]], rows=rows, best=best)
 
 
+def to_markdown(table: Table) -> str:
+    """Return the head and the rows as Markdown."""
+    lines = [table.head, ["---"] * len(table.head), *table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def pivot(
     title: str,
     head: Sequence[str],
@@ -81,52 +95,51 @@ def pivot(
     return [Table(title, [*head, *columns], lines, footnote=footnote)] if rows else []
 
 
-def memory_tables(entries: Sequence[tuple[str, dict[str, Any]]]) -> list[Table]:
-    """Return the memory of a training step, by the name of the stage or network.
+def training_tables(
+    entries: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str]
+) -> list[Table]:
+    """Return the table of what was trained, with the columns that any entry has.
 
     Args:
-        entries: Notes of `devices.memory.describe`, among other things; entries
-            without a step are left out.
+        entries: Name -> record of the training, with `devices.memory.describe` of its
+            step if it was compiled for it.
+        columns: Key of a record -> head of its column; those of memory are added.
     """
-    known = [(name, entry) for name, entry in entries if "peak_memory_mb" in entry]
-    if not known:
-        return []
-    columns = {
-        "peak_memory_mb": "a step, MB",
-        "argument_mb": "weights, moments, data, MB",
-        "examples_per_gib": "examples per further GiB",
-        "measured_mb": "measured, MB",
+    heads = {
+        key: head
+        for key, head in {**columns, **_MEMORY}.items()
+        if any(entry.get(key) is not None for entry in entries.values())
     }
-    measured = {
-        "device": " Measured is the peak that the device's allocator has counted since "
-        "the process began.",
-        "process": " Measured is the peak of the whole process since it began, because "
-        "this device counts nothing itself.",
-    }.get(known[-1][1].get("measured_by", ""), "")
-    footnote = "For one device. The first three are computed from the compiled program."
-    rows = [[name, *(show(entry.get(c)) for c in columns)] for name, entry in known]
-    head = ["", *columns.values()]
-    return [Table("memory", head, rows, footnote=footnote + measured)]
+    by = {entry.get("measured_by") for entry in entries.values()}
+    footnote = ""
+    if heads.keys() & _MEMORY.keys():
+        footnote = (
+            "Memory is for one device, and computed from the compiled program except "
+            "for the measured, which is the peak since the process began: that of "
+        )
+        footnote += "the device's allocator." if "device" in by else "the process."
+    rows = [
+        [name, *(show(entry.get(key), key) for key in heads)]
+        for name, entry in entries.items()
+    ]
+    return [Table("", ["", *heads.values()], rows, footnote=footnote)] if heads else []
 
 
-def show(value: Any) -> str:
-    """Return a value as the text of a cell."""
+def show(value: Any, name: str = "") -> str:
+    """Return a value as the text of a cell; `wall_s` is a name of seconds."""
     if value is None:
         return "-"
+    if name == "wall_s":
+        minutes, seconds = divmod(round(value), 60)
+        hours, minutes = divmod(minutes, 60)
+        if hours:
+            return f"{hours} h {minutes} min"
+        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {figure:.4g}" for key, figure in value.items())
     if isinstance(value, float):
         return f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in hours and minutes, or in minutes and seconds."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def about_data(data: str) -> str:

@@ -1,5 +1,6 @@
 """The report of a run of System 2: Table I, its curve, and the phases."""
 
+import itertools
 import operator
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from experiments.report.tables import (
     Table,
     about_data,
     comparison,
-    duration,
-    memory_tables,
+    pivot,
+    training_tables,
     transposed,
 )
 from jaxgrow.multiview.evaluation.views import PAPER_TABLE_1
@@ -27,6 +28,13 @@ _METRICS = {  # title, unit, digits, cost
     "coherence": ("coherence", ", %", 1, operator.neg),
     "lpips": ("LPIPS", "", 3, float),
     "fid": ("FID", "", 2, float),
+}
+_COLUMNS = {
+    "parameters": "parameters",
+    "steps": "steps",
+    "wall_s": "time",
+    "steps_per_s": "steps/s",
+    "validation": "validation",
 }
 _NEEDS_WEIGHTS = "needs weights"
 
@@ -48,10 +56,7 @@ def content(run_dir: Path) -> Content:
         Section("Quality of generated views (Table I)", tables=table_one(found)),
         Section("Quality against network evaluations", charts=curve_charts(points)),
         *classification.sections(run_dir),
-        Section(
-            "Networks",
-            tables=[*phase_tables(phases), *memory_tables(of_programs(phases))],
-        ),
+        Section("Networks", tables=training_tables(trained(phases), _COLUMNS)),
     ]
     sections += [
         Section(
@@ -101,7 +106,7 @@ def table_one(found: dict[str, Any]) -> list[Table]:
     """Return quality by the number of conditioning views, the paper's, and by set."""
     if not found:
         return []
-    return [size_table(found), paper_table(found), *set_tables(found["rows"])]
+    return [size_table(found), *paper_tables(found), *set_tables(found["rows"])]
 
 
 def size_table(found: dict[str, Any]) -> Table:
@@ -135,27 +140,24 @@ def size_table(found: dict[str, Any]) -> Table:
     return comparison(title, list(means), columns, footnote)
 
 
-def paper_table(found: dict[str, Any]) -> Table:
+def paper_tables(found: dict[str, Any]) -> list[Table]:
     """Return Table I of the paper beside the run's first method, with the differences.
 
     The paper's figures are those of Di Giacomo et al. (2024), as printed.
     """
     method, ours = next(iter(_means(found).items()))
-    head, rows = ["metric"], [[] for _ in PAPER_TABLE_1]
-    for row, name in zip(rows, PAPER_TABLE_1, strict=True):
-        title, unit, *_ = _METRICS[name]
-        row.append(title + unit)
-    for at in range(3):
-        head += [f"ours, {_counted(at + 1)}", "the paper's"]
-        for row, (name, printed) in zip(rows, PAPER_TABLE_1.items(), strict=True):
-            value = ours.get(at + 1, {}).get(name)
-            absent = _NEEDS_WEIGHTS if name in ("fid", "lpips") else "-"
-            text = absent if value is None else f"{value:.{_METRICS[name][2]}f}"
-            row += [text, f"{printed[at]:g}"]
-    size, accuracy = found.get("size", 64), found["coherence_classifier_accuracy"]
+    measured, cells = ours[min(ours)].keys(), {}
+    for size, (name, printed) in itertools.product((1, 2, 3), PAPER_TABLE_1.items()):
+        title, unit, digits, _ = _METRICS[name]
+        text = "-" if name in measured else _NEEDS_WEIGHTS
+        if name in ours.get(size, {}):
+            text = f"{ours[size][name]:.{digits}f}"
+        cells[(title + unit,), f"ours, {_counted(size)}"] = text
+        cells[(title + unit,), f"the paper's, {size}"] = f"{printed[size - 1]:g}"
+    accuracy = found["coherence_classifier_accuracy"]
     footnote = (
-        f"{about_data(found['data'])}"
-        f"{'' if size == 64 else f'Its images have 64 px a side, these {size}. '}"
+        f"{about_data(found['data'])}The paper has images of 64 px a side, this run "
+        f"{found['size']}. "
         f"Ours is {method}: the mean over all sets of as many conditioning views and "
         "all missing views; the paper does not say how it averages. Coherence is by a "
         f"classifier trained here, right on {accuracy:.1f} % of real views; the paper "
@@ -163,7 +165,7 @@ def paper_table(found: dict[str, Any]) -> Table:
         "FID grows as images get fewer; the paper states neither its window nor its "
         "number of images. LPIPS is of SqueezeNet in both."
     )
-    return Table("Table I of the paper", head, rows, footnote=footnote)
+    return pivot("Table I of the paper", ["metric"], cells, footnote)
 
 
 def set_tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
@@ -206,34 +208,15 @@ def curve_charts(points: Sequence[dict[str, Any]]) -> list[Chart]:
     return [chart for chart in charts if chart.curves]
 
 
-def phase_tables(phases: dict[str, Any]) -> list[Table]:
-    """Return the size, duration and last validation of every trained network."""
-    head = ["network", "parameters", "steps", "time", "steps/s", "validation"]
-    rows = [
-        [
-            name,
-            f"{entry['parameters']:,}",
-            f"{entry['steps']:,}",
-            duration(entry["wall_s"]),
-            f"{entry['steps'] / max(entry['wall_s'], 1e-9):,.1f}",
-            ", ".join(f"{n} {v:.4g}" for n, v in entry["validation"].items()),
-        ]
-        for name, entry in phases.items()
-        if "/" not in name  # one of many classifiers, which have tables of their own
-    ]
-    return [Table("", head, rows)] if rows else []
+def trained(phases: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the phases' networks and, of classifiers with equal programs, the first.
 
-
-def of_programs(phases: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the networks with their memory; of equal classifiers the first.
-
-    A training that ran the compiled program of another has no note of its memory.
+    A classifier that ran the compiled program of another has no note of its memory.
     """
     found: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
     for name, entry in phases.items():
-        phase, _, training = name.partition("/")
-        network = training.partition("-")[0]
-        figures = entry.get("peak_memory_mb"), entry.get("argument_mb")
-        key = (phase, network, *figures)
-        found.setdefault(key, (f"{phase}, {network}" if network else phase, entry))
-    return list(found.values())
+        if "/" not in name or "peak_memory_mb" in entry:
+            memory = entry.get("peak_memory_mb"), entry.get("argument_mb")
+            speed = {"steps_per_s": entry["steps"] / max(entry["wall_s"], 1e-9)}
+            found.setdefault((name.split("-")[0], *memory), (name, entry | speed))
+    return dict(found.values())

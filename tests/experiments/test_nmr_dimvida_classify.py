@@ -115,19 +115,21 @@ def test_smaller_training_sets_are_parts_of_larger_ones():
     assert more.sum() == 4
 
 
-def test_the_given_view_of_every_object_is_the_one_in_its_slot():
+def test_the_conditioning_image_of_every_object_is_that_of_its_known_view():
     part = make_partition()
-    given = classify_sets.given_views(part)
-    for i, slot in enumerate(part.known):
-        np.testing.assert_array_equal(given[i], part.views.images[i, slot])
+    images = classify_sets.conditioning_images(part)
+    for i, view in enumerate(part.known):
+        np.testing.assert_array_equal(images[i], part.views.images[i, view])
 
 
-def test_a_real_view_that_is_not_there_is_replaced_by_the_given_one():
+def test_a_real_view_that_is_not_there_is_replaced_by_the_conditioning_one():
     observed = np.ones((6, 4), bool)
     observed[2, 0] = False
     part = make_partition(observed=observed)
     real = classify_sets.real_views(part)
-    np.testing.assert_array_equal(real[2, 0], classify_sets.given_views(part)[2])
+    np.testing.assert_array_equal(
+        real[2, 0], classify_sets.conditioning_images(part)[2]
+    )
     real[2, 0] = part.views.images[2, 0]
     np.testing.assert_array_equal(real, part.views.images)
 
@@ -176,7 +178,7 @@ def test_results_are_what_the_saved_networks_say(finished):
     run, _, found = finished
     config = run_dir.read_config(run, "nmr_dimvida", Config)
     test = open_partitions(config.data, config.seed).e
-    images = classify_sets.given_views(test)
+    images = classify_sets.conditioning_images(test)
     (cell,) = [
         c for c in found["cells"] if (c["train"], c["test"]) == ("augmented", "single")
     ]
