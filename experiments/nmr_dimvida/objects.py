@@ -64,7 +64,7 @@ def load_objects(run: Run) -> Objects:
     )
     if hosts.is_first():
         chosen = {"c": _conditioning_views(parts.c), "e": _conditioning_views(parts.e)}
-        files.write_json(config.run_dir / "given_views.json", chosen)
+        files.write_json(config.run_dir / "conditioning_views.json", chosen)
     return Objects(train, validation, parts.c, parts.e)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image
 
 from experiments.nmr_dimvida.run import Run
 from jaxgrow import viz
@@ -10,18 +11,8 @@ from jaxgrow.devices import hosts
 from jaxgrow.multiview.generator import ViewGenerator
 
 
-FRAME = (38, 132, 222)  # blue: a conditioning view
+_FRAME = (38, 132, 222)  # blue: a conditioning view
 OBJECTS = 8
-
-
-def frame_conditioning(
-    images: UInt8[np.ndarray, "n v h w 3"], missing: Bool[np.ndarray, "n v"]
-) -> UInt8[np.ndarray, "n v h w 3"]:
-    """Return `images` with a frame around every conditioning view."""
-    border = np.ones(images.shape[2:4], bool)
-    border[2:-2, 2:-2] = False
-    framed = border & ~missing[:, :, None, None]
-    return np.where(framed[..., None], np.array(FRAME, np.uint8), images)
 
 
 def view_panel(
@@ -29,9 +20,13 @@ def view_panel(
     real: UInt8[np.ndarray, "n v h w 3"],
     missing: Bool[np.ndarray, "n v"],
     view_names: tuple[str, ...],
-):
+) -> Image.Image:
     """Return one row per object: generated views, conditioning framed, then real."""
-    columns = np.concatenate([frame_conditioning(generated, missing), real], axis=1)
+    border = np.ones(generated.shape[2:4], bool)
+    border[2:-2, 2:-2] = False
+    is_framed = (border & ~missing[:, :, None, None])[..., None]
+    framed = np.where(is_framed, np.array(_FRAME, np.uint8), generated)
+    columns = np.concatenate([framed, real], axis=1)
     titles = [*view_names, *(f"real {name}" for name in view_names)]
     return viz.image_grid(columns, column_titles=titles)
 
@@ -50,23 +45,20 @@ def draw_reconstructions(
     view_names: tuple[str, ...],
 ) -> None:
     """Save the autoencoder's panel: every view reconstructed, and the real one."""
-    if not hosts.is_first():
-        return
-    columns = np.concatenate([reconstructed, images], axis=1)
-    titles = [*view_names, *(f"real {name}" for name in view_names)]
-    path = run.run_dir / "samples" / f"autoencoder_{step:06d}.png"
-    viz.save_png(path, viz.image_grid(columns, column_titles=titles))
+    if hosts.is_first():
+        missing = np.ones(images.shape[:2], bool)
+        panel = view_panel(reconstructed, images, missing, view_names)
+        viz.save_png(run.run_dir / "samples" / f"autoencoder_{step:06d}.png", panel)
 
 
 def draw_generated(
     run: Run, step: int, view_generator: ViewGenerator, views: ViewSet
 ) -> None:
     """Save the score network's panel: each object from one view, the views in turn."""
-    if not hosts.is_first():
-        return
-    shown = spread(views, OBJECTS)
-    missing = np.ones((len(shown), shown.num_views), bool)
-    missing[np.arange(len(shown)), np.arange(len(shown)) % shown.num_views] = False
-    generated = view_generator.generate_views(shown.images, missing)[:, 0]
-    panel = view_panel(generated, shown.images, missing, view_generator.view_names)
-    viz.save_png(run.run_dir / "samples" / f"score_{step:06d}.png", panel)
+    if hosts.is_first():
+        shown = spread(views, OBJECTS)
+        known = np.arange(len(shown)) % shown.num_views
+        missing = np.arange(shown.num_views) != known[:, None]
+        generated = view_generator.generate_views(shown.images, missing)[:, 0]
+        panel = view_panel(generated, shown.images, missing, view_generator.view_names)
+        viz.save_png(run.run_dir / "samples" / f"score_{step:06d}.png", panel)

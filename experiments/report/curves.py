@@ -23,7 +23,7 @@ _SHARED_AXES = {  # every other metric has a chart of its own, for their units d
     "Learning rate": r"(.*/)?learning_rate",
 }
 _NO_METRICS = ("step", "stage_step", "phase_step", "stage", "phase", "steps_per_s")
-_WIDTH, _TOP, _HEIGHT, _BOTTOM, _LEGEND_ROW = 3.5, 0.3, 1.55, 0.45, 0.17  # inches
+_WIDTH, _HEIGHT, _BELOW, _LEGEND_ROW = 3.5, 2.3, 0.45, 0.17  # inches
 _STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -120,10 +120,10 @@ def draw(chart: Chart, prefix: str) -> str:
     with matplotlib.rc_context(style):
         has_legend = list(chart.curves) != [chart.title]
         legend = _LEGEND_ROW * -(-len(chart.curves) // 2) if has_legend else 0
-        height = _TOP + _HEIGHT + _BOTTOM + legend
+        height = _HEIGHT + legend
         figure = Figure(figsize=(_WIDTH, height))
-        bottom = (_BOTTOM + legend) / height
-        axes = figure.add_axes((0.13, bottom, 0.85, _HEIGHT / height))
+        figure.subplots_adjust(0.13, (_BELOW + legend) / height, 0.98, 1 - 0.3 / height)
+        axes = figure.add_subplot()
         for number, (name, points) in enumerate(sorted(chart.curves.items())):
             axes.plot(
                 *_thinned(points),

@@ -1,7 +1,6 @@
 """The report of a run of System 1."""
 
 import operator
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,11 +79,7 @@ def headline(
 ) -> list[tuple[str, str]]:
     """Return name and value of the figures at the top, those that are known.
 
-    Args:
-        stages: Of stages.json.
-        rows: Of metrics.jsonl.
-        results: Of the evaluation, the largest resolution first.
-        notes: Of the run.
+    `results` has the largest resolution first.
     """
     facts = []
     if stages:
@@ -93,15 +88,9 @@ def headline(
         facts.append(("generator parameters", show(stages[-1].get("parameters"))))
         facts.append(("training time", show(wall_s, "wall_s")))
     facts += _best_numbers(results[0]) if results else _last_validation(rows)
-    about = [note for note in notes if note.lower().startswith("perceptual")]
-    if about:
-        text = re.sub(r"(?i)^perceptual term:? ", "", about[0])
-        brief = re.split(r": | at | from | \(", text)[0]  # the notes have the rest
-        facts.append(("perceptual term", brief))
-    elif rows:
-        is_on = any("perceptual" in name for row in rows for name in row)
-        facts.append(("perceptual term", "on" if is_on else "off"))
-    return facts
+    prefix = "perceptual term "
+    terms = [n.removeprefix(prefix) for n in notes if n.startswith(prefix)]
+    return facts + [("perceptual term", term.partition(":")[0]) for term in terms]
 
 
 def _best_numbers(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -64,7 +64,7 @@ def test_a_run_leaves_all_its_files(finished):
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(2, 33, 2))
     assert list(dict.fromkeys(row["phase"] for row in rows)) == list(PHASES[:4])
-    given = json.loads((run / "given_views.json").read_text())
+    given = json.loads((run / "conditioning_views.json").read_text())
     assert set(given) == {"c", "e"}
     assert len(given["e"]) == 4
     assert set(given["e"].values()) <= set(range(4))

@@ -242,7 +242,7 @@ def test_a_run_generates_the_views_of_its_own_objects(tmp_path, capsys, monkeypa
     assert dimvida.run(capsys, *line).status == 0
     run = start(parse(line))
     generate_views(run, load_objects(run))
-    given = json.loads((run.run_dir / "given_views.json").read_text())
+    given = json.loads((run.run_dir / "conditioning_views.json").read_text())
     for name, part in (("ca", "c"), ("ea", "e")):
         found = open_generated(run.run_dir / "views" / name)
         known = dict(zip(found.object_ids, found.conditioning.tolist(), strict=True))
