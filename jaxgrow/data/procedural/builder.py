@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxgrow.data.procedural.draws import Number
-from jaxgrow.data.procedural.paints import Colour, Paint
+from jaxgrow.data.procedural.paints import Colour, Number, Paint
 from jaxgrow.data.procedural.solids import (
     ALONG_X,
     ALONG_Z,

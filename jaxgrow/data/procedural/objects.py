@@ -22,7 +22,8 @@ from jaxgrow.data.procedural.classes import (
     telephone,
     vessel,
 )
-from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import Number
 from jaxgrow.data.procedural.render import render
 from jaxgrow.errors import UserError
 

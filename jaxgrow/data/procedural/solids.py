@@ -12,8 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from jaxgrow.data.procedural.draws import Number
-from jaxgrow.data.procedural.paints import Paint
+from jaxgrow.data.procedural.paints import Number, Paint
 
 
 Vec2: TypeAlias = tuple[Number, Number]

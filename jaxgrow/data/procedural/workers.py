@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxgrow.data.files import available_cores
-from jaxgrow.data.procedural.draws import Number
 from jaxgrow.data.procedural.objects import check_request, render_object
+from jaxgrow.data.procedural.paints import Number
 
 
 Item: TypeAlias = tuple[str, int]

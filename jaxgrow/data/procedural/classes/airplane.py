@@ -13,15 +13,7 @@ from jaxgrow.data.procedural.classes.airplane_parts import (
     wings,
 )
 from jaxgrow.data.procedural.draws import Draws
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    STEEL,
-    Paint,
-    checks,
-    colour,
-    contrast,
-    lines,
-)
+from jaxgrow.data.procedural.paints import BLACK, STEEL, Paint, checks, lines
 from jaxgrow.data.procedural.solids import rotation
 
 
@@ -35,14 +27,14 @@ def airplane(draw: Draws, add: Builder) -> None:
 
 def _airliner(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.08, 0.12)
-    skin = colour(draw, "white", "white", "metal", "bright")
-    trim = contrast(draw, skin) if draw.chance(0.4) else colour(draw, "bright")
+    skin = draw.colour("white", "white", "metal", "bright")
+    trim = draw.contrast(skin) if draw.chance(0.4) else draw.colour("bright")
     fuselage(draw, add, width, livery(draw, skin, trim), skin)
     add.box((0.37, 0.3 * width, 0), (0.03, 0.22 * width, 0.62 * width), BLACK)
     sweep, span = draw.uniform(0.14, 0.32), draw.uniform(0.78, 1.05)
     root, tip = draw.uniform(0.2, 0.3), draw.uniform(0.05, 0.09)
     low = -0.32 * width if draw.chance(0.75) else 0.4 * width
-    metal = colour(draw, "white", "metal", "metal")
+    metal = draw.colour("white", "metal", "metal")
     lead = draw.uniform(0.1, 0.17)
     dihedral = draw.uniform(0.03, 0.12) if low < 0 else -0.04
     wings(add, (lead, low), span, (root, tip), sweep, metal, dihedral, 0.022)
@@ -54,8 +46,8 @@ def _airliner(draw: Draws, add: Builder) -> None:
 
 def _light(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.12, 0.16)
-    skin = colour(draw, "white", "bright", "bright", "drab")
-    trim = contrast(draw, skin)
+    skin = draw.colour("white", "bright", "bright", "drab")
+    trim = draw.contrast(skin)
     cabin_body(draw, add, width, skin, trim)
     high = draw.chance(0.5)
     level = 0.62 * width if high else -0.3 * width
@@ -82,8 +74,8 @@ def _light(draw: Draws, add: Builder) -> None:
 
 def _biplane(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.11, 0.14)
-    skin = colour(draw, "bright", "drab", "bright")
-    trim = contrast(draw, skin)
+    skin = draw.colour("bright", "drab", "bright")
+    trim = draw.contrast(skin)
     cabin_body(draw, add, width, skin, trim, closed=False)
     span, chord = draw.uniform(0.85, 1.05), draw.uniform(0.15, 0.2)
     wing = draw.pick(Paint(skin), Paint(trim), checks(skin, trim, x=2, y=6))
@@ -98,7 +90,7 @@ def _biplane(draw: Draws, add: Builder) -> None:
             for x in (0.18, 0.07):
                 foot = (x, levels[0], side * place * span)
                 head = (x + 0.02, levels[-1], side * place * span)
-                add.rod(foot, head, 0.01, colour(draw, "wood", "dark"))
+                add.rod(foot, head, 0.01, draw.colour("wood", "dark"))
     propeller(draw, add, (0.4, 0, 0), draw.uniform(0.26, 0.34))
     tail(draw, add, 0.6 * width, trim, skin, t_tail=False)
     wheels(draw, add, width)
@@ -106,12 +98,12 @@ def _biplane(draw: Draws, add: Builder) -> None:
 
 def _fighter(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.09, 0.12)
-    skin = colour(draw, "drab", "metal", "dark", "drab")
-    dark = contrast(draw, skin)
+    skin = draw.colour("drab", "metal", "dark", "drab")
+    dark = draw.contrast(skin)
     hide = draw.pick(Paint(skin), checks(skin, dark, y=5), lines(skin, dark, y=3))
     add.cylinder((-0.08, 0, 0), width, 0.7, hide, axis="x", flat=1.4)
     add.cylinder((0.38, 0, 0), width, 0.24, skin, axis="x", top=0.08, flat=1.3)
-    add.ball((0.2, 0.45 * width, 0), (0.24, 0.09, 0.06), colour(draw, "glass"))
+    add.ball((0.2, 0.45 * width, 0), (0.24, 0.09, 0.06), draw.colour("glass"))
     delta = draw.chance(0.45)
     root = 0.5 if delta else draw.uniform(0.24, 0.34)
     sweep = root * 0.85 if delta else draw.uniform(0.12, 0.24)
@@ -137,11 +129,11 @@ def _fighter(draw: Draws, add: Builder) -> None:
 
 
 def _glider(draw: Draws, add: Builder) -> None:
-    skin = colour(draw, "white", "white", "bright")
-    trim = colour(draw, "bright")
+    skin = draw.colour("white", "white", "bright")
+    trim = draw.colour("bright")
     add.ball((0.22, 0, 0), (0.4, 0.1, 0.09), skin)
     add.cylinder((-0.16, 0.005, 0), 0.06, 0.55, skin, axis="x", top=2.0, flat=0.9)
-    add.ball((0.28, 0.035, 0), (0.2, 0.07, 0.07), colour(draw, "glass"))
+    add.ball((0.28, 0.035, 0), (0.2, 0.07, 0.07), draw.colour("glass"))
     span = draw.uniform(1.25, 1.6)
     wing = lines(skin, trim, y=1, width=draw.uniform(0.0, 0.3))
     wings(add, (0.22, 0.03), span, (0.11, 0.05), 0.03, wing, 0.06, 0.016)

@@ -3,15 +3,14 @@
 import math
 
 from jaxgrow.data.procedural.builder import Builder
-from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
     STEEL,
     Colour,
+    Number,
     Paint,
     checks,
-    colour,
-    contrast,
     lines,
 )
 from jaxgrow.data.procedural.solids import Vec, Vec2, rotation
@@ -60,7 +59,7 @@ def cabin_body(
     outline = [(x, y * width) for x, y in tail]
     add.plate(outline, 0.72 * width, hide)
     add.cylinder((0.4, 0, 0), 0.92 * width, 0.05, trim, axis="x", top=0.7)
-    glass = colour(draw, "glass")
+    glass = draw.colour("glass")
     if closed:
         top = [(0.26, 0.4), (0.17, 1.0), (0.02, 1.0), (-0.12, 0.4)]
         canopy = [(x, y * 0.72 * width) for x, y in top]
@@ -108,7 +107,7 @@ def winglets(
 def engines(draw: Draws, add: Builder, width: Number, level: Number, wing: Vec) -> None:
     """Jets or propellers below the wings, or jets at the tail."""
     lead, sweep, span = wing
-    case = colour(draw, "metal", "white", "bright")
+    case = draw.colour("metal", "white", "bright")
     bulk, length = width * draw.uniform(0.42, 0.6), draw.uniform(0.1, 0.15)
     if draw.chance(0.25):
         for side in (-1, 1):
@@ -159,7 +158,7 @@ def tail(
     height, lean = draw.uniform(0.14, 0.2), draw.uniform(0.04, 0.14)
     base = 0.3 * width
     fin = [(-0.36, 0), (-0.38 - lean, height), (-0.46 - lean, height), (-0.5, 0)]
-    other = contrast(draw, fin_colour)
+    other = draw.contrast(fin_colour)
     striped = lines(fin_colour, other, y=draw.count(1, 3), width=0.35)
     paint = draw.pick(Paint(fin_colour), Paint(fin_colour), striped)
     add.plate(fin, 0.02, paint, at=(0, base, 0))

@@ -5,7 +5,7 @@ import math
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws
-from jaxgrow.data.procedural.paints import Colour, Paint, colour, finish
+from jaxgrow.data.procedural.paints import Colour, Paint
 from jaxgrow.data.procedural.solids import Vec, rotation
 
 
@@ -13,10 +13,10 @@ def bench(draw: Draws, add: Builder) -> None:
     """A bench about 0.9 wide, with or without a back."""
     width, depth = draw.uniform(0.8, 1.0), draw.uniform(0.25, 0.4)
     height, thick = draw.uniform(0.28, 0.4), draw.uniform(0.03, 0.06)
-    wood = colour(draw, "wood", "wood", "bright", "metal", "white")
-    frame = colour(draw, "metal", "wood", "dark")
+    wood = draw.colour("wood", "wood", "bright", "metal", "white")
+    frame = draw.colour("metal", "wood", "dark")
     planks = draw.count(1, 5)
-    paint = finish(draw, wood, prob=0.3) if planks == 1 else Paint(wood)
+    paint = draw.finish(wood, prob=0.3) if planks == 1 else Paint(wood)
     for k in range(planks):
         x = -depth / 2 + depth * (k + 0.5) / planks
         size = (depth / planks * 0.84, thick, width)

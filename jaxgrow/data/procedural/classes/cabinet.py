@@ -2,16 +2,8 @@
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    Colour,
-    Paint,
-    colour,
-    contrast,
-    finish,
-    lines,
-)
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import BLACK, Colour, Number, Paint, lines
 from jaxgrow.data.procedural.solids import Vec
 
 
@@ -19,10 +11,10 @@ def cabinet(draw: Draws, add: Builder) -> None:
     """A chest of drawers, a wardrobe, a sideboard or a shelf with things on it."""
     width, height = draw.uniform(0.4, 1.0), draw.uniform(0.35, 1.0)
     depth = draw.uniform(0.28, 0.5)
-    skin = colour(draw, "wood", "wood", "bright", "white", "metal")
+    skin = draw.colour("wood", "wood", "bright", "white", "metal")
     low = draw.uniform(0.04, 0.13) if draw.chance(0.45) else 0.0
     if low:
-        dark = colour(draw, "dark", "wood", "metal")
+        dark = draw.colour("dark", "wood", "metal")
         legs(
             add,
             (depth, width),
@@ -37,17 +29,17 @@ def cabinet(draw: Draws, add: Builder) -> None:
         add.box((-0.01, 0.02, 0), (0.94 * depth, 0.04, 0.97 * width), BLACK)
     size, front = (depth, height, width), skin
     if draw.chance(0.5):
-        front = colour(draw, "wood", "white", "bright")
+        front = draw.colour("wood", "white", "bright")
     if draw.chance(0.3):
         _shelf(draw, add, size, low, skin)
     else:
-        add.box((0, low + height / 2, 0), size, finish(draw, skin, prob=0.2))
+        add.box((0, low + height / 2, 0), size, draw.finish(skin, prob=0.2))
         draw.pick(_doors, _doors, _drawers, _drawers, _mixed)(
             draw, add, size, low, front
         )
     top = low + height
     if draw.chance(0.4):
-        board = colour(draw, "wood", "dark", "white")
+        board = draw.colour("wood", "dark", "white")
         add.box((0, top + 0.012, 0), (1.06 * depth, 0.025, 1.04 * width), board)
     if height < 0.6 and draw.chance(0.3):
         _ornament(draw, add, top + 0.02, width)
@@ -58,7 +50,7 @@ def _shelf(draw: Draws, add: Builder, size: Vec, low: Number, skin: Colour) -> N
     add.box(
         (-depth / 2 + thick / 2, low + height / 2, 0),
         (thick, height, width),
-        contrast(draw, skin),
+        draw.contrast(skin),
     )
     for side in (-1, 1):
         at = (0, low + height / 2, side * (width - thick) / 2)
@@ -71,8 +63,8 @@ def _shelf(draw: Draws, add: Builder, size: Vec, low: Number, skin: Colour) -> N
         add.box(at, (depth, thick, width), skin)
     for k in range(count):
         if draw.chance(0.6):
-            cell, books = height / count, colour(draw, "bright")
-            row = lines(books, contrast(draw, books), z=draw.count(3, 7), width=0.4)
+            cell, books = height / count, draw.colour("bright")
+            row = lines(books, draw.contrast(books), z=draw.count(3, 7), width=0.4)
             wide, high = draw.uniform(0.2, 0.4) * width, draw.uniform(0.5, 0.8) * cell
             z = draw.uniform(-0.28, 0.28) * width
             at = (0.02, low + k * cell + thick + high / 2, z)
@@ -81,20 +73,20 @@ def _shelf(draw: Draws, add: Builder, size: Vec, low: Number, skin: Colour) -> N
 
 def _panel(draw: Draws, front: Colour) -> Paint:
     """A plain front, one with a framed field, slats, or panes of glass."""
-    kind, other = draw.count(0, 4), contrast(draw, front)
+    kind, other = draw.count(0, 4), draw.contrast(front)
     if kind == 1:
         return lines(front, other, y=1, z=1, width=0.7)
     if kind == 2:
         return lines(front, other, y=draw.count(6, 10), width=0.3)
     if kind == 3:
-        return lines(colour(draw, "glass"), front, y=3, z=2, width=0.15)
+        return lines(draw.colour("glass"), front, y=3, z=2, width=0.15)
     return Paint(front)
 
 
 def _doors(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> None:
     """One to four doors; a single one has its handle on one side."""
     depth, height, width = size
-    count, metal = draw.count(1, 3 if width < 0.8 else 4), colour(draw, "metal", "dark")
+    count, metal = draw.count(1, 3 if width < 0.8 else 4), draw.colour("metal", "dark")
     paint, knobs, only = _panel(draw, front), draw.chance(0.4), draw.sign()
     for k in range(count):
         z = -width / 2 + width * (k + 0.5) / count
@@ -119,8 +111,8 @@ def _drawers(
 ) -> None:
     (depth, height, width), rows = size, draw.count(2, 5)
     columns = columns or draw.count(1, 2)
-    metal, knobs = colour(draw, "metal", "dark"), draw.chance(0.4)
-    other = contrast(draw, front) if draw.chance(0.25) else front
+    metal, knobs = draw.colour("metal", "dark"), draw.chance(0.4)
+    other = draw.contrast(front) if draw.chance(0.25) else front
     for row in range(rows):
         for column in range(columns):
             y = low + height * (row + 0.5) / rows
@@ -139,7 +131,7 @@ def _drawers(
 def _mixed(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> None:
     """A door on one side, drawers on the other."""
     (depth, height, width), side = size, draw.sign()
-    part, metal = 0.5 * width, colour(draw, "metal", "dark")
+    part, metal = 0.5 * width, draw.colour("metal", "dark")
     z = side * width / 4
     door = (0.012, 0.94 * height, 0.92 * part)
     add.box((depth / 2 + 0.005, low + height / 2, z), door, _panel(draw, front))
@@ -155,8 +147,8 @@ def _mixed(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> 
 
 def _ornament(draw: Draws, add: Builder, level: Number, width: Number) -> None:
     """A vase or a box on one side of the top."""
-    z, clay = draw.sign() * 0.28 * width, colour(draw, "bright", "white")
-    glaze = finish(draw, clay, prob=0.5)
+    z, clay = draw.sign() * 0.28 * width, draw.colour("bright", "white")
+    glaze = draw.finish(clay, prob=0.5)
     if draw.chance(0.5):
         add.ball((0, level + 0.07, z), (0.11, 0.16, 0.11), glaze)
         add.cylinder((0, level + 0.15, z), 0.05, 0.06, glaze, top=1.5)

@@ -1,7 +1,7 @@
 """Cars."""
 
 from jaxgrow.data.procedural.builder import Builder
-from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
     HEADLIGHT,
@@ -10,10 +10,9 @@ from jaxgrow.data.procedural.paints import (
     TYRE,
     WHITE,
     Colour,
+    Number,
     Paint,
     checks,
-    colour,
-    contrast,
     lines,
 )
 from jaxgrow.data.procedural.solids import Vec2
@@ -38,7 +37,7 @@ def car(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.38, 0.46) * (0.85 if big else 1.0)
     wheel = draw.uniform(0.15, 0.2)
     body = draw.uniform(0.12, 0.16) + (0.05 if big else 0.0)
-    skin = colour(draw, "bright", "bright", "bright", "metal", "dark", "white")
+    skin = draw.colour("bright", "bright", "bright", "metal", "dark", "white")
     top = 0.4 * wheel + body
     _body(draw, add, width, 0.4 * wheel, top, skin, flat=big)
     height = draw.uniform(0.11, 0.15) * (1.5 if big else 1.0)
@@ -82,7 +81,7 @@ def _body(
         (-0.46, top),
         (-0.5, top - 0.03),
     ]
-    other = contrast(draw, skin)
+    other = draw.contrast(skin)
     racing = lines(skin, other, z=1, width=draw.uniform(0.15, 0.3))
     two_tone = checks(skin, other, y=2)
     paint = draw.pick(*[Paint(skin)] * 4, racing, two_tone)
@@ -100,7 +99,7 @@ def _cabin(
 ) -> None:
     """Glass all round, a roof on it, and pillars between the windows."""
     top, height = level
-    glass = colour(draw, "glass")
+    glass = draw.colour("glass")
     outline = [(x, top + y * height) for x, y in profile]
     inner = 0.86 * width
     add.plate(outline, inner, glass)
@@ -129,13 +128,13 @@ def _cabin(
 
 
 def _open_top(draw: Draws, add: Builder, width: Number, top: Number) -> None:
-    leather = colour(draw, "wood", "dark", "bright")
+    leather = draw.colour("wood", "dark", "bright")
     add.box((-0.06, top, 0), (0.36, 0.01, 0.8 * width), BLACK)
     for side in (-1, 1):
         at = (-0.12, top + 0.04, side * 0.2 * width)
         add.box(at, (0.06, 0.09, 0.3 * width), leather)
     screen = [(0.12, top), (0.06, top + 0.09), (0.075, top + 0.09), (0.14, top)]
-    add.plate(screen, 0.82 * width, colour(draw, "glass"))
+    add.plate(screen, 0.82 * width, draw.colour("glass"))
     # The driver's wheel is on the left, at -z.
     add.cylinder((0.06, top + 0.02, -0.2 * width), 0.09, 0.012, BLACK, axis="x")
 
@@ -147,14 +146,14 @@ def _bed(draw: Draws, add: Builder, width: Number, top: Number, skin: Colour) ->
         add.box(at, (0.4, 0.05, 0.03), skin)
     add.box((-0.485, top + 0.025, 0), (0.025, 0.05, 0.94 * width), skin)
     if draw.chance(0.4):
-        load = colour(draw, "wood", "drab", "bright")
+        load = draw.colour("wood", "drab", "bright")
         add.box((-0.3, top + 0.04, 0), (0.25, 0.08, 0.6 * width), load)
 
 
 def _wheels(
     draw: Draws, add: Builder, width: Number, wheel: Number, axle: Number
 ) -> None:
-    hub = colour(draw, "metal", "white", "dark")
+    hub = draw.colour("metal", "white", "dark")
     for x in (-axle, axle):
         for side in (-1, 1):
             add.cylinder(

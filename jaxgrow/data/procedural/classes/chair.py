@@ -4,8 +4,8 @@ import math
 
 from jaxgrow.data.procedural.builder import Builder, around
 from jaxgrow.data.procedural.classes.legs import legs
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import BLACK, Colour, Paint, colour, finish
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import BLACK, Colour, Number, Paint
 from jaxgrow.data.procedural.solids import Vec, rotation
 
 
@@ -13,10 +13,10 @@ def chair(draw: Draws, add: Builder) -> None:
     """A chair, an armchair with wooden arms, or a swivel chair."""
     width, depth = draw.uniform(0.4, 0.5), draw.uniform(0.38, 0.48)
     seat, rise = draw.uniform(0.38, 0.5), draw.uniform(0.35, 0.58)
-    skin = colour(draw, "wood", "bright", "bright", "dark", "white")
-    frame = skin if draw.chance(0.4) else colour(draw, "wood", "metal", "dark")
+    skin = draw.colour("wood", "bright", "bright", "dark", "white")
+    frame = skin if draw.chance(0.4) else draw.colour("wood", "metal", "dark")
     thick = draw.uniform(0.03, 0.09)
-    cover = finish(draw, skin, prob=0.3)
+    cover = draw.finish(skin, prob=0.3)
     if draw.chance(0.2):
         add.cylinder((0, seat, 0), width, thick, cover, flat=depth / width)
     else:

@@ -4,14 +4,7 @@ import math
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.draws import Draws
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    STEEL,
-    colour,
-    contrast,
-    lines,
-    screen_picture,
-)
+from jaxgrow.data.procedural.paints import BLACK, STEEL, lines
 from jaxgrow.data.procedural.solids import rotation
 
 
@@ -23,14 +16,14 @@ def display(draw: Draws, add: Builder) -> None:
 def _flat(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.8, 1.0)
     height = width * draw.uniform(0.5, 0.75)
-    case, thick = colour(draw, "dark", "dark", "metal", "white"), 0.04
+    case, thick = draw.colour("dark", "dark", "metal", "white"), 0.04
     low = draw.uniform(0.06, 0.2)
     middle = low + height / 2
     add.box((0, middle, 0), (thick, height, width), case)
     rim = draw.uniform(0.015, 0.06)
     panel = (0.008, height - 2 * rim, width - 2 * rim)
-    add.box((thick / 2 + 0.002, middle + 0.2 * rim, 0), panel, screen_picture(draw))
-    slots = lines(case, contrast(draw, case), y=draw.count(4, 7), width=0.3)
+    add.box((thick / 2 + 0.002, middle + 0.2 * rim, 0), panel, draw.screen_picture())
+    slots = lines(case, draw.contrast(case), y=draw.count(4, 7), width=0.3)
     hump = draw.uniform(0.03, 0.09)
     at = (-thick / 2 - hump / 2, middle - 0.05 * height, 0)
     size = (hump, draw.uniform(0.4, 0.75) * height, draw.uniform(0.4, 0.75) * width)
@@ -61,11 +54,11 @@ def _tube(draw: Draws, add: Builder) -> None:
     """A cathode ray tube: as deep as it is wide."""
     width, depth = draw.uniform(0.75, 0.95), draw.uniform(0.45, 0.65)
     height = width * draw.uniform(0.72, 0.85)
-    case = colour(draw, "dark", "white", "wood", "metal")
+    case = draw.colour("dark", "white", "wood", "metal")
     low = draw.pick(0.0, 0.08)
     middle = low + height / 2
     add.box((0, middle, 0), (0.14, height, width), case)
-    slots = lines(case, contrast(draw, case), y=5, width=0.3)
+    slots = lines(case, draw.contrast(case), y=5, width=0.3)
     back = (-0.07 - depth / 2, middle, 0)
     size = (0.94 * height, depth, 0.94 * width)
     turn = rotation(pitch=math.pi / 2)
@@ -74,7 +67,7 @@ def _tube(draw: Draws, add: Builder) -> None:
     part = 0.72 if right else 0.86
     shift = -0.1 * width if right else 0.0
     panel = (0.02, 0.8 * height, part * width)
-    add.box((0.07, middle + 0.02, shift), panel, screen_picture(draw))
+    add.box((0.07, middle + 0.02, shift), panel, draw.screen_picture())
     if right:
         for k in range(3):
             at = (0.08, middle + (0.25 - 0.2 * k) * height, 0.4 * width)
@@ -89,7 +82,7 @@ def _tube(draw: Draws, add: Builder) -> None:
 
 def _laptop(draw: Draws, add: Builder) -> None:
     width, depth = draw.uniform(0.85, 1.0), draw.uniform(0.55, 0.66)
-    case = colour(draw, "dark", "metal", "white")
+    case = draw.colour("dark", "metal", "white")
     add.box((0, 0.02, 0), (depth, 0.04, width), case)
     keys = lines(BLACK, STEEL, x=5, z=12, width=0.2)
     add.box((-0.06, 0.042, 0), (0.5 * depth, 0.008, 0.88 * width), keys)
@@ -101,4 +94,4 @@ def _laptop(draw: Draws, add: Builder) -> None:
     add.box((x, y, 0), (0.025, depth, width), case, turn=lid)
     ahead = (x + 0.012 * math.cos(tilt), y + 0.012 * math.sin(tilt), 0)
     screen = (0.008, 0.86 * depth, 0.92 * width)
-    add.box(ahead, screen, screen_picture(draw), turn=lid)
+    add.box(ahead, screen, draw.screen_picture(), turn=lid)

@@ -3,27 +3,18 @@
 import math
 
 from jaxgrow.data.procedural.builder import Builder, around
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    Colour,
-    Paint,
-    colour,
-    contrast,
-    finish,
-    lines,
-    pale,
-    shade,
-)
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import Colour, Number, Paint, lines, pale, shade
 from jaxgrow.data.procedural.solids import Vec, rotation
 
 
 def lamp(draw: Draws, add: Builder) -> None:
     """A table, floor, desk or hanging lamp."""
-    metal = colour(draw, "metal", "wood", "bright", "dark")
-    cloth = colour(draw, "white", "bright")
+    metal = draw.colour("metal", "wood", "bright", "dark")
+    cloth = draw.colour("white", "bright")
     cloth = pale(cloth) if draw.chance(0.6) else cloth
-    bands = lines(cloth, contrast(draw, cloth), y=draw.count(1, 3), width=0.25)
-    cover = draw.pick(Paint(cloth), Paint(cloth), bands, finish(draw, cloth, prob=1))
+    bands = lines(cloth, draw.contrast(cloth), y=draw.count(1, 3), width=0.25)
+    cover = draw.pick(Paint(cloth), Paint(cloth), bands, draw.finish(cloth, prob=1))
     kind = draw.pick(_table_lamp, _table_lamp, _floor_lamp, _desk_lamp, _hanging)
     kind(draw, add, metal, cover)
 
@@ -39,7 +30,7 @@ def _table_lamp(draw: Draws, add: Builder, metal: Colour, cover: Paint) -> None:
     add.cylinder((0, 0.5 * tall, 0), draw.uniform(0.02, 0.05), tall, metal)
     belly, form = draw.uniform(0.14, 0.3), draw.count(0, 3)
     at, high = (0, tall * draw.uniform(0.25, 0.4), 0), tall * draw.uniform(0.3, 0.5)
-    glaze = finish(draw, metal, prob=0.5)
+    glaze = draw.finish(metal, prob=0.5)
     if form == 0:
         add.ball(at, (belly, high, belly), glaze)
     elif form == 1:

@@ -1,8 +1,7 @@
 """Legs of furniture."""
 
 from jaxgrow.data.procedural.builder import Builder
-from jaxgrow.data.procedural.draws import Number
-from jaxgrow.data.procedural.paints import Colour, Paint
+from jaxgrow.data.procedural.paints import Colour, Number, Paint
 from jaxgrow.data.procedural.solids import Vec2
 
 

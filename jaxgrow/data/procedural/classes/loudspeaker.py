@@ -2,14 +2,12 @@
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
-from jaxgrow.data.procedural.draws import Draws, Number
+from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
     STEEL,
     Colour,
-    colour,
-    contrast,
-    finish,
+    Number,
     lines,
     pale,
     shade,
@@ -21,7 +19,7 @@ def loudspeaker(draw: Draws, add: Builder) -> None:
     """A cabinet with its drivers towards +x, on feet, on a stand or on the floor."""
     height = draw.uniform(0.6, 1.0)
     width, depth = height * draw.uniform(0.32, 0.7), height * draw.uniform(0.3, 0.6)
-    skin = colour(draw, "dark", "wood", "dark", "wood", "bright", "white")
+    skin = draw.colour("dark", "wood", "dark", "wood", "bright", "white")
     low = 0.0
     if draw.chance(0.2):
         low = 0.05
@@ -30,7 +28,7 @@ def loudspeaker(draw: Draws, add: Builder) -> None:
         low = draw.uniform(0.3, 0.6)
         add.cylinder((0, low / 2, 0), 0.06, low, BLACK)
         add.box((0, 0.012, 0), (0.8 * depth, 0.024, 0.9 * width), BLACK)
-    hide = finish(draw, skin, prob=0.25)
+    hide = draw.finish(skin, prob=0.25)
     lean = draw.uniform(0, 0.12) if draw.chance(0.4) else 0.0
     sides = draw.uniform(0, 0.12) if draw.chance(0.3) else 0.0
     box = (depth, height, width)
@@ -39,7 +37,7 @@ def loudspeaker(draw: Draws, add: Builder) -> None:
     front = depth / 2
     if draw.chance(0.5):
         baffle = (0.008, 0.95 * height, width * (0.94 - sides))
-        tone = contrast(draw, skin)
+        tone = draw.contrast(skin)
         add.box((front + 0.003, low + height / 2, 0), baffle, tone)
     _drivers(draw, add, (front + 0.008, low), height, width * (1 - 2 * sides), skin)
     at = (-front, low + 0.25 * height, 0)
@@ -51,7 +49,7 @@ def _drivers(
 ) -> None:
     """One to four cones, the largest below, perhaps a horn or a port."""
     x, low = place
-    ring = colour(draw, "dark") if sum(skin) > 0.9 else colour(draw, "metal")
+    ring = draw.colour("dark") if sum(skin) > 0.9 else draw.colour("metal")
     cone = draw.pick(shade(ring, 0.5), (0.85, 0.8, 0.3), BLACK, pale(ring))
     dust_cap = draw.pick(ring, STEEL, BLACK)
     count, level, left = draw.count(1, 4), low + 0.04 * height, 0.92 * height

@@ -3,16 +3,8 @@
 import dataclasses
 
 from jaxgrow.data.procedural.builder import Builder
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    Colour,
-    Paint,
-    checks,
-    colour,
-    contrast,
-    lines,
-)
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import BLACK, Colour, Number, Paint, checks, lines
 from jaxgrow.data.procedural.solids import rotation
 
 
@@ -25,9 +17,9 @@ class _Look:
 
 def rifle(draw: Draws, add: Builder) -> None:
     """A long gun about 1 long."""
-    metal = colour(draw, "dark", "dark", "metal")
-    plain = colour(draw, "wood", "wood", "dark", "drab")
-    other = contrast(draw, plain)
+    metal = draw.colour("dark", "dark", "metal")
+    plain = draw.colour("wood", "wood", "dark", "drab")
+    other = draw.contrast(plain)
     camouflage = checks(plain, other, x=7, y=2)
     furniture = draw.pick(Paint(plain), Paint(plain), Paint(plain), camouflage)
     look = _Look(metal, furniture, plain)
@@ -139,7 +131,7 @@ def _machine_gun(draw: Draws, add: Builder, look: _Look) -> None:
     _trigger(add, look, -0.09)
     _butt(draw, add, look)
     feed = draw.count(0, 2)
-    drab = colour(draw, "drab", "dark")
+    drab = draw.colour("drab", "dark")
     if feed == 0:
         add.box((0.02, -0.08, -0.05), (0.14, 0.12, 0.08), drab)
     elif feed == 1:

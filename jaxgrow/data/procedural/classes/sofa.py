@@ -3,7 +3,7 @@
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws
-from jaxgrow.data.procedural.paints import BLACK, Paint, colour, contrast, finish, shade
+from jaxgrow.data.procedural.paints import BLACK, Paint, shade
 from jaxgrow.data.procedural.solids import Vec, Vec2, rotation
 
 
@@ -12,12 +12,12 @@ def sofa(draw: Draws, add: Builder) -> None:
     width, depth = draw.uniform(0.75, 1.0), draw.uniform(0.36, 0.46)
     seat, rise = draw.uniform(0.17, 0.24), draw.uniform(0.16, 0.28)
     arm, foot = draw.uniform(0.06, 0.14), draw.uniform(0.02, 0.08)
-    skin = colour(draw, "bright", "bright", "dark", "white", "wood")
-    cover = finish(draw, skin, prob=0.3)
+    skin = draw.colour("bright", "bright", "dark", "white", "wood")
+    cover = draw.finish(skin, prob=0.3)
     soft = Paint(shade(skin, draw.uniform(0.75, 1.15)))
     if draw.chance(0.3):
-        soft = finish(draw, contrast(draw, skin), prob=0.5)
-    wood = colour(draw, "wood", "metal", "dark")
+        soft = draw.finish(draw.contrast(skin), prob=0.5)
+    wood = draw.colour("wood", "metal", "dark")
     legs(add, (depth, width), (0, foot), 0.045, wood, round_legs=draw.chance(0.5))
     add.box((0, foot + 0.35 * seat, 0), (depth, 0.7 * seat, width), cover)
     count, inner, cushion = draw.count(1, 3), width - 2 * arm, 0.5 * seat
@@ -34,7 +34,7 @@ def sofa(draw: Draws, add: Builder) -> None:
         at = (0.7 * depth, foot + 0.55 * seat, side * (inner - part) / 2)
         add.box(at, (0.8 * depth, 1.1 * seat, part), soft)
     if draw.chance(0.35):
-        pillow = finish(draw, colour(draw, "bright", "white"), prob=0.5)
+        pillow = draw.finish(draw.colour("bright", "white"), prob=0.5)
         z = draw.sign() * 0.3 * inner
         at, turn = (-0.12 * depth, level + cushion + 0.07, z), rotation(pitch=0.4)
         add.box(at, (0.06, 0.15, 0.17), pillow, turn=turn)

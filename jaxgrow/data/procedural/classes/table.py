@@ -2,15 +2,8 @@
 
 from jaxgrow.data.procedural.builder import Builder
 from jaxgrow.data.procedural.classes.legs import legs
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    Colour,
-    Paint,
-    checks,
-    colour,
-    contrast,
-    lines,
-)
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import Colour, Number, Paint, checks, lines
 from jaxgrow.data.procedural.solids import Vec, Vec2
 
 
@@ -19,8 +12,8 @@ def table(draw: Draws, add: Builder) -> None:
     width = draw.uniform(0.65, 1.0)
     depth = draw.uniform(0.4, 0.75) * width + 0.1
     height, thick = draw.uniform(0.28, 0.7), draw.uniform(0.02, 0.06)
-    skin = colour(draw, "wood", "wood", "bright", "white", "glass", "dark")
-    frame = colour(draw, "wood", "metal", "dark") if draw.chance(0.6) else skin
+    skin = draw.colour("wood", "wood", "bright", "white", "glass", "dark")
+    frame = draw.colour("wood", "metal", "dark") if draw.chance(0.6) else skin
     top = _top(draw, skin)
     form = draw.pick(*["square"] * 5, "round", "round", "oval")
     if form == "square":
@@ -45,7 +38,7 @@ def table(draw: Draws, add: Builder) -> None:
 
 
 def _top(draw: Draws, skin: Colour) -> Paint:
-    other, kind = contrast(draw, skin), draw.count(0, 5)
+    other, kind = draw.contrast(skin), draw.count(0, 5)
     if kind == 0:
         return lines(skin, other, x=draw.count(3, 7), width=0.12)
     if kind == 1:
@@ -117,7 +110,7 @@ def _desk(draw: Draws, add: Builder, size: Vec, frame: Colour, top: Paint) -> No
     deep = draw.uniform(0.55, 0.95) * height
     at = (0, height - deep / 2, z)
     add.box(at, (0.9 * depth, deep, wide), frame)
-    front, rows = contrast(draw, frame), draw.count(2, 4)
+    front, rows = draw.contrast(frame), draw.count(2, 4)
     for row in range(rows):
         y = height - 0.03 - (deep - 0.04) * (row + 0.5) / rows
         add.box((0.45 * depth, y, z), (0.014, 0.8 * deep / rows, 0.9 * wide), top)
@@ -136,9 +129,9 @@ def _load(draw: Draws, add: Builder, level: Number, size: Vec2) -> None:
     """A bowl or a pile of books, off the centre."""
     depth, width = size
     x, z = draw.uniform(-0.2, 0.2) * depth, draw.uniform(-0.25, 0.25) * width
-    paint = colour(draw, "bright", "white")
+    paint = draw.colour("bright", "white")
     if draw.chance(0.5):
         add.cylinder((x, level + 0.025, z), 0.08, 0.05, paint, top=2.0)
     else:
-        pile = lines(paint, contrast(draw, paint), y=3, width=0.4)
+        pile = lines(paint, draw.contrast(paint), y=3, width=0.4)
         add.box((x, level + 0.03, z), (0.13, 0.06, 0.17), pile)

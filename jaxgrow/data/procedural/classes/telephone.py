@@ -11,11 +11,7 @@ from jaxgrow.data.procedural.paints import (
     Colour,
     Paint,
     checks,
-    colour,
-    contrast,
-    finish,
     lines,
-    screen_picture,
     shade,
 )
 from jaxgrow.data.procedural.solids import Vec2, rotation
@@ -29,14 +25,14 @@ def telephone(draw: Draws, add: Builder) -> None:
 
 def _slab(draw: Draws, add: Builder) -> None:
     width, thick = draw.uniform(0.45, 0.56), draw.uniform(0.05, 0.09)
-    case = colour(draw, "dark", "dark", "bright", "white", "metal")
-    add.box((0, 0.5, 0), (thick, 1, width), finish(draw, case, prob=0.25))
-    rim, face = draw.uniform(0.05, 0.13), colour(draw, "dark", "white")
+    case = draw.colour("dark", "dark", "bright", "white", "metal")
+    add.box((0, 0.5, 0), (thick, 1, width), draw.finish(case, prob=0.25))
+    rim, face = draw.uniform(0.05, 0.13), draw.colour("dark", "white")
     add.box((thick / 2, 0.5, 0), (0.006, 0.98, 0.95 * width), face)
     glass = draw.pick(
-        Paint(colour(draw, "glass", "dark")),
-        checks(colour(draw, "bright"), colour(draw, "glass"), y=8, z=4),
-        lines(colour(draw, "glass"), WHITE, y=5, z=3, width=0.45),
+        Paint(draw.colour("glass", "dark")),
+        checks(draw.colour("bright"), draw.colour("glass"), y=8, z=4),
+        lines(draw.colour("glass"), WHITE, y=5, z=3, width=0.45),
     )
     add.box((thick / 2 + 0.004, 0.5, 0), (0.006, 1 - 2 * rim, 0.88 * width), glass)
     add.cylinder((thick / 2 + 0.005, rim / 2, 0), 0.06, 0.01, STEEL, axis="x")
@@ -60,10 +56,10 @@ def _keys(add: Builder, at: Vec2, size: Vec2, rows: int, paint: Paint | Colour) 
 
 def _keypad(draw: Draws, add: Builder) -> None:
     width, thick = draw.uniform(0.34, 0.46), draw.uniform(0.1, 0.18)
-    case = colour(draw, "dark", "bright", "bright", "white", "metal")
-    add.box((0, 0.5, 0), (thick, 1, width), finish(draw, case, prob=0.2))
-    key = contrast(draw, case)
-    add.box((thick / 2, 0.72, 0), (0.012, 0.34, 0.82 * width), colour(draw, "glass"))
+    case = draw.colour("dark", "bright", "bright", "white", "metal")
+    add.box((0, 0.5, 0), (thick, 1, width), draw.finish(case, prob=0.2))
+    key = draw.contrast(case)
+    add.box((thick / 2, 0.72, 0), (0.012, 0.34, 0.82 * width), draw.colour("glass"))
     add.cylinder((thick / 2, 0.94, 0), 0.04, 0.01, BLACK, axis="x", flat=4.0)
     _keys(add, (thick / 2 + 0.005, 0.05), (0.4, 0.85 * width), 4, key)
     add.cylinder((thick / 2, 0.49, 0), 0.09, 0.03, STEEL, axis="x")
@@ -78,7 +74,7 @@ def _keypad(draw: Draws, add: Builder) -> None:
 def _clamshell(draw: Draws, add: Builder) -> None:
     """Open: keys on the lower half, the screen on the leaning upper one."""
     width, thick = draw.uniform(0.42, 0.54), draw.uniform(0.06, 0.1)
-    case = colour(draw, "bright", "metal", "dark", "white")
+    case = draw.colour("bright", "metal", "dark", "white")
     add.box((0, 0.25, 0), (thick, 0.5, width), case)
     tilt = -draw.uniform(0.1, 0.45)
     lid = rotation(pitch=tilt)
@@ -86,15 +82,15 @@ def _clamshell(draw: Draws, add: Builder) -> None:
     add.box((x, y, 0), (0.8 * thick, 0.5, width), case, turn=lid)
     ahead = (x + 0.42 * thick * math.cos(tilt), y + 0.42 * thick * math.sin(tilt), 0)
     screen = (0.012, 0.36, 0.8 * width)
-    add.box(ahead, screen, screen_picture(draw), turn=lid)
+    add.box(ahead, screen, draw.screen_picture(), turn=lid)
     add.cylinder((0, 0.5, 0), 0.08, width, STEEL, axis="z")
-    key = contrast(draw, case)
+    key = draw.contrast(case)
     _keys(add, (thick / 2 + 0.005, 0.05), (0.36, 0.85 * width), 4, key)
 
 
 def _desk_set(draw: Draws, add: Builder) -> None:
     """A wedge with keys or a dial, and a handset across it or at its left."""
-    case = colour(draw, "dark", "bright", "bright", "white")
+    case = draw.colour("dark", "bright", "bright", "white")
     steep = draw.uniform(0.2, 0.26)
     wedge = [(-0.32, 0), (0.34, 0), (0.34, 0.06), (-0.14, steep), (-0.32, steep)]
     width = draw.uniform(0.6, 0.75)
@@ -112,11 +108,11 @@ def _desk_set(draw: Draws, add: Builder) -> None:
         add.cylinder((at[0], at[1] + 0.012, 0), 0.15, 0.04, STEEL, turn=face)
     else:
         pad = (0.34, 0.03, 0.46 * width)
-        keys = lines(contrast(draw, case), case, x=4, z=3, width=0.35)
+        keys = lines(draw.contrast(case), case, x=4, z=3, width=0.35)
         add.box((middle[0], middle[1], shift), pad, keys, turn=face)
         screen = (-0.2, steep + 0.01, shift)
-        add.box(screen, (0.14, 0.03, 0.46 * width), colour(draw, "glass"))
-    hand = case if draw.chance(0.7) else contrast(draw, case)
+        add.box(screen, (0.14, 0.03, 0.46 * width), draw.colour("glass"))
+    hand = case if draw.chance(0.7) else draw.contrast(case)
     top = steep + (0.12 if old else 0.07)
     if across:
         add.box((-0.2, top, 0), (0.08, 0.06, 0.72), hand)

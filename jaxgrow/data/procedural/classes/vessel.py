@@ -1,16 +1,8 @@
 """Ships and boats."""
 
 from jaxgrow.data.procedural.builder import Builder
-from jaxgrow.data.procedural.draws import Draws, Number
-from jaxgrow.data.procedural.paints import (
-    BLACK,
-    STEEL,
-    WHITE,
-    Colour,
-    colour,
-    contrast,
-    lines,
-)
+from jaxgrow.data.procedural.draws import Draws
+from jaxgrow.data.procedural.paints import BLACK, STEEL, WHITE, Colour, Number, lines
 
 
 def vessel(draw: Draws, add: Builder) -> None:
@@ -23,7 +15,7 @@ def _hull(
     draw: Draws, add: Builder, width: Number, height: Number, skin: Colour
 ) -> None:
     """Stern block, and a bow that narrows to the stem; boot top in another colour."""
-    water_line = contrast(draw, skin)
+    water_line = draw.contrast(skin)
     paint = lines(skin, water_line, y=1, width=draw.uniform(0.0, 0.3))
     bow = draw.uniform(0.1, 0.24)
     rise = draw.uniform(0.0, 0.25) * height
@@ -47,15 +39,15 @@ def _hull(
 
 def _cargo(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.15, 0.2), draw.uniform(0.09, 0.13)
-    _hull(draw, add, width, height, colour(draw, "bright", "dark", "bright"))
+    _hull(draw, add, width, height, draw.colour("bright", "dark", "bright"))
     bridge = lines(WHITE, BLACK, y=draw.count(2, 4), width=0.25)
     tall = draw.uniform(0.14, 0.22)
     at = (-0.38, height + tall / 2, 0)
     add.box(at, (0.1, tall, 0.85 * width), bridge)
-    funnel = colour(draw, "bright", "dark")
+    funnel = draw.colour("bright", "dark")
     add.cylinder((-0.42, height + tall + 0.02, 0), 0.05, 0.08, funnel)
     if draw.chance(0.3):
-        deck = lines(colour(draw, "drab", "bright"), STEEL, x=6, width=0.2)
+        deck = lines(draw.colour("drab", "bright"), STEEL, x=6, width=0.2)
         add.box((0.02, height + 0.01, 0), (0.6, 0.03, 0.8 * width), deck)
         add.cylinder((0.02, height + 0.035, 0), 0.03, 0.62, STEEL, axis="x")
         return
@@ -63,7 +55,7 @@ def _cargo(draw: Draws, add: Builder) -> None:
     for bay in range(bays):
         for side in (-1, 1):
             stack = draw.uniform(0.03, 0.12)
-            paint = lines(colour(draw, "bright"), BLACK, y=3, width=0.12)
+            paint = lines(draw.colour("bright"), BLACK, y=3, width=0.12)
             x = -0.28 + 0.58 * (bay + 0.5) / bays
             at = (x, height + stack / 2, side * 0.22 * width)
             add.box(at, (0.52 / bays, stack, 0.42 * width), paint)
@@ -71,14 +63,14 @@ def _cargo(draw: Draws, add: Builder) -> None:
 
 def _sailing(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.18, 0.26), draw.uniform(0.07, 0.11)
-    skin = colour(draw, "white", "wood", "bright", "dark")
+    skin = draw.colour("white", "wood", "bright", "dark")
     _hull(draw, add, width, height, skin)
-    wood = colour(draw, "wood", "metal")
-    deck = lines(wood, contrast(draw, wood), z=5, width=0.15)
+    wood = draw.colour("wood", "metal")
+    deck = lines(wood, draw.contrast(wood), z=5, width=0.15)
     add.box((-0.16, height + 0.004, 0), (0.6, 0.01, 0.9 * width), deck)
-    cloth = colour(draw, "white", "white", "bright")
+    cloth = draw.colour("white", "white", "bright")
     sail = lines(
-        cloth, contrast(draw, cloth), y=draw.count(2, 5), width=draw.uniform(0, 0.3)
+        cloth, draw.contrast(cloth), y=draw.count(2, 5), width=draw.uniform(0, 0.3)
     )
     masts, tall = draw.count(1, 2), draw.uniform(0.6, 0.95)
     belly = draw.uniform(-0.05, 0.05)
@@ -105,11 +97,11 @@ def _sailing(draw: Draws, add: Builder) -> None:
 
 def _motor(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.24, 0.32), draw.uniform(0.1, 0.14)
-    skin = colour(draw, "white", "white", "bright", "dark")
+    skin = draw.colour("white", "white", "bright", "dark")
     _hull(draw, add, width, height, skin)
-    deck = colour(draw, "wood", "white")
+    deck = draw.colour("wood", "white")
     add.box((-0.15, height + 0.004, 0), (0.62, 0.01, 0.9 * width), deck)
-    glass, level, x = colour(draw, "glass"), height, draw.uniform(-0.08, 0.02)
+    glass, level, x = draw.colour("glass"), height, draw.uniform(-0.08, 0.02)
     for step in range(draw.count(1, 3)):
         tall, shrink = draw.uniform(0.06, 0.09), 0.78**step
         long, broad = 0.46 * shrink, 0.8 * width * shrink
@@ -127,7 +119,7 @@ def _motor(draw: Draws, add: Builder) -> None:
 def _liner(draw: Draws, add: Builder) -> None:
     """A passenger ship with rows of windows and one to four funnels."""
     width, height = draw.uniform(0.13, 0.17), draw.uniform(0.07, 0.1)
-    _hull(draw, add, width, height, colour(draw, "dark", "white", "bright"))
+    _hull(draw, add, width, height, draw.colour("dark", "white", "bright"))
     level, decks = height, draw.count(2, 3)
     for deck in range(decks):
         tall = draw.uniform(0.035, 0.05)
@@ -135,18 +127,18 @@ def _liner(draw: Draws, add: Builder) -> None:
         long = 0.74 - 0.12 * deck
         add.box((-0.08, level + tall / 2, 0), (long, tall, 0.9 * width), rows)
         level += tall
-    stack, cap = colour(draw, "bright", "bright", "dark"), draw.uniform(0.06, 0.11)
+    stack, cap = draw.colour("bright", "bright", "dark"), draw.uniform(0.06, 0.11)
     funnels = draw.count(1, 4)
     for k in range(funnels):
         x = -0.1 + (k - (funnels - 1) / 2) * 0.12 - (0.1 if funnels == 1 else 0)
-        band = lines(stack, contrast(draw, stack), y=2, width=0.3)
+        band = lines(stack, draw.contrast(stack), y=2, width=0.3)
         add.cylinder((x, level + cap / 2, 0), 0.06, cap, band, flat=0.7)
     add.rod((0.26, level - 0.05, 0), (0.26, level + 0.1, 0), 0.012, STEEL)
 
 
 def _warship(draw: Draws, add: Builder) -> None:
     width, height = draw.uniform(0.12, 0.16), draw.uniform(0.06, 0.09)
-    grey = colour(draw, "metal", "metal", "drab")
+    grey = draw.colour("metal", "metal", "drab")
     _hull(draw, add, width, height, grey)
     if draw.chance(0.3):
         deck = lines((0.3, 0.31, 0.33), WHITE, z=1, width=0.06)
@@ -194,11 +186,11 @@ def _warship(draw: Draws, add: Builder) -> None:
 def _rowing(draw: Draws, add: Builder) -> None:
     """An open boat: thwarts, perhaps oars or an outboard motor."""
     width, height = draw.uniform(0.3, 0.4), draw.uniform(0.12, 0.16)
-    skin = colour(draw, "wood", "wood", "bright", "white")
+    skin = draw.colour("wood", "wood", "bright", "white")
     _hull(draw, add, width, height, skin)
-    inside = contrast(draw, skin)
+    inside = draw.contrast(skin)
     add.box((-0.14, height + 0.002, 0), (0.62, 0.012, 0.8 * width), inside)
-    wood = colour(draw, "wood")
+    wood = draw.colour("wood")
     for x in (-0.36, -0.12, 0.12):
         add.box((x, height + 0.012, 0), (0.08, 0.016, 0.92 * width), wood)
     for side in (-1, 1):
