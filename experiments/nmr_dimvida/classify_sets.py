@@ -120,7 +120,9 @@ class Sets:
         every = np.ones(part.views.images.shape[:2], bool)
         rebuilt = self._methods[RECONSTRUCTION](_among_blanks(part), every)
         rows = np.arange(len(part))
-        return np.stack([conditioning_images(part), rebuilt[rows, part.known]], axis=1)
+        return np.stack(
+            [conditioning_images(part), rebuilt[rows, part.conditioning]], axis=1
+        )
 
     def _by_method(self, part: Partition, name: str) -> UInt8[np.ndarray, "n v h w 3"]:
         return self._methods[name](_among_blanks(part), _missing(part))
@@ -128,7 +130,7 @@ class Sets:
 
 def conditioning_images(part: Partition) -> UInt8[np.ndarray, "n h w 3"]:
     """Return the one view of every object."""
-    return np.asarray(part.views.images[np.arange(len(part)), part.known])
+    return np.asarray(part.views.images[np.arange(len(part)), part.conditioning])
 
 
 def real_views(part: Partition) -> UInt8[np.ndarray, "n v h w 3"]:
@@ -138,7 +140,7 @@ def real_views(part: Partition) -> UInt8[np.ndarray, "n v h w 3"]:
 
 
 def _missing(part: Partition) -> Bool[np.ndarray, "n v"]:
-    return np.arange(part.views.num_views) != part.known[:, None]
+    return np.arange(part.views.num_views) != part.conditioning[:, None]
 
 
 def _among_blanks(part: Partition) -> UInt8[np.ndarray, "n v h w 3"]:

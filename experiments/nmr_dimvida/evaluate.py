@@ -204,7 +204,7 @@ def _with_one_view(
 ) -> tuple[ViewSet, Bool[np.ndarray, "n v"]]:
     """At most `count` objects, spread over the set, and the mask of all but one."""
     rows = np.linspace(0, len(part) - 1, min(count, len(part))).astype(int)
-    missing = np.arange(part.views.num_views) != part.known[rows, None]
+    missing = np.arange(part.views.num_views) != part.conditioning[rows, None]
     return part.views.take(rows), missing
 
 

@@ -80,7 +80,7 @@ def _check_gaussian_path(d: ViewSet) -> None:
 
 def _conditioning_views(part: Partition) -> dict[str, int]:
     """Return object -> number of its one view, for comparisons with this run."""
-    return dict(zip(part.views.object_ids, part.known.tolist(), strict=True))
+    return dict(zip(part.views.object_ids, part.conditioning.tolist(), strict=True))
 
 
 def hold_out(d: ViewSet, fraction: float) -> tuple[ViewSet, ViewSet]:

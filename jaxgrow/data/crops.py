@@ -7,6 +7,7 @@ the painted square back.
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32, UInt8
@@ -49,23 +50,20 @@ class Window:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Piece:
-    """Part of a connected hole inside rows [top, bottom) and columns [left, right)."""
+class _Piece(NamedTuple):
+    """Part of a connected hole, inside these rows and columns."""
 
     label: int
-    top: int
-    bottom: int
-    left: int
-    right: int
+    rows: slice
+    columns: slice
 
     @property
     def box(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
+        return self.rows, self.columns
 
     @property
     def extent(self) -> int:
-        return max(self.bottom - self.top, self.right - self.left)
+        return max(s.stop - s.start for s in self.box)
 
 
 def plan(
@@ -90,11 +88,7 @@ def plan(
     pieces = [
         piece
         for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)
-        for piece in _cut(
-            _Piece(label, rows.start, rows.stop, columns.start, columns.stop),
-            labels,
-            resolution,
-        )
+        for piece in _cut(_Piece(label, rows, columns), labels, resolution)
     ]
     placed = [(_window(piece, total, resolution), piece) for piece in pieces]
     placed.sort(key=lambda item: -item[0].side)
@@ -104,10 +98,10 @@ def plan(
     for window, piece in placed:
         n = len(windows)
         fits = (
-            (inner[:n, 0] <= piece.top)
-            & (inner[:n, 1] >= piece.bottom)
-            & (inner[:n, 2] <= piece.left)
-            & (inner[:n, 3] >= piece.right)
+            (inner[:n, 0] <= piece.rows.start)
+            & (inner[:n, 1] >= piece.rows.stop)
+            & (inner[:n, 2] <= piece.columns.start)
+            & (inner[:n, 3] >= piece.columns.stop)
             & (inner[:n, 4] <= _SHARED * window.side)
         )
         index = int(fits.argmax()) if fits.any() else n
@@ -218,27 +212,20 @@ def _cut(piece: _Piece, labels: np.ndarray, resolution: int) -> list[_Piece]:
     window_side = _CONTEXT * piece.extent
     if window_side <= resolution or inside.sum() >= _MIN_HOLE_FRAC * window_side**2:
         return [piece]
-    height, width = inside.shape
-    axis = 0 if height >= width else 1
+    axis = int(inside.shape[1] > inside.shape[0])
+    middle = inside.shape[axis] // 2
+    first, second = np.array_split(inside, [middle], axis)
     parts = []
-    for start, half in zip(
-        (0, inside.shape[axis] // 2),
-        np.array_split(inside, [inside.shape[axis] // 2], axis),
-        strict=True,
-    ):
-        rows, columns = np.flatnonzero(half.any(1)), np.flatnonzero(half.any(0))
-        if rows.size == 0:
-            continue
-        top = piece.top + (start if axis == 0 else 0)
-        left = piece.left + (start if axis == 1 else 0)
-        part = _Piece(
-            piece.label,
-            top + int(rows[0]),
-            top + int(rows[-1]) + 1,
-            left + int(columns[0]),
-            left + int(columns[-1]) + 1,
-        )
-        parts += _cut(part, labels, resolution)
+    for start, half in ((0, first), (middle, second)):
+        top = piece.rows.start + (start if axis == 0 else 0)
+        left = piece.columns.start + (start if axis == 1 else 0)
+        for rows, columns in ndimage.find_objects(half.astype(np.uint8)):
+            part = _Piece(
+                piece.label,
+                slice(top + rows.start, top + rows.stop),
+                slice(left + columns.start, left + columns.stop),
+            )
+            parts += _cut(part, labels, resolution)
     return parts
 
 
@@ -249,8 +236,8 @@ def _window(piece: _Piece, total: np.ndarray, resolution: int) -> Window:
     side = min(max(resolution, math.ceil(_CONTEXT * piece.extent)), limit)
     candidates = []
     while True:
-        top = _place(piece.top + piece.bottom, side, height)
-        left = _place(piece.left + piece.right, side, width)
+        top = _place(piece.rows, side, height)
+        left = _place(piece.columns, side, width)
         window = Window(top, left, side)
         candidates.append((_known_frac(window, total), window))
         if candidates[-1][0] >= _MIN_KNOWN_FRAC or side == limit:
@@ -260,11 +247,11 @@ def _window(piece: _Piece, total: np.ndarray, resolution: int) -> Window:
     return next(window for frac, window in candidates if frac >= enough)
 
 
-def _place(twice_centre: int, side: int, length: int) -> int:
-    """Return the start of an interval around the centre, moved inside if it fits."""
+def _place(extent: slice, side: int, length: int) -> int:
+    """Return the start of an interval around `extent`, moved inside if it fits."""
     if side >= length:
         return -((side - length) // 2)
-    return min(max((twice_centre - side) // 2, 0), length - side)
+    return min(max((extent.start + extent.stop - side) // 2, 0), length - side)
 
 
 def _inner(window: Window, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

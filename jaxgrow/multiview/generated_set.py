@@ -114,7 +114,7 @@ def generate(
         UserError: The disk is full, read-only or forbidden, a view does not exist, or
             the images are not of the model's shape.
     """
-    at = partition.known if conditioning is None else conditioning
+    at = partition.conditioning if conditioning is None else conditioning
     _check(view_generator, at, num_samples)
     options = {"sampler": sampler, "num_samples": num_samples, "seed": seed}
     header = _header(view_generator, partition, model, at, **options)
@@ -215,7 +215,7 @@ def _header(
             "object_ids": views.object_ids,
             "labels": views.labels,
             "conditioning_pixels": _conditioning_checksum(partition),
-            "real_views": partition.known,
+            "real_views": partition.conditioning,
             "conditioning": conditioning,
             "made_with": runtime.versions() | {"device": jax.devices()[0].device_kind},
         }
@@ -225,7 +225,7 @@ def _header(
 def _conditioning_checksum(partition: Partition) -> str:
     """Return the CRC-32 of the pixels that decide the others."""
     checksum = 0
-    for i, view in enumerate(partition.known):
+    for i, view in enumerate(partition.conditioning):
         pixels = np.ascontiguousarray(partition.views.images[i, view])
         checksum = zlib.crc32(pixels.data, checksum)
     return f"{checksum:08x}"
@@ -237,7 +237,7 @@ def _place(
     """Return the conditioning images among blank ones, and the mask of the latter."""
     source, at = partition.views.images, np.arange(len(rows))
     images = np.zeros((len(rows), *source.shape[1:]), np.uint8)
-    images[at, conditioning[rows]] = source[rows, partition.known[rows]]
+    images[at, conditioning[rows]] = source[rows, partition.conditioning[rows]]
     missing = np.ones(images.shape[:2], bool)
     missing[at, conditioning[rows]] = False
     return images, missing

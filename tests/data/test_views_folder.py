@@ -85,7 +85,7 @@ def test_any_number_of_views_will_do(tmp_path, num_views):
     root = write_objects(tmp_path / "objects", names=names)
     data = read(root, tmp_path)
     assert data.d.num_views == num_views
-    assert data.c.known.max() < num_views
+    assert data.c.conditioning.max() < num_views
 
 
 def test_folders_of_train_and_test_are_kept_apart(tmp_path):
@@ -163,7 +163,7 @@ def test_the_known_view_is_never_a_missing_one(root, tmp_path):
     )
     data = read(root, tmp_path, allow_missing=True)
     for part in (data.c, data.e):
-        assert part.views.observed[np.arange(len(part)), part.known].all()
+        assert part.views.observed[np.arange(len(part)), part.conditioning].all()
 
 
 def test_an_object_with_none_of_the_views_is_refused(root, tmp_path):

@@ -51,7 +51,7 @@ def as_dict(data):
     return {
         part: (s.images.tobytes(), s.labels.tolist(), s.object_ids, s.observed.tolist())
         for part, s in sets_of(data).items()
-    } | {"known": (data.c.known.tolist(), data.e.known.tolist())}
+    } | {"known": (data.c.conditioning.tolist(), data.e.conditioning.tolist())}
 
 
 def check_pixels(data, slots=SLOTS, views_of=marked_views):
@@ -190,8 +190,8 @@ def test_one_class_alone_and_few_objects_are_fine(root, tmp_path):
 def test_the_known_view_is_the_same_whatever_else_is_read(root, tmp_path):
     whole = read(root, tmp_path)
     few = read(root, tmp_path, classes=("airplane",))
-    known = dict(zip(whole.e.views.object_ids, whole.e.known, strict=True))
-    for object_id, slot in zip(few.e.views.object_ids, few.e.known, strict=True):
+    known = dict(zip(whole.e.views.object_ids, whole.e.conditioning, strict=True))
+    for object_id, slot in zip(few.e.views.object_ids, few.e.conditioning, strict=True):
         assert known[object_id] == slot
 
 

@@ -58,8 +58,8 @@ def test_another_seed_makes_other_objects_and_known_views(tmp_path):
     assert (one.d.images != other.d.images).any()
     many = {"classes": ("lamp",), "objects_c": 20, "objects_d": 1, "size": 8}
     one, other = (read(tmp_path, seed=s, **many) for s in (0, 1))
-    assert (one.c.known != other.c.known).any()
-    assert set(one.c.known.tolist()) == {0, 1, 2, 3}
+    assert (one.c.conditioning != other.c.conditioning).any()
+    assert set(one.c.conditioning.tolist()) == {0, 1, 2, 3}
 
 
 def test_a_second_call_renders_nothing(tmp_path, monkeypatch):
@@ -74,7 +74,7 @@ def test_a_second_call_renders_nothing(tmp_path, monkeypatch):
         assert not new.images.flags.writeable
         np.testing.assert_array_equal(old.images, new.images)
         assert old.object_ids == new.object_ids
-    np.testing.assert_array_equal(first.c.known, second.c.known)
+    np.testing.assert_array_equal(first.c.conditioning, second.c.conditioning)
     assert first.notes == second.notes == ()
 
 

@@ -118,7 +118,7 @@ def test_smaller_training_sets_are_parts_of_larger_ones():
 def test_the_conditioning_image_of_every_object_is_that_of_its_known_view():
     part = make_partition()
     images = classify_sets.conditioning_images(part)
-    for i, view in enumerate(part.known):
+    for i, view in enumerate(part.conditioning):
         np.testing.assert_array_equal(images[i], part.views.images[i, view])
 
 

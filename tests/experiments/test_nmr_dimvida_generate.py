@@ -85,12 +85,13 @@ def test_every_file_is_there_and_says_what_made_it(config, objects):
         part = objects.c if name == "ca" else objects.e
         assert views.images.shape == (NUM_OBJECTS, 2, 4, 16, 16, 3)
         assert views.header["model"] == digest
-        assert views.header["real_views"] == part.known.tolist()
+        assert views.header["real_views"] == part.conditioning.tolist()
         at = np.arange(NUM_OBJECTS)
         np.testing.assert_array_equal(
-            views.images[at, 1, views.conditioning], part.views.images[at, part.known]
+            views.images[at, 1, views.conditioning],
+            part.views.images[at, part.conditioning],
         )
-        is_known = (views.conditioning == part.known).all()
+        is_known = (views.conditioning == part.conditioning).all()
         assert is_known == (name != "ea_unknown")
     cost = {name: views.header["num_evaluations"] for name, views in found.items()}
     assert cost == dict(zip(NAMES, (4, 4, 4, 2, 9), strict=True))
@@ -181,7 +182,7 @@ def test_guessed_views_are_uniform_and_depend_on_the_object_and_the_seed(config)
     slots = guessed_views(config, many)
     assert scipy.stats.chisquare(np.bincount(slots, minlength=4)).pvalue > 0.01
     order = np.random.default_rng(0).permutation(NUM_OBJECTS)
-    shuffled = Partition(part.views.take(order), part.known[order])
+    shuffled = Partition(part.views.take(order), part.conditioning[order])
     np.testing.assert_array_equal(
         guessed_views(config, shuffled), guessed_views(config, part)[order]
     )

@@ -64,15 +64,14 @@ def open_partitions(
     )
     return Partitions(
         d=views["d"],
-        c=_give_one_view(views["c"], seed),
-        e=_give_one_view(views["e"], seed),
+        c=_choose_one_view(views["c"], seed),
+        e=_choose_one_view(views["e"], seed),
         notes=notes,
     )
 
 
-def _give_one_view(views: ViewSet, seed: int) -> Partition:
-    known = conditioning_views(views.object_ids, views.observed, seed)
-    return Partition(views=views, known=known)
+def _choose_one_view(views: ViewSet, seed: int) -> Partition:
+    return Partition(views, conditioning_views(views.object_ids, views.observed, seed))
 
 
 def _key(config: ViewDataConfig, seed: int, fingerprint: str) -> str:

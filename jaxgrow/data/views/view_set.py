@@ -58,11 +58,11 @@ class Partition:
 
     Attributes:
         views: All views; those but the conditioning one are only for comparison.
-        known: Index of the conditioning view, which is observed.
+        conditioning: Index of the conditioning view, which is observed.
     """
 
     views: ViewSet
-    known: Int[np.ndarray, " n"]
+    conditioning: Int[np.ndarray, " n"]
 
     def __len__(self) -> int:
         return len(self.views)
