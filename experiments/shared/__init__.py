@@ -1,1 +1,1 @@
-"""What every experiment has: a command line with presets, and a run directory."""
+"""The command line with presets and the run directory of every experiment."""

@@ -181,6 +181,8 @@ def test_missing_data_is_one_sentence(tmp_path, capsys):
         (["--score-training.log-every", "3"], "must be a multiple of log_every 3"),
         (["--score-training.learning-rate", "0"], "learning_rate 0.0 must be positive"),
         (["--score-training.batch-size", "0"], "batch_size must be 1 or more"),
+        (["--generate.samples", "0"], "--generate.samples must be 1 or more, not 0"),
+        (["--generate.evaluations", "4", "0"], "evaluations must all be 1 or more"),
     ],
 )
 def test_values_out_of_range_are_refused(fields, message):

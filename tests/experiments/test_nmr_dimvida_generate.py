@@ -223,18 +223,6 @@ def test_networks_that_are_not_trained_are_asked_for(config, objects):
         generate_views(start(config), objects)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        (["--generate.samples", "0"], "--generate.samples must be 1 or more, not 0"),
-        (["--generate.evaluations", "4", "0"], "evaluations must all be 1 or more"),
-    ],
-)
-def test_values_out_of_range_are_refused(fields, message):
-    with pytest.raises(UserError, match=message):
-        parse(["smoke", *fields])
-
-
 @pytest.mark.slow
 def test_a_run_generates_the_views_of_its_own_objects(tmp_path, capsys, monkeypatch):
     monkeypatch.undo()

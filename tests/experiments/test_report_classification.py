@@ -135,11 +135,6 @@ def test_sets_modes_and_sweeps_have_their_tables_and_curves(html):
         assert label in text
 
 
-def test_ids_of_different_charts_are_different(html):
-    ids = re.findall(r'\bid="([^"]+)"', html)
-    assert len(ids) == len(set(ids))
-
-
 def test_a_run_without_results_or_with_a_broken_file_has_no_sections(tmp_path):
     assert classification.sections(tmp_path) == []
     (tmp_path / "classify").mkdir()
