@@ -1,4 +1,4 @@
-"""Pictures of what a net does: grids of enlarged tiles with titles."""
+"""Pictures of a network's results: grids of enlarged tiles with titles."""
 
 import io
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def image_grid(
     pad: int = _PAD,
     column_titles: Sequence[str] = (),
 ) -> Image.Image:
-    """Tiles in rows and columns, `pad` pixels apart, titles above the columns.
+    """Draw tiles in rows and columns, `pad` pixels apart, titles above the columns.
 
     Small images are enlarged by a whole factor without smoothing, so that the short
     side of a tile has at least 96 pixels and every pixel of the image stays a square.
@@ -59,7 +59,7 @@ def image_grid(
 def paint_holes(
     images: UInt8[np.ndarray, "n h w 3"], holes: Bool[np.ndarray, "n h w"]
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """`images` with every hole in the flat colour `HOLE_COLOUR`."""
+    """Return `images` with every hole in the flat colour `HOLE_COLOUR`."""
     colour = np.array(HOLE_COLOUR, np.uint8)
     return np.where(holes[..., None], colour, images)
 
@@ -71,11 +71,11 @@ def inpainting_panel(
     original: UInt8[np.ndarray, "n h w 3"],
     titles: Sequence[str] = _TITLES,
 ) -> Image.Image:
-    """One row per example: masked input, raw output, composite, original.
+    """Draw one row per example: masked input, raw output, composite, original.
 
     Args:
         masked: The input with its holes made visible, see `paint_holes`.
-        output: What the generator paints, known pixels included.
+        output: The generator's raw output, known pixels included.
         composite: The output inside the hole and the original outside.
         original: The photograph.
         titles: One per column.
@@ -85,7 +85,7 @@ def inpainting_panel(
 
 
 def save_png(path: Path, image: Image.Image) -> None:
-    """Replaces `path` by a PNG, in one move.
+    """Write a PNG in one move; replace `path` if it exists.
 
     Raises:
         UserError: The disk is full, read-only or forbidden; the old file stays.

@@ -1,4 +1,4 @@
-"""Classifiers of single views: as files, and what they say of images."""
+"""Classifiers of single views: their files, logits, accuracy and features."""
 
 import functools
 from pathlib import Path
@@ -31,14 +31,14 @@ class SavedClassifier(NamedTuple):
 
 
 def save_classifier(path: Path, saved: SavedClassifier, info: dict[str, Any]) -> None:
-    """Writes a classifier in one move; raises `UserError` if the disk refuses."""
+    """Write a classifier in one move; raises `UserError` if the disk refuses."""
     header = {"config": saved.config, "class_names": saved.class_names, "info": info}
     tree = {"params": saved.params, "stats": saved.stats}
     network_file.save_network(path, "classifier", header, tree)
 
 
 def load_classifier(path: Path) -> SavedClassifier:
-    """The classifier in a file of `save_classifier`, bit for bit.
+    """Return the classifier in a file of `save_classifier`, bit for bit.
 
     Raises:
         UserError: The file is missing, damaged, of another kind, or does not fit.
@@ -59,7 +59,7 @@ def _classifier_shapes(config: ClassifierConfig, num_classes: int) -> dict[str, 
 
 
 def classify(classifier: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
-    """Logits, with the running statistics of training."""
+    """Return logits, with the running statistics of training."""
     logits, _ = classifiers.apply_classifier(
         classifier.config, classifier.params, classifier.stats, images, train=False
     )
@@ -69,7 +69,7 @@ def classify(classifier: SavedClassifier, images: UnitImage) -> Float[Array, "b 
 def logits_of(
     classifier: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
 ) -> Float[np.ndarray, "n k"]:
-    """Logits of any number of images, which the devices of this machine share."""
+    """Return logits of any number of images; the devices of this machine share them."""
     nets = classifier.params, classifier.stats
     return _logits(classifier.config).in_batches(_BATCH, nets, images)
 
@@ -88,7 +88,7 @@ def accuracy(
     images: UInt8[np.ndarray, "n h w 3"],
     labels: Int[np.ndarray, " n"],
 ) -> float:
-    """Percent of images whose class the classifier names."""
+    """Return the percentage of images that the classifier labels correctly."""
     return 100.0 * float(
         (logits_of(classifier, images).argmax(axis=1) == labels).mean()
     )

@@ -1,4 +1,4 @@
-"""The figures that a comparison of two sets of images comes to."""
+"""Figures of a comparison of two sets of images."""
 
 import dataclasses
 import math
@@ -27,9 +27,9 @@ class Figure:
     Attributes:
         metric: Its key.
         title: Its name for readers, with unit.
-        value: The figure; None if it could not be had.
+        value: The figure; None if something is missing.
         half_width: Of the mean's 95 % interval over the images, if it is a mean.
-        needs: What would mend its absence.
+        needs: Missing package or weights, if there is no value.
     """
 
     metric: str
@@ -40,11 +40,11 @@ class Figure:
 
 
 def paired_figures(per_image: MetricColumns, lpips: Lpips | None) -> list[Figure]:
-    """Means of paired metrics, each with its interval; LPIPS or what it needs.
+    """Return means of paired metrics with intervals, and LPIPS or what it needs.
 
     Args:
         per_image: As in `FolderComparison`.
-        lpips: What measured the column lpips.
+        lpips: The network of the column lpips.
     """
     lpips_title = "LPIPS (SqueezeNet)" if lpips is None else lpips.label
     titles, figures = {**_TITLES, "lpips": lpips_title}, []
@@ -69,12 +69,12 @@ def distance_figures(
     is_paired: bool,
     is_random: bool,
 ) -> tuple[list[Figure], tuple[str, ...]]:
-    """FID, and of pairs P-IDS and U-IDS, or what they need; and notes on them.
+    """Return FID, and of pairs P-IDS and U-IDS, or what they need, with notes.
 
     Args:
         features: FID's features of the real and of the generated images.
-        is_paired: Whether row i of both is a pair.
-        is_random: Whether the network's weights are random, which the names then say.
+        is_paired: True if row i of both is a pair.
+        is_random: True if the network's weights are random; the titles then say so.
 
     Raises:
         UserError: See `frechet_distance`.

@@ -1,4 +1,4 @@
-"""Two folders of image files against each other: real ones and generated ones."""
+"""Comparison of two folders of image files, real and generated."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ _CLASSIFIER_BATCH = 64
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FolderComparison:
-    """What two folders gave.
+    """Measurements of two folders.
 
     Attributes:
         names: Of the pairs; empty if the sets are not paired.
@@ -62,14 +62,14 @@ def measure_pairs(
     note: Note = lambda sentence: None,
     on_progress: Callable[[], None] = lambda: None,
 ) -> FolderComparison:
-    """Measures every pair, a few files in memory at a time.
+    """Measure every pair, a few files in memory at a time.
 
     Args:
         pairs: From `pair_folders`.
         lpips: For the column lpips.
         features_fn: FID's network, of images of 299 px.
-        invert: Whether the holes of the masks are black.
-        note: Takes a sentence on whatever looks odd.
+        invert: True if the holes of the masks are black.
+        note: Called with a sentence about each oddity.
         on_progress: Called after each pair.
 
     Raises:
@@ -94,7 +94,7 @@ def measure_sets(
     features_fn: FeaturesOfImages | None,
     on_progress: Callable[[], None] = lambda: None,
 ) -> FolderComparison:
-    """As `measure_pairs`, of files by name that are no pairs."""
+    """Measure two sets of files by name that are not paired, see `measure_pairs`."""
     sets = ImageSet(features_fn), ImageSet(features_fn)
     for images, files in zip(sets, (real, fake), strict=True):
         loaded = _read(list(files.values()), decode_image)
@@ -110,11 +110,11 @@ def classifier_distance(
     fake: Mapping[str, Path],
     on_progress: Callable[[], None] = lambda: None,
 ) -> FrechetDistance:
-    """As `distances.classifier_distance`, of files by name that have one size.
+    """Return the Frechet distance of two sets of files on a classifier's features.
 
     Raises:
-        UserError: An image cannot be read or has another size than the first, or
-            there is but one on a side.
+        UserError: An image cannot be read or has another size than the first, or a
+            side has one image only.
     """
     of_pixels, sides = classifier_features(classifier), {}
     features_fn = RowsFn(lambda _, pixels: of_pixels(pixels))
@@ -181,7 +181,7 @@ class ImageSet:
             self._flush()
 
     def features(self) -> Float[np.ndarray, "n d"] | None:
-        """Features of all images added, in order; None without a network."""
+        """Return the features of all images added, in order; None without a network."""
         self._flush()
         return np.concatenate(self._done) if self._done else None
 
@@ -208,7 +208,7 @@ class PairMeter:
             self._flush(pair.real.shape)
 
     def finish(self, names: Sequence[str]) -> MetricColumns:
-        """Metric -> one value per image, in the order of `names`."""
+        """Return metric -> one value per image, in the order of `names`."""
         for shape in list(self._waiting):
             self._flush(shape)
         metrics = self._found[names[0]]
@@ -239,7 +239,7 @@ class PairMeter:
 
 
 def compare(_, real, fake, hole=None):
-    """Paired metrics of 8-bit pixels (b, h, w, 3), in the holes (b, h, w) too."""
+    """Return paired metrics of 8-bit pixels (b, h, w, 3), and of holes (b, h, w)."""
     x, y = real / jnp.float32(255), fake / jnp.float32(255)
     metrics = {"psnr": image.psnr, "ssim": image.ssim, "l1": image.l1}
     found = {name: metric(y, x) for name, metric in metrics.items()}
@@ -253,7 +253,7 @@ def compare(_, real, fake, hole=None):
 
 
 def _read(items: Sequence, load: Callable) -> Iterator:
-    """Loads in threads, few at a time: photographs are large."""
+    """Load in threads, few at a time: photographs are large."""
     for start in range(0, len(items), _FILES_AT_ONCE):
         yield from map_in_threads(load, items[start : start + _FILES_AT_ONCE])
 

@@ -1,4 +1,4 @@
-"""Pairs of image files: a real picture, what was generated from it, and the hole."""
+"""Pairs of image files: a real picture, the one generated from it, and the hole."""
 
 import itertools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Note = Callable[[str], None]
 
 
 class FilePair(NamedTuple):
-    """Files of one name; a mask for all of them if there is but one."""
+    """Two files of one name, and the mask of that name or the only one."""
 
     name: str
     real: Path
@@ -36,7 +36,7 @@ class LoadedPair(NamedTuple):
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:
-    """Path below the folder -> image file, sorted; a `UserError` if there is none."""
+    """Return path below the folder -> image file; raise a `UserError` if empty."""
     found = {name: folder / name for name in list_images(folder)}
     if not found:
         raise UserError(f"{folder} holds no images: give a folder of images.")
@@ -44,7 +44,7 @@ def files_by_name(folder: Path) -> dict[str, Path]:
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Path below the folder without its suffix -> image file, sorted.
+    """Return path below the folder without its suffix -> image file, sorted.
 
     Raises:
         UserError: No folder, an empty one, or two files that differ in type only.
@@ -61,7 +61,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def pair_folders(real: Path, fake: Path, masks: Path | None) -> list[FilePair]:
-    """All pairs of files with one name: a/b.jpg goes with a/b.png.
+    """Pair the files of two folders by name: a/b.jpg goes with a/b.png.
 
     Args:
         real: Folder of the originals.
@@ -94,7 +94,7 @@ def pair_folders(real: Path, fake: Path, masks: Path | None) -> list[FilePair]:
 
 
 def load_pair(pair: FilePair, *, invert: bool) -> LoadedPair:
-    """Decodes the files of a pair.
+    """Decode the files of a pair.
 
     Raises:
         UserError: A file is broken, sizes differ, or the mask has no hole.
@@ -115,7 +115,7 @@ def load_pair(pair: FilePair, *, invert: bool) -> LoadedPair:
 
 
 class KnownPixels:
-    """Whether the generated images keep what lies outside of their holes."""
+    """Statistics of pixels outside of the holes that generated images change."""
 
     def __init__(self) -> None:
         self._changed, self._worst, self._inverted, self._total = 0, 0, 0, 0
@@ -131,7 +131,7 @@ class KnownPixels:
         self._total += 1
 
     def report(self, note: Note) -> None:
-        """Says what looks odd."""
+        """Call `note` with a sentence for each oddity."""
         if self._changed:
             note(
                 f"{self._changed} of {self._total} generated images differ from the "

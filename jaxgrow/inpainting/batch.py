@@ -1,4 +1,4 @@
-"""Training examples on the device: rows of a data set become pictures and holes."""
+"""Training examples on the device: pictures and holes from rows of a data set."""
 
 import itertools
 from typing import NamedTuple, TypeAlias
@@ -18,9 +18,9 @@ _CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
 
 
 class Data(NamedTuple):
-    """What stays on the device for a whole stage.
+    """Arrays that stay on the device for a whole stage.
 
-    `images` is None where they do not fit; then each batch brings its own.
+    `images` is None if they do not fit; then each batch has its own.
     """
 
     images: UInt8[_Rows, "n r r 3"] | None
@@ -28,7 +28,7 @@ class Data(NamedTuple):
 
 
 def gather(data: Data, batch: PictureBatch) -> tuple[Image, HoleMask]:
-    """Pictures in [-1, 1] and their masks, flipped and turned as the batch says."""
+    """Return pictures in [-1, 1] and their masks, with the batch's symmetries."""
     if batch.images is not None:
         images = batch.images
     else:
@@ -44,7 +44,7 @@ def gather(data: Data, batch: PictureBatch) -> tuple[Image, HoleMask]:
 
 
 def _turn(x: UInt8[Array, "r r c"], symmetry: Int[Array, ""]) -> UInt8[Array, "r r c"]:
-    """One of the square's eight symmetries: transpose, flip rows, flip columns."""
+    """Apply a symmetry of the square: transpose, flip rows, flip columns."""
     x = jnp.where(symmetry & 4, x.transpose(1, 0, 2), x)
     x = jnp.where(symmetry & 2, x[::-1], x)
     return jnp.where(symmetry & 1, x[:, ::-1], x)
@@ -53,6 +53,6 @@ def _turn(x: UInt8[Array, "r r c"], symmetry: Int[Array, ""]) -> UInt8[Array, "r
 def _augment(
     image: UInt8[Array, "r r 3"], augmentation: Int[Array, ""]
 ) -> UInt8[Array, "r r 3"]:
-    """A symmetry of the square and an order of the channels, 6 * symmetry + order."""
+    """Apply a symmetry of the square and an order of the channels."""
     order = jnp.array(_CHANNEL_ORDERS)[augmentation % 6]
     return _turn(image, augmentation // 6)[..., order]

@@ -1,7 +1,7 @@
-"""Which parameters belong to which stage, and which of them train.
+"""Freezing: the stage of every submodule, and the ones that train.
 
-A growing network names every submodule `r<resolution>_<role>`; that prefix is all that
-this module reads.
+A growing network names every submodule `r<resolution>_<role>`. This module reads
+nothing but that prefix.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -21,11 +21,11 @@ Label: TypeAlias = Literal["new", "old", "frozen"]
 
 
 def first_trainable(policy: FreezePolicy, network: NetworkName, first_new: int) -> int:
-    """Lowest resolution that trains, at any rate, in a stage that adds `first_new`.
+    """Return the lowest resolution that trains in a stage that adds `first_new`.
 
     `all` freezes every older stage of both networks (Speck et al. 2023, Sec. III-D);
-    `generator` those of the generator alone; `none` nothing; `slow` nothing, but older
-    stages learn at a fraction of the rate.
+    `generator` freezes those of the generator alone; `none` freezes nothing; `slow`
+    freezes nothing, but older stages learn at a fraction of the rate.
     """
     frozen_below = {
         "all": first_new,
@@ -43,12 +43,12 @@ def stage_labels(
     first_new: int,
     resolution: int,
 ) -> dict[str, Label]:
-    """Label of every submodule: its stage is frozen, trains as old, or as new.
+    """Return the label of every submodule: frozen, old or new.
 
     Args:
-        names: Of the submodules.
+        names: Names of the submodules.
         policy: See `first_trainable`.
-        network: Whose submodules they are.
+        network: The network that they belong to.
         first_new: Lowest resolution that the stage adds; the first stage adds all.
         resolution: Highest resolution, that of the stage.
 
@@ -72,7 +72,7 @@ def stage_labels(
 def split(
     params: Mapping[str, Params], labels: Mapping[str, Label]
 ) -> tuple[dict[str, Params], dict[str, Params]]:
-    """(trainable, frozen) submodules; `{**frozen, **trainable}` is `params` again."""
+    """Return (trainable, frozen); `{**frozen, **trainable}` is `params` again."""
     trainable = {n: p for n, p in params.items() if labels[n] != "frozen"}
     frozen = {n: p for n, p in params.items() if labels[n] == "frozen"}
     return trainable, frozen
@@ -83,7 +83,7 @@ def partitioned(
     old: optax.GradientTransformation,
     labels: Mapping[str, Label],
 ) -> optax.GradientTransformation:
-    """`new` and `old` on the stages so labelled, nothing on the frozen ones.
+    """Build an optimiser: `new` and `old` on the labels of these names, else nothing.
 
     Clipping, weight decay and moments each see their own partition only, and there
     are no moments at all for frozen weights. (`optax.masked` would not do: it passes
@@ -100,7 +100,7 @@ def partitioned(
 def graft(
     fresh: Mapping[str, PyTree], kept: Mapping[str, PyTree], first_new: int
 ) -> dict[str, PyTree]:
-    """`fresh` with every submodule older than `first_new` taken from `kept` by name.
+    """Return `fresh` with every submodule older than `first_new` taken from `kept`.
 
     Raises:
         ValueError: If `kept` lacks one of them or has it in another shape.

@@ -31,7 +31,7 @@ GanStep = Callable[..., tuple[InpaintState, Metrics]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Setup:
-    """What stays the same in all steps of a stage, see `make_gan_step`."""
+    """Arguments of `make_gan_step`, the same in all steps of a stage."""
 
     nets: Networks
     losses: LossConfig
@@ -225,7 +225,7 @@ def _perceptual(
 
 
 def _batch_norm_of(cotangent: Image, axis_name: str | None) -> Scalar:
-    """Norm of the gradient of the whole batch's mean loss, from the device's share."""
+    """Return the gradient norm of the whole batch's mean loss from a device's share."""
     square = parallel.pmean(jnp.sum(cotangent**2), axis_name)
     return jnp.sqrt(square / parallel.axis_size(axis_name))
 

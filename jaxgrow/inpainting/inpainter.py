@@ -1,4 +1,4 @@
-"""Filling holes in pictures of any size with a trained generator."""
+"""The inpainter: holes in pictures of any size, filled by a trained generator."""
 
 import warnings
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Inpainter:
 
     Attributes:
         resolution: Side of the squares that the network paints, in pixels.
-        info: What the maker of the weights noted.
+        info: Notes in the file of the weights.
     """
 
     def __init__(self, saved: SavedGenerator):
@@ -44,12 +44,12 @@ class Inpainter:
     def load(
         cls, source: Path | str | None = None, resolution: int | None = None
     ) -> "Inpainter":
-        """An inpainter with the weights that `source` means.
+        """Build an inpainter with the weights that `source` means.
 
         Args:
             source: A .safetensors file, a run directory, or None for the weights that
                 come with the package.
-            resolution: Which of several weights, in pixels; None for the largest.
+            resolution: Of the weights to take, in pixels; None = the largest.
 
         Raises:
             UserError: No such weights, or the file is damaged or of another kind.
@@ -75,7 +75,7 @@ class Inpainter:
         images: np.ndarray | Sequence[np.ndarray],
         masks: np.ndarray | Sequence[np.ndarray],
     ) -> np.ndarray | list[np.ndarray]:
-        """Pictures with their holes filled; known pixels stay as they are, bit for bit.
+        """Fill the holes of pictures; known pixels stay as they are, bit for bit.
 
         Each hole is painted on a square crop around it at the network's resolution
         and pasted back at full size (see `jaxgrow.data.crops`). The result for a
@@ -138,7 +138,7 @@ class Inpainter:
         self,
         squares: list[tuple[Float[np.ndarray, "r r 3"], Bool[np.ndarray, "r r"]]],
     ) -> Float[np.ndarray, "n r r 3"]:
-        """Composites of squares in [0, 255], in batches filled up with zeros."""
+        """Return composites of squares in [0, 255]; zeros fill up the last batch."""
         num_padded = -(-len(squares) // _BATCH) * _BATCH
         side = self.resolution
         images = np.zeros((num_padded, side, side, 3), np.float32)
@@ -155,9 +155,10 @@ class Inpainter:
 def _checked(
     image: Any, mask: Any, i: int, notes: list[str]
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """Picture `i` and its holes, or a `UserError` that says what is wrong with them.
+    """Return picture `i` and its holes; add warnings to `notes`.
 
-    What is merely odd about them is added to `notes`.
+    Raises:
+        UserError: Wrong types, shapes or values.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8:

@@ -23,7 +23,7 @@ Logits: TypeAlias = Float[Array, " b"]
 
 
 class AdversarialLoss(NamedTuple):
-    """What the two players minimise, from D's logits (positive = real)."""
+    """Losses of the two players, from D's logits (positive = real)."""
 
     discriminator: Callable[[Logits, Logits], Float[Array, ""]]
     """(real, fake) -> loss."""
@@ -54,7 +54,7 @@ ADVERSARIAL: Mapping[AdversarialForm, AdversarialLoss] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What the two networks minimise."""
+    """Losses of the two networks."""
 
     adversarial: AdversarialForm = "bce"
     """Form of the adversarial loss."""
@@ -66,7 +66,7 @@ class LossConfig:
     """mse: the paper's; log_mse: the mean over pictures of the logarithm of each one's
     error, which is its PSNR, so that easy pictures count as much as hard ones."""
     hole_weight: float = 1.0
-    """How much more a pixel of the hole counts in the mean squared error."""
+    """Weight of a pixel of the hole in the mean squared error; a known pixel has 1."""
     perceptual: PerceptualForm = "eq1"
     """Form of the perceptual loss: as printed in the paper, per-root-size, squared."""
     perceptual_weight: float | None = None
@@ -81,7 +81,7 @@ class LossConfig:
     r1_every: int = 16
     """Steps between two R1 penalties, each scaled up by this number."""
     d_sees_mask: bool = False
-    """Whether D gets the mask as a fourth channel."""
+    """Give D the mask as a fourth channel."""
 
     def __post_init__(self) -> None:
         if self.r1_every < 1:
@@ -100,7 +100,7 @@ def reconstruction_loss(
     hole_weight: float = 1.0,
     form: ReconstructionForm = "mse",
 ) -> Float[Array, ""]:
-    """Squared error with weight `hole_weight` on the pixels of the hole.
+    """Return the squared error with weight `hole_weight` on the pixels of the hole.
 
     `mse` is its mean over pixels and pictures; with weight 1 the paper's plain MSE.
     `log_mse` is the mean over pictures of log(weighted mean over their pixels + 1e-4),
@@ -120,7 +120,7 @@ def perceptual_loss(
     features_real: Sequence[Float[Array, "b ..."]],
     form: PerceptualForm,
 ) -> Float[Array, ""]:
-    """Distance of two pictures' features, added over layers, averaged over examples.
+    """Return the distance of features, added over layers, averaged over examples.
 
     For one example and one layer with n = c h w values and difference d:
     `eq1` is |d| / n, as printed in Eq. 1 of Speck et al. (2023); its weight falls as
@@ -144,7 +144,7 @@ def r1_penalty(
     logits_fn: Callable[[Float[Array, "b h w c"]], Logits],
     real: Float[Array, "b h w c"],
 ) -> Float[Array, ""]:
-    """R1 of Mescheder et al. (2018) without its gamma: 1/2 E |grad_x D(x)|^2.
+    """Return R1 (Mescheder et al. 2018) without its gamma: 1/2 E |grad_x D(x)|^2.
 
     The expectation is over real pictures.
     """

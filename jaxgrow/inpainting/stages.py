@@ -1,4 +1,4 @@
-"""Stages of a growing run: their plan, how one is entered, and when it ends early."""
+"""Stages of a growing run: their plan, their learning rates, and their early end."""
 
 import dataclasses
 import math
@@ -24,8 +24,8 @@ class GrowthConfig:
     steps: tuple[int, ...] = (2_000, 5_000, 10_000, 30_000, 60_000)
     """Batches per stage; with adaptive growing the most that a stage takes."""
     freeze: FreezePolicy = "all"
-    """What an older stage does: all (the paper) freezes it in both networks,
-    generator in G alone, none trains it on, slow trains it at a tenth of the rate."""
+    """Training of older stages: all (the paper) freezes them in both networks,
+    generator in G alone, none trains them on, slow at a tenth of the rate."""
     fade: float = 0.0
     """Part of a stage over which its new blocks fade in; 0 = at once, the paper's."""
     adaptive: bool = False
@@ -105,7 +105,7 @@ class Stage(NamedTuple):
 
 
 def plan_stages(config: GrowthConfig) -> list[Stage]:
-    """The run's stages; the first adds everything and fades in nothing."""
+    """Return the stages of a run; the first adds everything and fades in nothing."""
     stages, first_new = [], BASE_RESOLUTION
     for i, (r, n) in enumerate(zip(config.resolutions, config.steps, strict=True)):
         fade_steps = round(config.fade * n) if i else 0
@@ -119,7 +119,7 @@ def learning_rate(
     network: NetworkName,
     stage: Stage,
 ) -> optax.Schedule:
-    """Schedule over the steps of `stage`."""
+    """Return the learning rate of a network over the steps of `stage`."""
     rates = config.g_learning_rate if network == "generator" else config.d_learning_rate
     rate = rates[0] if len(rates) == 1 else rates[stage.index]
     if config.schedule == "cosine":
@@ -134,7 +134,7 @@ def learning_rate(
 
 
 def check_rates(optimizer: OptimizerConfig, growth: GrowthConfig) -> None:
-    """Refuses learning rates that are neither one nor one per stage."""
+    """Raise a `UserError` unless there is one learning rate, or one per stage."""
     for name in ("g_learning_rate", "d_learning_rate"):
         rates = getattr(optimizer, name)
         if len(rates) not in (1, len(growth.resolutions)) or min(rates) <= 0:
@@ -146,7 +146,7 @@ def check_rates(optimizer: OptimizerConfig, growth: GrowthConfig) -> None:
 
 @dataclasses.dataclass
 class Plateau:
-    """Whether a smoothed error has stopped falling; plain numbers, saved as JSON.
+    """Detector of a smoothed error that no longer falls; its fields are saved as JSON.
 
     Attributes:
         smoothed: Exponential average of the errors so far; None before the first.
@@ -159,7 +159,7 @@ class Plateau:
     stale: int = 0
 
     def update(self, error: float, config: GrowthConfig) -> bool:
-        """Takes a new error in; True once `patience` brought no improvement."""
+        """Add an error; return True after `patience` errors without an improvement."""
         if self.smoothed is None:
             self.smoothed = error
         else:

@@ -1,6 +1,6 @@
-"""Refuses what a metric would silently turn into a wrong figure.
+"""Checks of inputs that a metric would silently turn into a wrong figure.
 
-These look at values, so they stand before a jitted metric, never inside one.
+They look at values, so they come before a jitted metric, never inside one.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxgrow.errors import UserError
 
 
 def check_pixels(images: Array | np.ndarray, name: str) -> None:
-    """Raises a `UserError` unless `images` are uint8 of shape (b, h, w, 3)."""
+    """Raise a `UserError` unless `images` are uint8 of shape (b, h, w, 3)."""
     _check_shape(images, name)
     if images.dtype != np.uint8:
         raise UserError(
@@ -20,7 +20,7 @@ def check_pixels(images: Array | np.ndarray, name: str) -> None:
 
 
 def check_features(features: Array | np.ndarray, name: str) -> None:
-    """Raises a `UserError` unless `features` are finite floats of shape (n, d)."""
+    """Raise a `UserError` unless `features` are finite floats of shape (n, d)."""
     if features.ndim != 2 or 0 in features.shape:
         raise UserError(
             f"{name} must have the shape (images, features), not {features.shape}."

@@ -51,7 +51,7 @@ class FeatureStats(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrechetDistance:
-    """A distance, and what a reader of the figure must know.
+    """A distance, with notes for the reader.
 
     Attributes:
         name: What to call it.
@@ -60,8 +60,8 @@ class FrechetDistance:
         covariance_term: The rest.
         num_images: Of the first and of the second set.
         num_features: d.
-        notes: A sentence each for why the figure is not to be trusted as it stands;
-            empty if both sets are large enough.
+        notes: A sentence for each reason not to trust the figure; empty if both sets
+            are large enough.
     """
 
     name: str
@@ -76,7 +76,7 @@ class FrechetDistance:
 def _where_features_lie(
     fn: Callable[..., FeatureStats],
 ) -> Callable[..., FeatureStats]:
-    """`fn(xp, ...)` in float64, with xp NumPy on CPU, else compiled for the device."""
+    """Return `fn(xp, ...)` in float64: NumPy on CPU, else compiled for the device."""
     compiled = jax.jit(functools.partial(fn, jnp))
 
     @functools.wraps(fn)
@@ -91,7 +91,7 @@ def _where_features_lie(
 
 
 def empty_stats(num_features: int) -> FeatureStats:
-    """Statistics of no rows at all."""
+    """Return the statistics of no rows."""
     mean = np.zeros(num_features)
     return FeatureStats(np.zeros(()), mean, np.zeros((num_features, num_features)))
 
@@ -100,7 +100,7 @@ def stats_of(
     features: Float[Array | np.ndarray, "b d"],
     valid: Bool[Array | np.ndarray, " b"] | None = None,
 ) -> FeatureStats:
-    """Statistics of one batch.
+    """Return the statistics of one batch.
 
     Args:
         features: One row per image.
@@ -112,7 +112,7 @@ def stats_of(
 @_where_features_lie
 def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
     def counted(x):
-        """Zero in rows that do not count, which may hold anything, NaN included."""
+        """Zero the rows that do not count; they may hold NaN."""
         return x if valid is None else xp.where(valid[:, None], x, 0.0)
 
     rows = len(features) if valid is None else valid.sum()
@@ -124,7 +124,7 @@ def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
 
 
 def merge(a: FeatureStats, b: FeatureStats) -> FeatureStats:
-    """Statistics of the rows of both (Chan, Golub and LeVeque 1983, Eq. 2.1)."""
+    """Merge the statistics of two sets (Chan, Golub and LeVeque 1983, Eq. 2.1)."""
     return _merge(a, b)
 
 
@@ -142,7 +142,7 @@ def update(
     features: Float[Array | np.ndarray, "b d"],
     valid: Bool[Array | np.ndarray, " b"] | None = None,
 ) -> FeatureStats:
-    """`stats` and one more batch, see `stats_of`.
+    """Add a batch to `stats`, see `stats_of`.
 
     Features that lie on several devices need no special care: their rows are summed
     where they lie.
@@ -157,7 +157,7 @@ def stats_of_images(
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FeatureStats:
-    """Statistics of a network's features of many images.
+    """Return the statistics of a network's features of many images.
 
     The devices of this machine share every call's images, and sum up their features
     where these lie.
@@ -190,7 +190,7 @@ def stats_of_images(
 def mean_and_covariance(
     stats: FeatureStats,
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
-    """Mean and unbiased covariance (divisor n - 1, as `numpy.cov`) on the host.
+    """Return mean and unbiased covariance (divisor n - 1, as `numpy.cov`) on the host.
 
     Raises:
         UserError: Fewer than two rows, or features that are not finite.
@@ -211,7 +211,7 @@ def mean_and_covariance(
 def frechet_distance(
     a: FeatureStats, b: FeatureStats, *, name: str = "Frechet distance"
 ) -> FrechetDistance:
-    """Distance of two sets of images by the statistics of their features.
+    """Return the distance of two sets of images by the statistics of their features.
 
     Args:
         a: Of the first set.
@@ -247,7 +247,7 @@ def frechet_terms(
     mean_b: Float[np.ndarray, " d"],
     cov_b: Float[np.ndarray, "d d"],
 ) -> tuple[float, float]:
-    """(|m_a - m_b|^2, tr(C_a + C_b - 2 (C_a C_b)^(1/2))) in float64.
+    """Return (|m_a - m_b|^2, tr(C_a + C_b - 2 (C_a C_b)^(1/2))) in float64.
 
     With C = F F^T for both, the trace of the root is the sum of the singular values of
     F_a^T F_b: real for singular covariances too, and as accurate as the factors, where
@@ -260,7 +260,7 @@ def frechet_terms(
 
 
 def _factor(cov: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d r"]:
-    """F with F F^T = cov, without the directions in which nothing but rounding is."""
+    """Return F with F F^T = cov, without the directions of rounding errors."""
     values, vectors = np.linalg.eigh(cov)
     rounding = len(cov) * np.finfo(np.float64).eps * max(values[-1], 0.0)
     kept = values > rounding

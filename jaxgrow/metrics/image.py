@@ -24,22 +24,22 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def l1(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
-    """Mean absolute difference."""
+    """Return the mean absolute difference."""
     return masked_mean(jnp.abs(x - y), mask)
 
 
 def mse(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
-    """Mean squared difference."""
+    """Return the mean squared difference."""
     return masked_mean(jnp.square(x - y), mask)
 
 
 def psnr(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
-    """Peak signal-to-noise ratio in dB, from the MSE of the same pixels."""
+    """Return the peak signal-to-noise ratio in dB, from the MSE of the same pixels."""
     return psnr_of_mse(mse(x, y, mask))
 
 
 def psnr_of_mse(mse: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """-10 log10(mse), with an mse below `EIGHT_BIT_NOISE` counted as that.
+    """Return -10 log10(mse), with an mse below `EIGHT_BIT_NOISE` counted as that.
 
     The floor caps the PSNR at 58.9 dB: a hole that a method happens to fill exactly
     would otherwise make every mean over images infinite.
@@ -48,7 +48,7 @@ def psnr_of_mse(mse: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
 
 def ssim(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
-    """Structural similarity (Wang et al. 2004), as scikit-image computes it.
+    """Return the structural similarity (Wang et al. 2004) as scikit-image does.
 
     Without a mask it is the mean of `ssim_map` over the pixels whose window lies
     inside the image, the figure of `structural_similarity(gaussian_weights=True,
@@ -65,7 +65,7 @@ def ssim(x: UnitImage, y: UnitImage, mask: HoleMask | None = None) -> PerImage:
 
 
 def ssim_map(x: UnitImage, y: UnitImage) -> Float[Array, "b h w 3"]:
-    """SSIM at every pixel and channel, with a Gaussian window of sigma 1.5.
+    """Return SSIM at every pixel and channel, with a Gaussian window of sigma 1.5.
 
     The window is 11 x 11, or the largest odd square that fits into a smaller image
     (3 at 4 px, 7 at 8 px); images are mirrored at the border, edge pixel included.
@@ -76,13 +76,13 @@ def ssim_map(x: UnitImage, y: UnitImage) -> Float[Array, "b h w 3"]:
 
 
 def window_size(height: int, width: int) -> int:
-    """Side of the SSIM window: 11, or the largest odd number that fits."""
+    """Return the side of the SSIM window: 11, or the largest odd number that fits."""
     shortest = min(height, width, _WINDOW)
     return shortest - (shortest % 2 == 0)
 
 
 def masked_mean(values: Float[Array, "b h w c"], mask: HoleMask | None) -> PerImage:
-    """Mean per image over all pixels, or over those where the mask is 1."""
+    """Return the mean per image over all pixels, or over those with mask 1."""
     if mask is None:
         return values.mean(axis=(1, 2, 3))
     pixels = jnp.maximum(mask.sum(axis=(1, 2, 3)), 1.0)
@@ -90,7 +90,7 @@ def masked_mean(values: Float[Array, "b h w c"], mask: HoleMask | None) -> PerIm
 
 
 def _window_moments(x: UnitImage, y: UnitImage) -> Float[Array, "5 b h w 3"]:
-    """Means, variances and covariance of x and y in the window around each pixel.
+    """Return means, variances and covariance of x and y around each pixel.
 
     Columns first, then rows, each about the mean of its own window: E[x^2] - E[x]^2
     would lose in float32 the small variances that decide SSIM where an image is flat.
@@ -106,7 +106,7 @@ def _window_moments(x: UnitImage, y: UnitImage) -> Float[Array, "5 b h w 3"]:
 
 
 def _moments_along(axis: int, means: Array, variances: Array, weights: Array):
-    """Pools the moments of windows along one axis (law of total variance)."""
+    """Pool the moments of windows along one axis (law of total variance)."""
     size, n = len(weights), means.shape[axis]
     border = [(0, 0)] * means.ndim
     border[axis] = ((size - 1) // 2, (size - 1) // 2)

@@ -1,6 +1,6 @@
-"""What images of any size go through before the network of FID sees them.
+"""Resizing and scaling of images for the network of FID.
 
-FID moves by whole points with the resizing, so there is one rule here, that of Parmar,
+FID moves by whole points with the resizing. The one rule here is that of Parmar,
 Zhang and Zhu (2022, "clean-fid"): each channel by itself, in float, with Pillow's
 bicubic filter, which smooths where it shrinks; no rounding to 8 bits afterwards; cut
 to [0, 255]; then (x - 128) / 128, as the network of 2015 takes it. The pixels must be
@@ -31,7 +31,7 @@ FeaturesOfPixels = Callable[[UInt8[Array, "b h w 3"]], Float[Array, "b d"]]
 
 
 def pixel_features(features_fn: FeaturesOfImages) -> FeaturesOfPixels:
-    """The network's features of 8-bit pixels of any size, by the rule above; jittable.
+    """Return a jittable function from 8-bit pixels of any size to features.
 
     Args:
         features_fn: Features of images of 299 px that become 2 x - 1 in it.
@@ -40,7 +40,7 @@ def pixel_features(features_fn: FeaturesOfImages) -> FeaturesOfPixels:
 
 
 def resize(pixels: Shaped[Array, "b h w 3"]) -> Float[Array, "b 299 299 3"]:
-    """8-bit pixels at 299 x 299, in [0, 255]; on the device, for arrays.
+    """Resize 8-bit pixels to 299 x 299, in [0, 255], on the device.
 
     Raises:
         UserError: The pixels are not uint8.
@@ -60,9 +60,9 @@ def resize(pixels: Shaped[Array, "b h w 3"]) -> Float[Array, "b 299 299 3"]:
 def resize_one(
     pixels: Shaped[np.ndarray, "..."],
 ) -> Float[np.ndarray, "299 299 3"]:
-    """As `resize`, of one image (h, w, 3) on the host by Pillow itself.
+    """Resize one image (h, w, 3) as `resize` does, on the host by Pillow.
 
-    For files of many sizes, each of which would be compiled for on the device.
+    For files of many sizes: `resize` would be compiled once for each.
 
     Raises:
         UserError: The pixels are not uint8 of that shape.
@@ -77,12 +77,12 @@ def resize_one(
 
 
 def network_input(resized: Float[Array, "b h w 3"]) -> UnitImage:
-    """Turns x in [0, 255] into the y of which 2 y - 1 is (x - 128) / 128."""
+    """Scale x in [0, 255] to y with 2 y - 1 = (x - 128) / 128."""
     return resized / 256.0
 
 
 def bicubic_weights(old: int, new: int) -> Float[np.ndarray, "n m"]:
-    """Weight of each of `old` pixels in each of `new`, as Pillow resizes.
+    """Return the weight of each of `old` pixels in each of `new`, as in Pillow.
 
     Keys' cubic, as wide as the larger of an old and a new pixel, cut off at the border
     of the image and scaled to a sum of one.

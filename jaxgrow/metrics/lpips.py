@@ -21,12 +21,12 @@ _EPSILON = 1e-10
 
 @dataclasses.dataclass(frozen=True)
 class LpipsResult:
-    """Distances of pairs of images, and how they came about.
+    """Distances of pairs of images, with notes.
 
     Attributes:
         values: 0 for equal images.
         label: Name of the figure, random weights included.
-        notes: A sentence each for whatever a reader of the figure must know.
+        notes: Remarks for the reader of the figure, a sentence each.
     """
 
     values: Float[np.ndarray, " b"]
@@ -53,7 +53,7 @@ class Lpips:
         self._distance = RowsFn(lambda _, x, y: distance(features_fn, heads, x, y))
 
     def __call__(self, x: Array | np.ndarray, y: Array | np.ndarray) -> LpipsResult:
-        """Distances of x[i] and y[i].
+        """Return the distances of x[i] and y[i].
 
         Args:
             x: (b, h, w, 3), floats in [-1, 1].
@@ -82,7 +82,7 @@ class Lpips:
 def distance(
     features_fn: FeaturesFn, heads: Sequence[Float[Array, " _"]], x: Image, y: Image
 ) -> Float[Array, " b"]:
-    """Sum over layers of the mean over places of the weighted squared difference.
+    """Sum over layers the mean over places of the weighted squared difference.
 
     Features are divided by their length over the channels first. Images whose shorter
     side is below `SMALLEST` are enlarged to it.

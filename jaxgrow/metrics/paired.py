@@ -1,9 +1,8 @@
-"""P-IDS and U-IDS (Zhao et al. 2021, "CoModGAN", Sec. 3.3): does a linear SVM tell?
+"""P-IDS and U-IDS (Zhao et al. 2021, "CoModGAN", Sec. 3.3): errors of a linear SVM.
 
-A linear support vector machine learns to tell real from generated images by FID's
-features; the images are those it is then asked about. U-IDS is how often it errs, 50 %
-at best. P-IDS is how often it finds a generated image more real than the very picture
-that this image was made from.
+A linear support vector machine learns to separate real from generated images by FID's
+features, and is tested on the same images. U-IDS is its error rate, 50 % at best. P-IDS
+is the rate at which a generated image scores as more real than its own original.
 """
 
 import dataclasses
@@ -28,7 +27,7 @@ class DiscriminativeScores:
         p_ids: Pairs in which the generated image looks more real, 0 to 100.
         u_ids: Errors of the machine over all images, 0 to 50 or little above.
         num_pairs: Pairs of images.
-        notes: A sentence each for why the scores are not to be trusted as they stand.
+        notes: A sentence for each reason not to trust the scores.
     """
 
     p_ids: float
@@ -38,18 +37,18 @@ class DiscriminativeScores:
 
 
 def is_available() -> bool:
-    """Whether scikit-learn is installed."""
+    """Return True if scikit-learn is installed."""
     return importlib.util.find_spec("sklearn") is not None
 
 
 def discriminative_scores(
     real: Shaped[np.ndarray, "..."], fake: Shaped[np.ndarray, "..."]
 ) -> DiscriminativeScores:
-    """P-IDS and U-IDS, with scikit-learn's `LinearSVC(dual=False)` as the paper has it.
+    """Return P-IDS and U-IDS by scikit-learn's `LinearSVC(dual=False)`, as the paper.
 
     Args:
         real: Features (n, d) of the real images.
-        fake: Features (n, d) of what was generated from each, in the same order.
+        fake: Features (n, d) of the images generated from each, in the same order.
 
     Raises:
         UserError: scikit-learn is missing, or the features are not (n, d) finite floats

@@ -1,7 +1,7 @@
-"""How sharp and how tiled a filled hole looks, next to the photograph.
+"""Sharpness and tiling of a filled hole, relative to the photograph.
 
-Both figures look at the pixels of the hole in a composite and in the picture it was
-made from; 0 means like the photograph.
+Both figures compare the pixels of the hole in a composite and in its original; 0 means
+like the photograph.
 """
 
 import functools
@@ -26,7 +26,7 @@ _einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 def high_frequency_error(
     composite: UnitImage, real: UnitImage, mask: HoleMask
 ) -> PerImage:
-    """Fine detail in the hole against the photograph's, in dB; negative is blur.
+    """Return the hole's fine detail relative to the photograph's in dB (< 0: blur).
 
     10 log10((P(composite) + q) / (P(real) + q)), where P is the mean square, over the
     hole and the channels, of the image without its radial frequencies below half the
@@ -40,7 +40,7 @@ def high_frequency_error(
 
 
 def high_pass(x: UnitImage) -> Float[Array, "b h w 3"]:
-    """Removes all radial frequencies up to half the Nyquist frequency.
+    """Remove all radial frequencies up to half the Nyquist frequency.
 
     The spectrum is that of the image mirrored at its borders (type-II cosine
     transform): coefficient (j, k) has the frequency |(j / h, k / w)| / 2 in cycles per
@@ -54,7 +54,7 @@ def high_pass(x: UnitImage) -> Float[Array, "b h w 3"]:
 
 
 def mosaic_index(composite: UnitImage, real: UnitImage, mask: HoleMask) -> PerImage:
-    """How much of the hole's detail repeats with the up-sampling, beyond the real one.
+    """Return the share of detail that repeats with the up-sampling, minus the real one.
 
     max over p of `grid_share(composite)` minus max over p of `grid_share(real)`, p in
     (2, 4) px: 0 for detail like the photograph's, however sharp or blurred, and near 1
@@ -69,7 +69,7 @@ def mosaic_index(composite: UnitImage, real: UnitImage, mask: HoleMask) -> PerIm
 
 
 def grid_share(x: UnitImage, mask: HoleMask, period: int) -> PerImage:
-    """Share of the hole's energy in a pattern that repeats every `period` pixels.
+    """Return the energy share of a pattern that repeats every `period` pixels.
 
     Take from the image its moving mean over `period` pixels in both directions, which
     removes linear ramps and leaves such patterns whole. Sort the n pixels of the hole
@@ -105,7 +105,7 @@ def grid_share(x: UnitImage, mask: HoleMask, period: int) -> PerImage:
 
 
 def _moving_mean(x: UnitImage, period: int) -> Float[Array, "b h w 3"]:
-    """Mean over period + 1 pixels per direction, half weight on the first and last.
+    """Average period + 1 pixels per direction, half weight on the first and last.
 
     Right where the window lies inside the image; outside of it counts as 0.
     """
@@ -122,13 +122,13 @@ def _moving_mean(x: UnitImage, period: int) -> Float[Array, "b h w 3"]:
 
 
 def _phase_classes(h: int, w: int, period: int) -> Float[np.ndarray, "h w p"]:
-    """One-hot class of every pixel by its place in the grid."""
+    """Return the one-hot class of every pixel by its place in the grid."""
     y, x = np.mgrid[:h, :w]
     return np.eye(period**2, dtype=np.float32)[(y % period) * period + x % period]
 
 
 def _cosine_basis(n: int) -> Float[np.ndarray, "n n"]:
-    """Orthonormal type-II cosine basis, one row per frequency."""
+    """Return the orthonormal type-II cosine basis, one row per frequency."""
     k, t = np.arange(n)[:, None], np.arange(n)[None]
     basis = np.cos(np.pi * (2 * t + 1) * k / (2 * n)) * np.sqrt(2 / n)
     basis[0] /= np.sqrt(2)

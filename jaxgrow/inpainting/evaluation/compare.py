@@ -1,4 +1,4 @@
-"""Every method on the same photographs and holes, with paired intervals."""
+"""Comparison of methods on the same photographs and holes, with intervals."""
 
 import dataclasses
 import functools
@@ -34,18 +34,13 @@ class MetricRow:
         method: Name of the method.
         bin: Percent of the area that is hole ("20-30"), "10-50" or "overall".
         num_images: Pairs of a photograph and a hole in the means.
-        metrics: Name -> mean over images.
-            l1, psnr, ssim: Over the image.
-            l1_hole, psnr_hole, ssim_hole: Over the hole. An error below 8-bit rounding
-                counts as that, which caps PSNR at 58.9 dB.
-            psnr_hole_pooled: PSNR of the mean squared error over the holes of all
-                images, which the worst images decide.
-            hf_bias: Mean `high_frequency_error` in dB; hf_error, of its size.
-            mosaic: Mean `mosaic_index` over the images with a large enough hole; NaN
-                if there is none.
-            lpips: Of the image, and in "10-50" and "overall" fid, if there are weights.
-                FID compares a method's pictures of several bins with the originals,
-                each counted once.
+        metrics: Means of l1, psnr and ssim over the image and `*_hole` over the hole,
+            where errors below 8-bit rounding cap PSNR at 58.9 dB. psnr_hole_pooled is
+            the PSNR of the mean squared error over all holes, which the worst images
+            decide. hf_bias is the mean `high_frequency_error` in dB, hf_error that of
+            its size; mosaic the mean `mosaic_index`, NaN if no hole is large enough.
+            With weights lpips of the image, and in "10-50" and "overall" fid, which
+            compares the pictures of several bins with the originals.
     """
 
     method: str
@@ -98,10 +93,8 @@ class EvalResult:
 
     def metric(self, method: str, bin: str, name: str) -> float:
         """Return one figure; KeyError if there is no such row."""
-        for row in self.rows:
-            if (row.method, row.bin) == (method, bin):
-                return row.metrics[name]
-        raise KeyError((method, bin))
+        metrics = {(row.method, row.bin): row.metrics for row in self.rows}
+        return metrics[method, bin][name]
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""Paired differences of hole PSNR, and how sure they are."""
+"""Paired differences of hole PSNR with bootstrap intervals."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def differences(
     num_resamples: int,
     seed: int,
 ) -> list[Difference]:
-    """The reference against every other method, on the same resamples.
+    """Compare the reference with every other method, on the same resamples.
 
     Args:
         values: Method -> bin -> metrics of each image, "psnr_hole" and "mse_hole"
@@ -82,7 +82,7 @@ def differences(
 def draw_photos(
     num_photos: int, num_resamples: int, seed: int
 ) -> Float[np.ndarray, "s p"]:
-    """How often each resample has each photograph, drawn with replacement.
+    """Draw photographs with replacement; return the count of each per resample.
 
     Row 0 is the sample itself: every photograph once.
     """
@@ -100,7 +100,7 @@ def resampled_means(
     photo: Int[np.ndarray, " n"],
     draws: Float[np.ndarray, "s p"],
 ) -> Float[np.ndarray, " s"]:
-    """Mean over the images of each resample's photographs, as often as drawn."""
+    """Return the mean of each resample, photographs weighted by their counts."""
     num_photos = draws.shape[1]
     sums = np.bincount(photo, weights=values, minlength=num_photos)
     counts = np.bincount(photo, minlength=num_photos)
@@ -108,5 +108,5 @@ def resampled_means(
 
 
 def pooled_psnr(mse_hole: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
-    """PSNR of means over many images of the holes' mean squared errors, in dB."""
+    """Return the PSNR in dB of mean squared errors averaged over holes."""
     return -10 * np.log10(np.maximum(mse_hole, EIGHT_BIT_NOISE))

@@ -55,7 +55,7 @@ _CELL, _GAP, _FONT_SIZE = 128, 4, 13
 def write_results(
     directory: Path, results: Sequence[EvalResult], provenance: Provenance
 ) -> None:
-    """Writes results.json, results.md and, per resolution, panel_<r>px.png.
+    """Write results.json, results.md and, per resolution, panel_<r>px.png.
 
     panel.png shows the largest resolution.
 
@@ -76,7 +76,7 @@ def write_results(
 
 
 def to_json(results: Sequence[EvalResult], provenance: Provenance) -> dict:
-    """Everything but the pictures, ready for `json`; NaN becomes null."""
+    """Return everything but the pictures, ready for `json`; NaN becomes null."""
     found = []
     for result in results:
         plain = {k: v for k, v in vars(result).items() if k != "examples"}
@@ -85,7 +85,7 @@ def to_json(results: Sequence[EvalResult], provenance: Provenance) -> dict:
 
 
 def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
-    """Tables per resolution: all metrics, PSNR per bin, gains with intervals."""
+    """Return tables per resolution: all metrics, PSNR per bin, gains with intervals."""
     parts = []
     for result in results:
         images = next(r.num_images for r in result.rows if r.bin == OVERALL)
@@ -112,7 +112,7 @@ def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
 
 
 def draw_panel(result: EvalResult) -> Image.Image:
-    """Rows of examples per bin; masked input, every method, the original.
+    """Draw rows of examples per bin: masked input, every method, the original.
 
     Pixels are enlarged without smoothing to cells of about 128 px.
     """
@@ -165,7 +165,7 @@ def _metrics_table(result: EvalResult, bin: str) -> str:
 
 
 def _remarks(result: EvalResult) -> list[str]:
-    """What LPIPS and FID need, and what their readers must know; one list or none."""
+    """Return a list of missing weights and notes, if there are any."""
     needs = [f"{_FEATURE_NAMES[m]} {needs}" for m, needs in result.needs.items()]
     lines = [f"- {sentence}." for sentence in (*needs, *result.notes)]
     return ["\n".join(lines)] if lines else []
@@ -176,7 +176,7 @@ def _psnr_table(result: EvalResult, bins: list[str]) -> str:
 
 
 def _cells(result: EvalResult, bin: str, column: _Column) -> list[str]:
-    """The figure of every method, the best ones bold; "-" where there is none."""
+    """Format the figure of every method, the best ones bold, a missing one as "-"."""
     values = [
         math.nan
         if method in result.missing
@@ -214,7 +214,7 @@ def _table(result: EvalResult, titles: list[str], columns: list[list[str]]) -> s
 
 
 def _render(lines: list[list[str]]) -> str:
-    """A Markdown table with padded columns: first to the left, others to the right."""
+    """Render a Markdown table, its first column to the left, others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     rendered = []
