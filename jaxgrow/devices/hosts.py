@@ -1,8 +1,8 @@
-"""Several processes that train one run together: who they are and how they end.
+"""Several processes that train one run together.
 
-All of them run the same command. Every process takes every training step; what is
-written besides checkpoints, the first one writes. JAX's coordination service, which
-lives in the first process, ends all of them when one dies.
+All of them run the same command and take every training step. The first one writes
+everything but the checkpoints. JAX's coordination service, which lives in the first
+process, ends all of them when one dies.
 """
 
 import atexit
@@ -22,12 +22,12 @@ from jaxtyping import PyTree
 from jaxgrow.errors import UserError
 
 
-_HEARTBEAT_S = 30  # a process that is silent for so long counts as dead
-_LAST_S = 7 * 24 * 3600  # that the others wait for what the first does alone
+_HEARTBEAT_S = 30  # silence after which a process counts as dead
+_LAST_S = 7 * 24 * 3600  # limit of waits for the first process
 
 _waits = itertools.count()
 
-# A process that the coordination service ends can say nothing itself any more.
+# The coordination service ends a process before it could print anything.
 _SAY_UNLESS_DONE = """
 import sys
 if sys.stdin.read() != "done":
@@ -37,17 +37,17 @@ if sys.stdin.read() != "done":
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostsConfig:
-    """The processes of a run over several hosts; without any of this it is one."""
+    """The processes of a run over several hosts; one process by default."""
 
     join: bool = False
     """Train together with the other processes of the job. SLURM, Open MPI, Kubernetes
-    and Cloud TPU say who they are; elsewhere the next three do, given together."""
+    and Cloud TPU identify them; elsewhere give the next three fields together."""
     coordinator: str | None = None
     """Address of process 0 with a free port, say 10.0.0.1:1234."""
     num_processes: int | None = None
-    """How many there are."""
+    """Number of processes."""
     process_id: int | None = None
-    """Which of them this one is, from 0."""
+    """Index of this process, from 0."""
 
     def __post_init__(self) -> None:
         given = (self.coordinator, self.num_processes, self.process_id)
@@ -64,10 +64,10 @@ class HostsConfig:
 
 
 def join(config: HostsConfig) -> None:
-    """Meets the other processes, if there are any; before JAX touches a device.
+    """Meet the other processes, if there are any, before JAX touches a device.
 
     Raises:
-        UserError: Nothing says who the others are, or they did not come.
+        UserError: Nothing identifies the others, or they did not come.
     """
     is_told = config.coordinator is not None
     if not (config.join or is_told) or jax.distributed.is_initialized():
@@ -91,11 +91,10 @@ def join(config: HostsConfig) -> None:
             f"the processes of the run did not meet ({error}): start all of them "
             "within five minutes."
         ) from error
-    # A process that finds a program in its own cache would not tune it with the others.
+    # A program from one process's cache would not be tuned together with the others.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_enable_compilation_cache", False)
-    # JAX has begun to listen to SIGTERM and does nothing then: outside of training,
-    # where nobody else listens, it shall end the process.
+    # JAX now ignores SIGTERM, which must end the process outside of training.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _speak_if_ended()
 
@@ -112,12 +111,12 @@ def _speak_if_ended() -> None:
 
 
 def leave(status: int, *, together: bool) -> None:
-    """Waits for the other processes, or ends at once with `status`.
+    """Wait for the other processes, or end at once with `status`.
 
     Args:
         status: Exit status of this process.
-        together: Whether the others end too. A process that failed alone must not
-            wait for those that wait for it in a training step.
+        together: True if the others end too. A process that failed alone must not wait
+            for others that wait for it in a training step.
     """
     if not are_several():
         return
@@ -130,19 +129,19 @@ def leave(status: int, *, together: bool) -> None:
 
 
 def are_several() -> bool:
-    """Whether this process has joined others."""
+    """True if this process has joined others."""
     return jax.distributed.is_initialized()
 
 
 def is_first() -> bool:
-    """Whether this process writes logs, pictures and reports."""
+    """True if this process writes logs, pictures and reports."""
     return jax.process_index() == 0
 
 
 def wait() -> None:
-    """Returns when all processes have come here, be it days later.
+    """Return when all processes have called it, up to a week later.
 
-    The devices have no part in it: what they wait for in vain ends after minutes.
+    It does not use the devices, whose collectives time out after minutes.
     """
     if jax.process_count() == 1:
         return
@@ -156,25 +155,24 @@ def wait() -> None:
 
 
 def first_says(answers: Sequence[bool]) -> list[bool]:
-    """The first process's answers on all of them, which must ask the same questions.
+    """Return the first process's answers; all processes must ask the same questions.
 
-    What a file says may differ from one process to another, and so must not decide
-    what they do together.
+    Files may differ between processes, and so must not decide their common steps.
     """
     return from_first(np.array(answers, bool)).tolist()
 
 
 def largest(number: int) -> int:
-    """The largest of the numbers that the processes give, which all must."""
+    """Return the largest number of all processes; every process must call it."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.process_allgather(np.int32(number)).max())
 
 
 def from_first(tree: PyTree) -> PyTree:
-    """The first process's arrays on all of them, which must have the same shapes.
+    """Return the first process's arrays; all processes must give the same shapes.
 
-    What every process works out for itself may differ in the last bits.
+    Results that every process computes for itself may differ in the last bits.
     """
     if jax.process_count() == 1:
         return tree

@@ -1,7 +1,7 @@
-"""What compiled steps take of a device's memory, whether it fits, and what was used.
+"""Memory of compiled steps on a device: needed, available and used.
 
-Steps are compiled ahead. A program compiled ahead takes the shapes that it was compiled
-for and refuses all others, so that nothing is ever recompiled unseen.
+Steps are compiled ahead. Such a program refuses all shapes but its own, so that nothing
+is recompiled unseen.
 """
 
 import contextlib
@@ -17,26 +17,26 @@ from jaxgrow.errors import UserError
 
 
 _GIB = 1 << 30
-_CGROUP_LIMITS = (  # of version 2 and of version 1, where no limit is a huge number
+_CGROUP_LIMITS = (  # of version 2, and of version 1 with a huge number for none
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 # XLA's compiler for CPU removes the barriers of `jax.checkpoint` before it merges equal
-# operations, and so keeps what was to be recomputed. Without that pass they hold.
+# operations, and so keeps the activations that should be recomputed.
 _CPU_OPTIONS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 TooLarge = Callable[[str], UserError]
-"""From how much is needed, as in "8,000 MB where ...", to what the user can do."""
+"""From the memory needed, as in "8,000 MB where ...", to an error with a remedy."""
 
 
 class StepMemory(NamedTuple):
-    """Bytes that one call of a program takes on each device.
+    """Bytes of one call of a program on each device.
 
     Attributes:
-        argument_bytes: Of what goes in: weights, moments, data and the batch.
+        argument_bytes: Of the arguments: weights, moments, data and the batch.
         temp_bytes: Of temporary arrays: activations and gradients.
         peak_bytes: Of arguments, results and temporary arrays together. A donated
-            argument, which its result is written over, counts once.
+            argument shares its memory with a result and counts once.
     """
 
     argument_bytes: int
@@ -45,12 +45,12 @@ class StepMemory(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """The most memory that this process has used since it began.
+    """Peak memory of this process since it began.
 
     Attributes:
-        num_bytes: How much.
-        by: device: what the fullest device's allocator has counted; process: the
-            resident set, with all that is in it, where devices count nothing (CPU).
+        num_bytes: The peak.
+        by: device: counted by the allocator of the fullest device; process: the whole
+            resident set, if devices count nothing (CPU).
     """
 
     num_bytes: int
@@ -58,7 +58,7 @@ class Measured(NamedTuple):
 
 
 def of_program(program: Any) -> StepMemory | None:
-    """What XLA says of a compiled program; None where it does not say."""
+    """Return XLA's analysis of a compiled program; None if there is none."""
     found = program.memory_analysis()
     if found is None:
         return None
@@ -68,10 +68,10 @@ def of_program(program: Any) -> StepMemory | None:
 
 
 def examples_per_gib(memory: StepMemory, batch_size: int) -> int:
-    """Examples whose activations fit into a GiB beside the weights and their moments.
+    """Return the examples whose activations fit into a GiB beside the weights.
 
-    Temporary arrays are taken to grow with the batch; the gradients among them do not,
-    so that the figure is a little too small.
+    Temporary arrays are assumed to grow with the batch. The gradients among them do
+    not, so the figure is a little too small.
 
     Args:
         memory: Of a step.
@@ -81,10 +81,10 @@ def examples_per_gib(memory: StepMemory, batch_size: int) -> int:
 
 
 class Programs:
-    """The compiled programs of one step, by what each is for.
+    """The compiled programs of one step, by key.
 
     Attributes:
-        memory: Of the largest; None while there is none, or where XLA does not say.
+        memory: Of the largest; None if there is none, or without XLA's analysis.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Programs:
         self._compiled: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable) -> Any:
-        """The program, or None if it is not compiled yet."""
+        """Return the program, or None if it is not compiled yet."""
         return self._compiled.get(key)
 
     def compile(
@@ -103,14 +103,14 @@ class Programs:
         too_large: TooLarge,
         tell: Callable[[StepMemory], None],
     ) -> Any:
-        """Compiles `jitted` for arguments like these, arrays or shapes.
+        """Compile `jitted` for arguments like these, arrays or shapes.
 
         Args:
-            key: What `get` will find it by.
-            jitted: By `jax.jit` or `jax.pmap`.
+            key: Key for `get`.
+            jitted: Result of `jax.jit` or `jax.pmap`.
             *arguments: Of a call.
             too_large: See below.
-            tell: Gets what it takes, if that is more than the programs before it do.
+            tell: Called with the program's memory, if no program before took more.
 
         Raises:
             UserError: `too_large`, if it does not fit into a device's memory.
@@ -125,7 +125,7 @@ class Programs:
         return compiled
 
     def add(self, key: Hashable, compiled: Any, too_large: TooLarge) -> None:
-        """Keeps a program, or raises `too_large` if it does not fit."""
+        """Keep a program, or raise `too_large` if it does not fit."""
         needed = of_program(compiled)
         if needed is not None:
             available = device_bytes()
@@ -141,7 +141,7 @@ class Programs:
 
 @contextlib.contextmanager
 def errors(too_large: TooLarge) -> Iterator[None]:
-    """Turns a device without enough memory into the `UserError` that is given."""
+    """Turn a device's lack of memory into the given `UserError`."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -151,7 +151,7 @@ def errors(too_large: TooLarge) -> Iterator[None]:
 
 
 def device_bytes() -> int | None:
-    """Memory of a device; where it is the CPU, of the machine or the container."""
+    """Return the memory of a device; for a CPU, of the machine or the container."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
@@ -162,13 +162,13 @@ def device_bytes() -> int | None:
 
 
 def _container_limits() -> list[int]:
-    """What Linux lets the processes of this container have together, if it says so."""
+    """Return the limits of this container, if Linux sets any."""
     texts = [path.read_text().strip() for path in _CGROUP_LIMITS if path.is_file()]
     return [int(text) for text in texts if text != "max"]
 
 
 def measured() -> Measured | None:
-    """What has been used so far; None where nothing counts it."""
+    """Return the peak so far; None if nothing counts it."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     counted = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
     if counted:
@@ -183,7 +183,7 @@ def measured() -> Measured | None:
 
 
 def describe(memory: StepMemory | None, batch_size: int) -> dict[str, Any]:
-    """What a run keeps of a step with its training over: computed and measured.
+    """Return a run's record of a step's memory, computed and measured.
 
     Args:
         memory: Of the largest program of the step.
@@ -204,12 +204,12 @@ def describe(memory: StepMemory | None, batch_size: int) -> dict[str, Any]:
 
 
 def sentence(memory: StepMemory, batch_size: int, unit: str) -> str:
-    """What a step takes, for the console.
+    """Return a sentence on the memory of a step, for the console.
 
     Args:
         memory: Of the step.
         batch_size: Of the step, on one device.
-        unit: What the examples are.
+        unit: Name of the examples.
     """
     return (
         f"a step fits: {megabytes(memory.peak_bytes):,.0f} MB, "
@@ -219,7 +219,7 @@ def sentence(memory: StepMemory, batch_size: int, unit: str) -> str:
 
 
 def measured_sentence() -> str:
-    """What has been used so far, for the console; "" where nothing counts it."""
+    """Return a sentence on the peak so far; "" if nothing counts it."""
     used = measured()
     if used is None:
         return ""
@@ -228,5 +228,5 @@ def measured_sentence() -> str:
 
 
 def megabytes(num_bytes: int) -> float:
-    """In units of 2^20 bytes."""
+    """Return bytes in units of 2^20."""
     return num_bytes / 2**20

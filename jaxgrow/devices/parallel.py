@@ -1,11 +1,11 @@
-"""Data parallelism: the only module that knows how many devices there are.
+"""Data parallelism over one or several devices.
 
-One device runs a step by `jax.jit`. Several run it by `jax.pmap`, where the step sees a
-device's share of the batch and averages over `Placement.axis_name` itself; or by
-`jax.jit` over a mesh, where it sees the whole batch, so that its means and batch
-statistics are those of all devices by themselves, on one host or on many.
+One device runs a step by `jax.jit`. Several devices run it in one of two ways. Under
+`jax.pmap` the step sees a device's share of the batch and averages over
+`Placement.axis_name` itself. Under `jax.jit` over a mesh it sees the whole batch, and
+its means and batch statistics are those of all devices, on one host or on many.
 
-`jax.pmap` is in maintenance mode; it stands in `Placement.compile_step` alone. Under
+`jax.pmap` is in maintenance mode; only `Placement.compile_step` uses it. Under
 `jax.shard_map` with its default `check_vma=True` the same `lax.pmean(grads)` would
 silently give N times the gradient.
 """
@@ -31,26 +31,25 @@ Kind: TypeAlias = Literal["pmap", "mesh"]
 
 
 def pmean(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Mean over devices; the identity when the step sees the whole batch."""
+    """Return the mean over devices; the identity if the step sees the whole batch."""
     return tree if axis_name is None else lax.pmean(tree, axis_name)
 
 
 def axis_size(axis_name: str | None) -> int:
-    """Devices that share a batch; 1 when the step sees all of it."""
+    """Return the number of devices that share a batch; 1 if the step sees all of it."""
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """The devices of a run, and by what they are driven.
+    """The devices of a run and the transformation that drives them.
 
-    State and data go into a step without a device axis and come out so, whatever the
-    placement: checkpoints, evaluation and the single-device path all see the same
-    arrays.
+    State and data have no device axis before and after a step, whatever the placement:
+    checkpoints, evaluation and a single device all see the same arrays.
 
     Attributes:
-        num_devices: That share a batch, over all hosts; the same number on each.
-        kind: By what, if they are several.
+        num_devices: Devices that share a batch, over all hosts; equally many on each.
+        kind: Transformation for several devices.
     """
 
     num_devices: int = 1
@@ -58,11 +57,11 @@ class Placement:
 
     @property
     def axis_name(self) -> str | None:
-        """What the step has to average over; None if it sees the whole batch."""
+        """The axis that the step averages over; None if it sees the whole batch."""
         return AXIS if self.num_devices > 1 and self.kind == "pmap" else None
 
     def compile_step(self, step: Callable[..., Any]) -> Any:
-        """Compiles `step(state, data, batch) -> (state, metrics)`; donates `state`.
+        """Compile `step(state, data, batch) -> (state, metrics)`; donate `state`.
 
         The step must have been built with this placement's `axis_name`.
         """
@@ -84,7 +83,7 @@ class Placement:
         )
 
     def replicate(self, tree: PyTree) -> PyTree:
-        """`tree` on every device, still without a device axis.
+        """Return `tree` on every device, without a device axis.
 
         With several hosts each must have the same arrays.
         """
@@ -101,7 +100,7 @@ class Placement:
         return jax.tree.map(spread, tree)
 
     def like(self, tree: PyTree) -> PyTree:
-        """Shapes and types of `tree` as `replicate` would place it."""
+        """Return shapes and types of `tree` as `replicate` would place it."""
         sharding = (
             jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             if self.num_devices == 1
@@ -112,21 +111,21 @@ class Placement:
         )
 
     def host_rows(self, batch_size: int) -> slice:
-        """Rows of a batch that the devices of this host take."""
+        """Return the rows of a batch that the devices of this host take."""
         share = batch_size // jax.process_count()
         return slice(share * jax.process_index(), share * (jax.process_index() + 1))
 
     def shard_batch(self, batch: PyTree, batch_axis: int = 0) -> PyTree:
-        """Each device's share of a batch, as the compiled step takes it.
+        """Return the devices' shares of a batch, as the compiled step takes them.
 
-        Under pmap (b, ...) becomes (devices, b / devices, ...), or for steps that are
-        stacked in front (batch_axis=1) (k, b, ...) becomes (devices, k, b / devices,
-        ...). Under a mesh the shape stays. One device: as it is.
+        Under pmap (b, ...) becomes (devices, b / devices, ...). With k steps stacked in
+        front (batch_axis=1), (k, b, ...) becomes (devices, k, b / devices, ...). Under
+        a mesh and for one device the shape stays.
 
         Args:
             batch: Arrays of the whole batch; with several hosts the same on each,
                 except that an array may hold this host's `host_rows` alone.
-            batch_axis: Where the examples are.
+            batch_axis: Axis of the examples.
         """
         if self.num_devices == 1:
             return batch
@@ -151,7 +150,7 @@ class Placement:
         return jax.tree.map(put, batch)
 
     def _devices(self) -> list[Any]:
-        """In the order of the hosts, the first few of each."""
+        """The first devices of each host, in the order of the hosts."""
         share = self.num_devices // jax.process_count()
         ordered = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
         hosts = range(jax.process_count())
@@ -166,12 +165,12 @@ class Placement:
 
 
 def first_copy(tree: PyTree) -> PyTree:
-    """A replicated tree as the first device of this host has it, without a copy."""
+    """Return a replicated tree as on the first device of this host, without a copy."""
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def _to_be_split(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn`, traced without what XLA cannot split over devices."""
+    """Return `fn`, traced without operations that XLA cannot split over devices."""
 
     @functools.wraps(fn)
     def traced(*args: Any, **kwargs: Any) -> Any:
@@ -184,13 +183,13 @@ def _to_be_split(fn: Callable[..., Any]) -> Callable[..., Any]:
 class RowsFn:
     """`fn(shared, *arrays)`, compiled for the devices of this host.
 
-    Every device takes its share of the rows of every array and of what comes out;
-    `shared` goes to all. What `fn` makes of a row must not depend on the others: then
-    it makes the same of it on one device and on many, up to rounding.
+    Every device takes its share of the rows of every array and of every result;
+    `shared` goes to all. The result of a row must not depend on the other rows. Then it
+    is the same on one device and on many, up to rounding.
 
     Args:
-        fn: From `shared` and arrays with the same number of rows to such arrays.
-        num_devices: The first so many of this host; None = all.
+        fn: Function of `shared` and of arrays with the same number of rows.
+        num_devices: Number of this host's devices; None means all.
     """
 
     def __init__(self, fn: Callable[..., Any], num_devices: int | None = None):
@@ -202,34 +201,34 @@ class RowsFn:
         self._fn = jax.jit(fn, out_shardings=rows)
 
     def whole_shares(self, num_rows: int) -> int:
-        """The least number from `num_rows` on that the devices can share."""
+        """Return the least number from `num_rows` on that the devices can share."""
         return -(-num_rows // len(self._devices)) * len(self._devices)
 
     def share(self, tree: PyTree) -> PyTree:
-        """`tree` on every device; as it is where it lies there already."""
+        """Return `tree` on every device; it is not copied if it lies there already."""
         return jax.device_put(tree, self._every)
 
     def __call__(self, shared: PyTree, *arrays: Any) -> Any:
-        """What `fn` returns, on the devices.
+        """Return the result of `fn` on the devices.
 
         Args:
             shared: Arrays that every device needs, best from `share`.
-            arrays: Of a number of rows that is one of `whole_shares`.
+            arrays: Arrays of a number of rows that `whole_shares` returns.
         """
-        # JAX does not place a memory-mapped array, but what it holds.
+        # JAX does not place memory-mapped arrays.
         placed = jax.device_put([np.asarray(x) for x in arrays], self._rows)
         return self._fn(self.share(shared), *placed)
 
     def in_batches(self, batch_size: int, shared: PyTree, *arrays: Any) -> Any:
-        """What `fn` returns for any number of rows, on the host.
+        """Return the result of `fn` for any number of rows, on the host.
 
-        All calls are of one size, so that it is compiled once; the last one is filled
-        up with rows that have been before.
+        All calls have one size, so that it is compiled once. Earlier rows fill up the
+        last call.
 
         Args:
             batch_size: Rows of a call, before they are rounded up to `whole_shares`.
             shared: Arrays that every device needs.
-            arrays: In memory or memory-mapped.
+            arrays: Arrays in memory or memory-mapped.
         """
         size, n = self.whole_shares(batch_size), len(arrays[0])
         if n == 0:
@@ -244,11 +243,11 @@ class RowsFn:
 
 
 def place(kind: Kind, num_devices: int | None, *batch_sizes: int) -> Placement:
-    """On this many local devices of every host; None means all of them.
+    """Return a placement on this many local devices of every host; None means all.
 
     Raises:
-        UserError: If there are fewer, they do not divide one of the batches, or pmap
-            is wanted on several hosts.
+        UserError: There are fewer devices, they do not divide one of the batches, or
+            pmap is wanted on several hosts.
     """
     available, hosts = jax.local_device_count(), jax.process_count()
     wanted = available if num_devices is None else num_devices
