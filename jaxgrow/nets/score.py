@@ -21,6 +21,9 @@ from jaxgrow.nets.initial import uniform_fan_in
 from jaxgrow.typing import Latents, Missing, MultiTime, Params
 
 
+_NUM_OCTAVES = 8  # of the sines and cosines of the times
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
     """Shape of the score network; the defaults are the paper's."""
@@ -33,29 +36,19 @@ class ScoreConfig:
     """Features of the time vector."""
     num_groups: int = 32
     """Groups of the group norms; divides `width`."""
-    time_features: Literal["raw", "fourier", "log_snr"] = "raw"
-    """What the network sees of the times: raw, the paper's; fourier, besides sines and
-    cosines of octaves of the time; log_snr, besides sines and cosines of the
+    time_features: Literal["raw", "log_snr"] = "raw"
+    """Inputs of the times: raw, the paper's; log_snr, besides sines and cosines of the
     log-signal-to-noise ratio, which tells small times apart."""
-    num_frequencies: int = 8
-    """Frequencies of `time_features` other than raw."""
     mask_input: bool = False
-    """Whether the network also reads which views are missing; the paper's sees it only
-    as a time of 0."""
-    film: bool = False
-    """Whether the time scales and shifts normed features instead of being added."""
+    """Read the mask of missing views; the paper's network only sees times of 0."""
     dropout: float = 0.0
-    """Share of each block's hidden features that training leaves out."""
+    """Share of each block's hidden features that training drops."""
     prediction: Literal["noise", "velocity"] = "noise"
-    """What the output means: minus the noise, the paper's; or minus the velocity
+    """Meaning of the output: minus the noise, the paper's; or minus the velocity
     v = alpha eps - sigma z (Salimans & Ho 2022), whose errors are not magnified at
     large times, so that it samples well after far fewer steps of training."""
-    linear_path: bool = False
-    """Whether the output also has a term that is linear in the latents, with gains
-    that the times set. Of Gaussian latents that term alone could be the answer; with
-    it the network needs far fewer steps of training."""
     gaussian_path: bool = False
-    """Whether the network adds to what would be right for Gaussian latents of the same
+    """Add the network's output to the optimum for Gaussian latents of the same
     covariance, in closed form for every set of missing views (gaussian.py); it then
     reads their estimate of the clean latents in place of the noisy ones. At most 6
     views, all of which every training object must have."""
@@ -63,10 +56,9 @@ class ScoreConfig:
     """Type of the products' operands; parameters and output stay float32."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.time_dim, self.num_groups, self.num_frequencies) < 1:
+        if min(self.width, self.time_dim, self.num_groups) < 1:
             raise UserError(
-                "width, time_dim, num_groups and num_frequencies of the score network "
-                "must be 1 or more."
+                "width, time_dim and num_groups of the score network must be 1 or more."
             )
         if not self.multipliers or min(self.multipliers) < 1:
             raise UserError(
@@ -110,7 +102,7 @@ class ScoreNet(nn.Module):
             return nn.Dense(size, dtype=_dtype(config), name=name)
 
         def block(size: int, h: Array, name: str) -> Array:
-            return ResidualBlock(size, config, name=name)(h, time, train=train)
+            return ScoreBlock(size, config, name=name)(h, time, train=train)
 
         # In float32 always: bfloat16 cannot tell neighbours of 250 steps apart.
         time = _time_inputs(config, tau, missing)
@@ -130,14 +122,10 @@ class ScoreNet(nn.Module):
             h = dense(before, f"up{i}_out")(h)
         h = block(config.width, jnp.concatenate([h, stem], axis=-1), "final")
         h = dense(features, "out")(nn.silu(_group_norm(config, h, "out_norm")))
-        if config.linear_path:
-            gain = 1.0 + dense(config.width, "linear_gain")(time)
-            linear = dense(config.width, "linear_in")(x.reshape(-1, features))
-            h = h + dense(features, "linear_out")(gain * linear)
         return h.reshape(x.shape).astype(x.dtype)
 
 
-class ResidualBlock(nn.Module):
+class ScoreBlock(nn.Module):
     """Norm, SiLU, Linear, twice, around a shortcut; the time joins between the two.
 
     Shapes:
@@ -156,13 +144,8 @@ class ResidualBlock(nn.Module):
         config, dtype = self.config, _dtype(self.config)
         h = nn.silu(_group_norm(config, x, "norm0"))
         h = nn.Dense(self.width, dtype=dtype, name="linear0")(h)
-        if config.film:
-            time = nn.Dense(2 * self.width, dtype=dtype, name="time")(time)
-            scale, shift = jnp.split(time, 2, axis=-1)
-            h = _group_norm(config, h, "norm1") * (1.0 + scale) + shift
-        else:
-            h = h + nn.Dense(self.width, dtype=dtype, name="time")(time)
-            h = _group_norm(config, h, "norm1")
+        h = h + nn.Dense(self.width, dtype=dtype, name="time")(time)
+        h = _group_norm(config, h, "norm1")
         h = nn.Dropout(config.dropout, deterministic=not train)(nn.silu(h))
         h = nn.Dense(self.width, dtype=dtype, name="linear1")(h)
         if x.shape[-1] != self.width:
@@ -173,14 +156,12 @@ class ResidualBlock(nn.Module):
 def init_score(
     config: ScoreConfig, num_views: int, latent_dim: int, seed: int | Sequence[int]
 ) -> Params:
-    """Fresh parameters: PyTorch's default law, and zeros in the output layer.
+    """Return fresh parameters: PyTorch's distribution, zeros in the output layer.
 
     The untrained network therefore gives 0, and its loss is the noise's own.
     """
     x, tau, missing = _input_shapes(num_views, latent_dim)
-    return uniform_fan_in(
-        ScoreNet(config), x, tau, missing, seed=seed, zero=("out", "linear_out")
-    )
+    return uniform_fan_in(ScoreNet(config), x, tau, missing, seed=seed, zero=("out",))
 
 
 def apply_score(
@@ -192,14 +173,14 @@ def apply_score(
     *,
     dropout_key: Array | None = None,
 ) -> Latents:
-    """The raw output of the network: minus the noise in `x`, or what it predicts.
+    """Return the raw output of the network, which is minus its prediction.
 
     Args:
         config: Shape of the network.
         params: From `init_score`, or trained.
         x: Noisy latents of the missing views, clean ones of the others, standardised.
         tau: Diffusion time of each view, 0 for a view that is given.
-        missing: Which views are missing; None where `config.mask_input` is off.
+        missing: True for missing views; None if `config.mask_input` is off.
         dropout_key: A typed JAX key while training with dropout, else None.
     """
     net = ScoreNet(config)
@@ -219,15 +200,15 @@ def _input_shapes(num_views, latent_dim):
 
 
 def _dtype(config: ScoreConfig):
-    """None lets a layer follow its inputs, so that float64 stays float64."""
+    """Return the operands' type; None follows the inputs and keeps float64."""
     return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None
 
 
 def _group_norm(config: ScoreConfig, x: Float[Array, "b i"], name: str) -> Array:
-    """Over contiguous groups of features, biased variance, PyTorch's eps.
+    """Normalise contiguous groups of features, with biased variance and PyTorch's eps.
 
     For bfloat16 the variance is E[x^2] - E[x]^2 of float32, which spares a pass over
-    the features; what it loses is less than the features' own rounding.
+    the features. Its error is below the features' own rounding.
     """
     dtype = _dtype(config)
     norm = nn.GroupNorm(
@@ -243,14 +224,11 @@ def _group_norm(config: ScoreConfig, x: Float[Array, "b i"], name: str) -> Array
 def _time_inputs(
     config: ScoreConfig, tau: MultiTime, missing: Missing | None
 ) -> Float[Array, "b f"]:
-    """The times, and what the options add to them, side by side."""
+    """Return the times and the options' features of them, side by side."""
     parts = [tau]
-    if config.time_features != "raw":
-        octaves = 2.0 ** jnp.arange(config.num_frequencies, dtype=tau.dtype)
-        if config.time_features == "fourier":
-            phase = 0.5 * jnp.pi * tau
-        else:
-            phase = 0.5 * jnp.pi * _unit_log_snr(tau)
+    if config.time_features == "log_snr":
+        octaves = 2.0 ** jnp.arange(_NUM_OCTAVES, dtype=tau.dtype)
+        phase = 0.5 * jnp.pi * _unit_log_snr(tau)
         phase = (phase[..., None] * octaves[None, None]).reshape(len(tau), -1)
         parts += [jnp.sin(phase), jnp.cos(phase)]
     if config.mask_input:
@@ -261,7 +239,7 @@ def _time_inputs(
 
 
 def _unit_log_snr(tau: MultiTime) -> MultiTime:
-    """The log-signal-to-noise ratio of the paper's SDE, scaled to [0, 1].
+    """Return the log-signal-to-noise ratio of the paper's SDE, scaled to [0, 1].
 
     log(alpha^2 / sigma^2) = -log(exp(B) - 1) with B = 0.1 t + 9.95 t^2, from 10.4 at
     time 1e-4 (0 here, and for every smaller time) down to -10.05 at time 1 (1 here).
