@@ -13,16 +13,13 @@ halves the product of a matrix and its own transpose.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
-from jaxgrow.devices import backend
+from jaxgrow import ops
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.metrics.checks import check_pixels
@@ -73,23 +70,6 @@ class FrechetDistance:
     notes: tuple[str, ...]
 
 
-def _where_features_lie(
-    fn: Callable[..., FeatureStats],
-) -> Callable[..., FeatureStats]:
-    """Return `fn(xp, ...)` in float64: NumPy on CPU, else compiled for the device."""
-    compiled = jax.jit(functools.partial(fn, jnp))
-
-    @functools.wraps(fn)
-    def call(*args: Any) -> FeatureStats:
-        if backend.on_cpu():
-            with np.errstate(invalid="ignore"):  # NaN is refused in the end
-                return fn(np, *jax.tree.map(np.asarray, args))
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            return compiled(*args)
-
-    return call
-
-
 def empty_stats(num_features: int) -> FeatureStats:
     """Return the statistics of no rows."""
     mean = np.zeros(num_features)
@@ -109,7 +89,7 @@ def stats_of(
     return _stats_of(features, valid)
 
 
-@_where_features_lie
+@ops.in_float64
 def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
     def counted(x):
         """Zero the rows that do not count; they may hold NaN."""
@@ -128,7 +108,7 @@ def merge(a: FeatureStats, b: FeatureStats) -> FeatureStats:
     return _merge(a, b)
 
 
-@_where_features_lie
+@ops.in_float64
 def _merge(xp: Any, a: FeatureStats, b: FeatureStats) -> FeatureStats:
     count = a.count + b.count
     share = b.count / xp.maximum(count, 1.0)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxgrow.devices import backend
+from jaxgrow import ops
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import conditioning
 from jaxgrow.multiview.sde import VPSDE
@@ -158,22 +158,17 @@ def _of_each_set(
     fn: Callable[..., Float[Array, "b n"]],
     flat: Float[Array, "b n"],
 ) -> Float[Array, "b n"]:
-    """Return the value of `fn` for every example's own set, in a loop over the sets.
-
-    On the CPU a set that no example has is skipped; elsewhere the branch costs more.
-    """
+    """Return the value of `fn` for every example's own set, in a loop over the sets."""
     sets = jnp.asarray(missing_sets(missing.shape[1]))
 
     def add(found, one):
         of_set, regression, basis, variance = one
         here = (missing == of_set[None]).all(axis=1, keepdims=True)
 
-        def put(found):
-            return jnp.where(here, fn(regression, basis, variance[None]), found)
+        def of_this_set():
+            return fn(regression, basis, variance[None])
 
-        if backend.on_cpu():
-            return jax.lax.cond(here.any(), put, lambda found: found, found), None
-        return put(found), None
+        return ops.where_any(here, of_this_set, found), None
 
     of_sets = (sets, path.regression, path.basis, path.variance)
     return jax.lax.scan(add, jnp.zeros_like(flat), of_sets)[0]

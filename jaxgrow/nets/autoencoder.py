@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgrow import ops
 from jaxgrow.errors import UserError
 from jaxgrow.nets import autokl
 from jaxgrow.nets.initial import uniform_fan_in
-from jaxgrow.ops.conv import Conv, double
-from jaxgrow.ops.pooling import mean_pool
+from jaxgrow.nets.modules import Conv
 from jaxgrow.typing import Params, UnitImage
 
 
@@ -40,13 +40,13 @@ class AutoencoderConfig:
     image_size: int = 64
     """Side of the views: 16, 32, 64, 128 or 256."""
     latent_dim: int = 64
-    """Numbers that stand for one view; autokl makes (image_size / 8)^2 of them."""
+    """Numbers of a view's latent; autokl has (image_size / 8)^2 of them."""
     base_channels: int = 64
     """Channels at full resolution."""
     linear_path: bool = False
-    """resnet: whether encoder and decoder each also have a term that is linear in their
-    input. Started from principal components it reconstructs well at once, and what the
-    convolutions learn comes on top."""
+    """resnet: add a term that is linear in the input to the encoder and to the decoder.
+    Started from principal components it reconstructs well at once, and the convolutions
+    learn the rest."""
     autokl_multipliers: tuple[int, int, int, int] = (2, 2, 4, 8)
     """autokl: channels of its four levels, in units of `base_channels`."""
     autokl_blocks: int = 2
@@ -89,33 +89,33 @@ class AutoencoderConfig:
 class ResidualBlock(nn.Module):
     """shortcut(x) + 0.1 * branch(x); the branch activates before each 3x3 convolution.
 
-    The shortcut is a 1x1 convolution without bias where the channels change. Doubling
-    comes first; what sees one pixel at a time can as well come before it.
+    The shortcut is a 1x1 convolution without bias if the channels change. It commutes
+    with the up-sampling and runs before it.
 
     Shapes:
         x: (b, h, w, i).
-        returns: (b, h, w, features), (b, 2h, 2w, features) if it doubles.
+        returns: (b, h, w, features), (b, 2h, 2w, features) if it upsamples.
 
     Attributes:
         features: Output channels.
-        config: Of the autoencoder.
-        doubles: Whether it is of x doubled.
+        config: Shape of the autoencoder.
+        upsamples: Double the side of x by nearest neighbour.
     """
 
     features: int
     config: AutoencoderConfig
-    doubles: bool = False
+    upsamples: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         dtype = _dtype(self.config)
         hidden = min(x.shape[-1], self.features)
-        first = Conv(hidden, dtype=dtype, doubles=self.doubles, name="conv0")
+        first = Conv(hidden, dtype=dtype, upsamples=self.upsamples, name="conv0")
         h = first(_activate(x))
         h = Conv(self.features, dtype=dtype, name="conv1")(_activate(h))
         if x.shape[-1] != self.features:
             x = Conv(self.features, 1, use_bias=False, dtype=dtype, name="shortcut")(x)
-        x = double(x) if self.doubles else x
+        x = ops.upsample(x) if self.upsamples else x
         return x + 0.1 * h
 
 
@@ -136,7 +136,7 @@ class Encoder(nn.Module):
         x = Conv(config.base_channels, dtype=dtype, name="conv_in")(x)
         block = nn.remat(ResidualBlock) if config.remat else ResidualBlock
         for i, channels in enumerate(_channels(config, _ENCODER_CAP)):
-            x = mean_pool(x) if i > 0 else x
+            x = ops.mean_pool(x) if i > 0 else x
             x = block(channels, config, name=f"block{i}")(x)
         x = _activate(x).reshape(len(x), -1)
         z = nn.Dense(config.latent_dim, dtype=dtype, name="linear")(x)
@@ -165,7 +165,7 @@ class Decoder(nn.Module):
         x = x.reshape(len(z), side, side, channels[-1])
         block = nn.remat(ResidualBlock) if config.remat else ResidualBlock
         for i, features in enumerate([*channels[-2::-1], channels[0]]):
-            x = block(features, config, doubles=i > 0, name=f"block{i}")(x)
+            x = block(features, config, upsamples=i > 0, name=f"block{i}")(x)
         images = Conv(3, dtype=dtype, name="conv_out")(_activate(x))
         if config.linear_path:
             dense = nn.Dense(images[0].size, dtype=dtype, name="linear_path")
@@ -174,7 +174,7 @@ class Decoder(nn.Module):
 
 
 def init_autoencoder(config: AutoencoderConfig, seed: int | Sequence[int]) -> Params:
-    """Fresh {"encoder": ..., "decoder": ...} by PyTorch's default law.
+    """Return fresh {"encoder": ..., "decoder": ...} by PyTorch's default distribution.
 
     With `linear_path` the last layers of encoder and decoder start at zero, and so does
     the linear path itself; see `start_from_principal_components`.
@@ -202,17 +202,17 @@ def init_autoencoder(config: AutoencoderConfig, seed: int | Sequence[int]) -> Pa
 def start_from_principal_components(
     params: Params, images: Float[np.ndarray, "n h w 3"]
 ) -> Params:
-    """Fresh parameters whose linear path projects on the images' principal components.
+    """Return fresh parameters whose linear path is the images' principal components.
 
     Decoding is then the best linear reconstruction from as many numbers (Eckart & Young
-    1936). The components are rotated at random, so that every latent has its share of
-    the coarse and the fine: standardising the latents one by one, as the score network
-    wants them, leaves what matters much for the image larger than what matters little.
+    1936). A random rotation gives every latent a share of coarse and fine components.
+    Without it, standardising the latents one by one for the score network would make
+    fine components as large as coarse ones.
 
     Args:
         params: Of a config with `linear_path`.
-        images: In [0, 1]; some thousands suffice. Fewer than latents leave components
-            out.
+        images: In [0, 1]; some thousands suffice. With fewer images than latents there
+            are fewer components.
     """
     encoder, decoder = params["encoder"], params["decoder"]
     latent_dim = encoder["linear_path"]["kernel"].shape[1]
@@ -243,7 +243,7 @@ def start_from_principal_components(
 def encode(
     config: AutoencoderConfig, params: Params, images: UnitImage
 ) -> Float[Array, "b d"]:
-    """Latents of images in [0, 1], as they are: not standardised."""
+    """Return the latents of images in [0, 1], not standardised."""
     _check_side(config, images.shape[1:3])
     z = _encoder(config).apply({"params": params["encoder"]}, images)
     assert isinstance(z, jax.Array)
@@ -253,7 +253,7 @@ def encode(
 def decode(
     config: AutoencoderConfig, params: Params, z: Float[Array, "b d"]
 ) -> UnitImage:
-    """Images of latents; the last layer is linear, so they may leave [0, 1]."""
+    """Return the images of latents; the linear last layer may leave [0, 1]."""
     images = _decoder(config).apply({"params": params["decoder"]}, z)
     assert isinstance(images, jax.Array)
     return images.astype(z.dtype)
@@ -262,17 +262,17 @@ def decode(
 def _encoder(config: AutoencoderConfig) -> nn.Module:
     if config.arch == "resnet":
         return Encoder(config)
-    return autokl.Encoder(_autokl_shape(config))
+    return autokl.KLEncoder(_autokl_shape(config))
 
 
 def _decoder(config: AutoencoderConfig) -> nn.Module:
     if config.arch == "resnet":
         return Decoder(config)
-    return autokl.Decoder(_autokl_shape(config))
+    return autokl.KLDecoder(_autokl_shape(config))
 
 
-def _autokl_shape(config: AutoencoderConfig) -> autokl.Shape:
-    return autokl.Shape(
+def _autokl_shape(config: AutoencoderConfig) -> autokl.KLShape:
+    return autokl.KLShape(
         side=config.image_size,
         base_channels=config.base_channels,
         multipliers=config.autokl_multipliers,
@@ -283,7 +283,7 @@ def _autokl_shape(config: AutoencoderConfig) -> autokl.Shape:
 
 
 def _channels(config: AutoencoderConfig, cap: int) -> list[int]:
-    """Channels by number of halvings, from full resolution to 16 px."""
+    """Return the channels by number of halvings, from full resolution to 16 px."""
     halvings = (config.image_size // _SMALLEST_SIDE).bit_length() - 1
     return [min(config.base_channels << i, cap) for i in range(halvings + 1)]
 
@@ -300,5 +300,5 @@ def _activate(x: Array) -> Array:
 
 
 def _dtype(config: AutoencoderConfig):
-    """None lets a layer follow its inputs, so that float64 stays float64."""
+    """Return the operands' type; None follows the inputs and keeps float64."""
     return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None

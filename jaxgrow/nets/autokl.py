@@ -12,13 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.conv import Conv
-from jaxgrow.ops.onednn import conv_general_dilated
+from jaxgrow.nets.modules import Conv
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What both halves need to know."""
+class KLShape:
+    """KLShape of both halves."""
 
     side: int
     """Side of the images."""
@@ -31,7 +30,7 @@ class Shape:
     dtype: Any
     """Type of the operands; None follows the input and the kernel."""
     remat: bool
-    """Whether the blocks' activations are recomputed in the backward pass."""
+    """Recompute the blocks' activations in the backward pass."""
 
     @property
     def channels(self) -> list[int]:
@@ -39,15 +38,15 @@ class Shape:
         return [m * self.base_channels for m in self.multipliers]
 
     @property
-    def block(self) -> type["Block"]:
+    def block(self) -> type["KLBlock"]:
         """The module of a residual block."""
-        return nn.remat(Block) if self.remat else Block
+        return nn.remat(KLBlock) if self.remat else KLBlock
 
 
-class Block(nn.Module):
+class KLBlock(nn.Module):
     """Norm, SiLU, 3x3 convolution, twice, around a shortcut.
 
-    The shortcut is a 1x1 convolution with bias where the channels change.
+    The shortcut is a 1x1 convolution with bias if the channels change.
 
     Shapes:
         x: (b, h, w, i).
@@ -103,18 +102,16 @@ class Down(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
-        return nn.Conv(
+        return Conv(
             x.shape[-1],
-            (3, 3),
-            strides=2,
-            padding=((0, 1), (0, 1)),
             dtype=self.dtype,
-            conv_general_dilated=conv_general_dilated,
+            stride=2,
+            padding=((0, 1), (0, 1)),
             name="conv",
         )(x)
 
 
-class Encoder(nn.Module):
+class KLEncoder(nn.Module):
     """Levels of blocks with strided convolutions between them.
 
     Shapes:
@@ -122,7 +119,7 @@ class Encoder(nn.Module):
         returns: (b, (s / 8)^2) for four levels.
     """
 
-    shape: Shape
+    shape: KLShape
 
     @nn.compact
     def __call__(self, x: Float[Array, "b s s 3"]) -> Float[Array, "b d"]:
@@ -139,7 +136,7 @@ class Encoder(nn.Module):
         return Conv(1, 1, dtype=dtype, name="to_latent")(x).reshape(len(x), -1)
 
 
-class Decoder(nn.Module):
+class KLDecoder(nn.Module):
     """Levels of blocks with up-sampling and a convolution between them.
 
     Shapes:
@@ -147,7 +144,7 @@ class Decoder(nn.Module):
         returns: (b, s, s, 3), unbounded.
     """
 
-    shape: Shape
+    shape: KLShape
 
     @nn.compact
     def __call__(self, z: Float[Array, "b d"]) -> Float[Array, "b s s 3"]:
@@ -164,13 +161,13 @@ class Decoder(nn.Module):
             if level > 0:
                 name = f"level{level}_up"
                 channels = shape.channels[level]
-                x = Conv(channels, dtype=dtype, doubles=True, name=name)(x)
+                x = Conv(channels, dtype=dtype, upsamples=True, name=name)(x)
         x = nn.silu(_norm("norm_out", dtype)(x))
         return Conv(3, dtype=dtype, name="conv_out")(x)
 
 
-def _middle(x: Array, shape: Shape) -> Array:
-    """Block, attention, block; they belong to the module that calls."""
+def _middle(x: Array, shape: KLShape) -> Array:
+    """Apply block, attention, block; they belong to the calling module."""
     block, dtype = shape.block, shape.dtype
     x = block(x.shape[-1], dtype, name="mid_block0")(x)
     x = Attention(dtype, name="mid_attention")(x)
@@ -178,7 +175,7 @@ def _middle(x: Array, shape: Shape) -> Array:
 
 
 def _norm(name: str, dtype: Any) -> nn.GroupNorm:
-    """32 contiguous groups of channels, with the eps of the original."""
+    """Return a norm of 32 contiguous groups of channels, with the original's eps."""
     return nn.GroupNorm(
         32, epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name
     )

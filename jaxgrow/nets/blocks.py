@@ -8,13 +8,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.layers import (
-    ConvLayer,
-    FeatureNorm,
-    Kernel,
-    LayerConfig,
-    convolve_branches,
-)
+from jaxgrow import ops
+from jaxgrow.nets.layers import ConvLayer, FeatureNorm, Kernel, LayerConfig
+
+
+def branch_name(kernel_size: int) -> str:
+    """Return the name of a sub-block's convolution."""
+    return f"conv_{kernel_size}x{kernel_size}"
 
 
 class SubBlock(nn.Module):
@@ -27,31 +27,28 @@ class SubBlock(nn.Module):
     Attributes:
         kernel_sizes: Odd side of each branch's kernel. The paper says only "three
             different convolutions".
-        config: What every layer of the network shares.
+        config: Options of the network.
         axis_name: See `FeatureNorm`.
-        features: Channels of x, where it may be filled up (filling.py); None: all.
     """
 
     kernel_sizes: tuple[int, ...]
     config: LayerConfig
     axis_name: str | None = None
-    features: int | None = None
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], *, update: bool
     ) -> Float[Array, "b h w c"]:
         dtype = jnp.dtype(self.config.compute_dtype)
-        num_branches, channels = len(self.kernel_sizes), self.features or x.shape[-1]
+        num_branches, channels = len(self.kernel_sizes), x.shape[-1]
         kernels = []
         for i, k in enumerate(self.kernel_sizes):
             # The first `channels % num_branches` branches take the remainder.
             width = channels // num_branches + (i < channels % num_branches)
-            kernel = Kernel((k, k, channels, width), name=f"conv_{k}x{k}")()
+            kernel = Kernel((k, k, channels, width), name=branch_name(k))()
             kernels.append(kernel.astype(dtype))
-        h = convolve_branches(x.astype(dtype), kernels)
-        norm = FeatureNorm(self.config.norm, self.axis_name, channels, name="norm")
-        h = norm(h, update=update)
+        h = ops.conv2d_branches(x.astype(dtype), kernels)
+        h = FeatureNorm(self.config.norm, self.axis_name, name="norm")(h, update=update)
         return x + self.config.activation_fn(h).astype(dtype)
 
 
@@ -59,9 +56,8 @@ class DownBlock(nn.Module):
     """1x1 convolution, sub-blocks, and a strided convolution that halves the side.
 
     Shapes:
-        x: (b, r, r, in_features); None: all of x's channels.
+        x: (b, r, r, c).
         returns: features at r, (b, r, r, width), and the output, (b, r/2, r/2, width).
-            All may be filled up (filling.py).
     """
 
     width: int
@@ -69,7 +65,6 @@ class DownBlock(nn.Module):
     num_sub_blocks: int
     config: LayerConfig
     axis_name: str | None = None
-    in_features: int | None = None
 
     @nn.compact
     def __call__(
@@ -82,7 +77,6 @@ class DownBlock(nn.Module):
             self.config,
             2,
             axis_name=self.axis_name,
-            in_features=self.width,
             name="down",
         )
         return x, down(x, update=update)
@@ -92,8 +86,8 @@ class UpBlock(nn.Module):
     """1x1 convolution, sub-blocks, and a transposed convolution: doubles the side.
 
     Shapes:
-        x: (b, r/2, r/2, in_features); None: all of x's channels.
-        returns: (b, r, r, width). Both may be filled up (filling.py).
+        x: (b, r/2, r/2, c).
+        returns: (b, r, r, width).
     """
 
     width: int
@@ -101,7 +95,6 @@ class UpBlock(nn.Module):
     num_sub_blocks: int
     config: LayerConfig
     axis_name: str | None = None
-    in_features: int | None = None
 
     @nn.compact
     def __call__(
@@ -114,7 +107,6 @@ class UpBlock(nn.Module):
             self.config,
             transposed=True,
             axis_name=self.axis_name,
-            in_features=self.width,
             name="up",
         )
         return up(x, update=update)
@@ -123,13 +115,12 @@ class UpBlock(nn.Module):
 def _entry(
     block: DownBlock | UpBlock, x: Float[Array, "b r r _"], update: bool
 ) -> Float[Array, "b r r _"]:
-    """What both kinds of block begin with; its layers belong to `block`."""
+    """Apply the layers that both kinds of block begin with; they belong to `block`."""
     entry = ConvLayer(
         block.width,
         1,
         block.config,
         axis_name=block.axis_name,
-        in_features=block.in_features,
         name="in",
     )
     x = entry(x, update=update)
@@ -138,7 +129,6 @@ def _entry(
             block.kernel_sizes,
             block.config,
             block.axis_name,
-            block.width,
             name=f"sub{i}",
         )
         x = sub_block(x, update=update)

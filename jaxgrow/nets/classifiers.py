@@ -15,29 +15,28 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
+from jaxgrow import ops
 from jaxgrow.errors import UserError
 from jaxgrow.nets import mobilenet
 from jaxgrow.nets.initial import rng_of, shapes_of
+from jaxgrow.nets.modules import BatchNorm, Conv
 from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
-from jaxgrow.ops.batch_norm import BatchNorm
-from jaxgrow.ops.conv import Conv
-from jaxgrow.ops.pooling import max_pool
 from jaxgrow.typing import Params, UnitImage
 
 
-_LAW = {"scale": np.ones, "bias": np.zeros, "mean": np.zeros, "var": np.ones}
+_CONSTANTS = {"scale": np.ones, "bias": np.zeros, "mean": np.zeros, "var": np.ones}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """Which classifier; the defaults are torchvision's ResNet18."""
+    """Choice of the classifier; the defaults are torchvision's ResNet18."""
 
     arch: Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"] = "resnet18"
     """Network: 11.7, 5.5 and 2.5 million weights for 1000 classes."""
     width: int = 64
     """resnet18: channels of its first stage; each later one has twice as many."""
     small_stem: bool = False
-    """Starts at full resolution, for images of 64 px and less: resnet18 with a 3x3
+    """Start at full resolution, for images of 64 px and less: resnet18 with a 3x3
     convolution and no pooling, MobileNetV3 with stride 1."""
     norm: Literal["torchvision", "timm"] = "torchvision"
     """Batch norms of MobileNetV3: epsilon 1e-3 and a hundredth of each new batch in
@@ -55,7 +54,7 @@ class ClassifierConfig:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, 1x1 where the shape changes.
+    """Two 3x3 convolutions around a shortcut, 1x1 if the shape changes.
 
     Shapes:
         x: (b, h, w, i).
@@ -106,7 +105,7 @@ class ResNet18(nn.Module):
         x = nn.relu(norm(x, "stem_norm"))
         if not config.small_stem:
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # not below relu's zeros
-            x = max_pool(x, 3, 2)
+            x = ops.max_pool(x, 3, 2)
         for stage in range(4):
             for i in range(2):
                 stride = 2 if stage > 0 and i == 0 else 1
@@ -119,7 +118,7 @@ class ResNet18(nn.Module):
 def init_classifier(
     config: ClassifierConfig, num_classes: int, seed: int | Sequence[int]
 ) -> tuple[Params, Params]:
-    """Fresh (parameters, running statistics) by torchvision's laws.
+    """Return fresh (parameters, running statistics) by torchvision's distributions.
 
     Kernels of convolutions are normal with variance 2 / (k k o), "He, fan out". The
     dense head of ResNet18 is uniform in +-1/sqrt(fan_in) with its bias; dense layers of
@@ -149,15 +148,15 @@ def apply_classifier(
     dropout_key: Array | None = None,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, "b k"], Params]:
-    """Logits, and the running statistics after the call.
+    """Return the logits and the running statistics after the call.
 
     Args:
-        config: Which classifier.
+        config: Choice of the classifier.
         params: From `init_classifier`, or trained.
         stats: Running statistics of the batch norms; Flax keeps the biased variance,
             torchvision the unbiased one.
         images: Normalised here with ImageNet's mean and standard deviation.
-        train: Whether to norm by the batch and to move the statistics.
+        train: Norm by the batch and update the statistics.
         dropout_key: A typed JAX key while training MobileNetV3; None: no dropout.
         axis_name: Devices over which the batch's statistics are averaged, if mapped.
     """
@@ -169,7 +168,7 @@ def apply_classifier(
     if config.arch != "resnet18":
         options |= {"dropout": dropout_key is not None}
     rngs = {} if dropout_key is None else {"dropout": dropout_key}
-    # In evaluation nothing writes to the statistics: they come back as they were.
+    # In evaluation the statistics return unchanged.
     logits, changed = net.apply(
         variables, x, rngs=rngs, mutable=["batch_stats"], **options
     )
@@ -192,14 +191,14 @@ def _net(config: ClassifierConfig, num_classes: int, axis_name: str | None = Non
 
 
 def _draw(config, path, shapes, seed) -> np.ndarray:
-    """The fresh array at `path`, by its kind."""
+    """Return the fresh array at `path`."""
     shape, kernel = shapes[path].shape, shapes.get((*path[:-1], "kernel"))
     rng = rng_of(path, seed)
     if config.arch == "resnet18" and path[0] == "head":
         bound = 1.0 / math.sqrt(kernel.shape[0])
         return bound * (2.0 * rng.random(shape, np.float32) - 1.0)
     if path[-1] != "kernel":
-        return _LAW[path[-1]](shape)
+        return _CONSTANTS[path[-1]](shape)
     fan_out = shape[0] * shape[1] * shape[-1] if len(shape) == 4 else None
     std = 0.01 if fan_out is None else math.sqrt(2.0 / fan_out)
     return std * rng.standard_normal(shape, np.float32)
@@ -210,5 +209,5 @@ def _conv(features: int, k: int, stride: int, dtype: Any, name: str) -> Conv:
 
 
 def _dtype(config: ClassifierConfig):
-    """None lets a layer follow its inputs."""
+    """Return the operands' type; None follows the inputs."""
     return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None

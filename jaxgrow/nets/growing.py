@@ -1,8 +1,8 @@
 """Generator and discriminator that grow by resolution (Speck et al. 2023, Sec. III).
 
-Every submodule is named `r<resolution>_<role>`; freezing and growing look at that name
-and nothing else. The layout is one of many that satisfy the paper's text and sum to its
-328,887 parameters at 64 px; the authors' own is not public.
+Every submodule is named `r<resolution>_<role>`; freezing and growing depend on that
+name alone. The layout is one of many that satisfy the paper's text and have its 328,887
+parameters at 64 px; the authors' own is not public.
 """
 
 import dataclasses
@@ -16,11 +16,10 @@ import jax.numpy as jnp
 from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float, PyTree
 
-from jaxgrow.nets import weight_norm
-from jaxgrow.nets.blocks import DownBlock, UpBlock
+from jaxgrow import ops
+from jaxgrow.nets import channel_padding, weight_norm
+from jaxgrow.nets.blocks import DownBlock, UpBlock, branch_name
 from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
-from jaxgrow.ops.conv import double
-from jaxgrow.ops.filling import with_channels
 from jaxgrow.typing import HoleMask, Image
 
 
@@ -52,7 +51,11 @@ class NetConfig(LayerConfig):
 
 
 def resolutions_up_to(resolution: int) -> list[int]:
-    """[4, 8, ..., resolution]; ValueError if that is not 4 times a power of 2."""
+    """Return [4, 8, ..., resolution].
+
+    Raises:
+        ValueError: The resolution is not 4 times a power of 2.
+    """
     resolutions = [BASE_RESOLUTION]
     while resolutions[-1] < resolution:
         resolutions.append(2 * resolutions[-1])
@@ -61,13 +64,13 @@ def resolutions_up_to(resolution: int) -> list[int]:
     return resolutions
 
 
-def halve(x: Float[Array, "b r r c"]) -> Float[Array, "b s s c"]:
-    """Mean of every 2x2 square."""
+def halve_side(x: Float[Array, "b r r c"]) -> Float[Array, "b s s c"]:
+    """Return the mean of every 2x2 square."""
     return nn.avg_pool(x, (2, 2), (2, 2))
 
 
 class _Growing(nn.Module):
-    """What the two networks share: how their parts are made and named.
+    """Parts that both networks have.
 
     Attributes:
         config: Shape of the network.
@@ -82,7 +85,7 @@ class _Growing(nn.Module):
     def _block(self, block: type[DownBlock] | type[UpBlock], name: str) -> Any:
         c = self.config
         sizes = c.width, c.kernel_sizes, c.num_sub_blocks
-        return block(*sizes, c, self.axis_name, in_features=c.width, name=name)
+        return block(*sizes, c, self.axis_name, name=name)
 
     def _from_rgb(self, resolution: int) -> ConvLayer:
         name = f"r{resolution}_from_rgb"
@@ -90,14 +93,8 @@ class _Growing(nn.Module):
         return ConvLayer(width, 1, self.config, axis_name=self.axis_name, name=name)
 
     def _to_rgb(self, resolution: int) -> ConvLayer:
-        return ConvLayer(
-            3,
-            3,
-            self.config,
-            linear=True,
-            in_features=self.config.width,
-            name=f"r{resolution}_to_rgb",
-        )
+        name = f"r{resolution}_to_rgb"
+        return ConvLayer(3, 3, self.config, linear=True, name=name)
 
 
 class Generator(_Growing):
@@ -119,7 +116,7 @@ class Generator(_Growing):
         update_from: int = 0,
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, "b r r 3"]:
-        """Paints a batch; call it by `apply`, which explains the arguments."""
+        """Paint a batch; see `apply` for the arguments."""
         new = self.resolution
         resolutions = resolutions_up_to(new)
         updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
@@ -128,7 +125,7 @@ class Generator(_Growing):
         for r in reversed(resolutions):
             skips[r], h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
             if r == new and fade is not None:
-                old = self._from_rgb(new // 2)(halve(x), update=updates[new // 2])
+                old = self._from_rgb(new // 2)(halve_side(x), update=updates[new // 2])
                 h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
         inner = h
         for r in resolutions:
@@ -139,7 +136,7 @@ class Generator(_Growing):
         y = self._to_rgb(new)(h, update=updates[new])
         if fade is not None:
             old = self._to_rgb(new // 2)(inner, update=updates[new // 2])
-            y = fade * y + (1.0 - fade) * double(old)
+            y = fade * y + (1.0 - fade) * ops.upsample(old)
         return y
 
 
@@ -160,7 +157,7 @@ class Discriminator(_Growing):
         update_from: int = 0,
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, " b"]:
-        """MetricNets a batch; call it by `apply`, which explains the arguments."""
+        """Judge a batch; see `apply` for the arguments."""
         new = self.resolution
         resolutions = resolutions_up_to(new)
         updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
@@ -168,9 +165,8 @@ class Discriminator(_Growing):
         for r in reversed(resolutions):
             _, h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
             if r == new and fade is not None:
-                old = self._from_rgb(new // 2)(halve(x), update=updates[new // 2])
+                old = self._from_rgb(new // 2)(halve_side(x), update=updates[new // 2])
                 h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
-        h = with_channels(h, self.config.width)
         head = DenseHead(self.config, name=f"r{new}_head")
         return head(h.reshape(h.shape[0], -1))
 
@@ -196,11 +192,11 @@ class DenseHead(nn.Module):
 def variable_shapes(
     net: Generator | Discriminator, channels: int, *, fading: bool
 ) -> dict[str, PyTree]:
-    """Shapes of the variables of `net` for (R, R, channels) images.
+    """Return the shapes of the variables of `net` for (R, R, channels) images.
 
-    With `fading` they hold the heads of the stage before as well.
+    With `fading` the heads of the stage before are included.
     """
-    shapes = weight_norm.variable_shapes(
+    shapes = weight_norm.normed_shapes(
         _module_shapes(net, channels, fading), net.config.norm
     )
     return {name: unflatten_dict(flat) for name, flat in shapes.items()}
@@ -209,9 +205,9 @@ def variable_shapes(
 def init_variables(
     net: Generator | Discriminator, seed: Sequence[int], channels: int, *, fading: bool
 ) -> dict[str, PyTree]:
-    """Fresh variables {"params": ..., <collections>: ...} of `variable_shapes`."""
+    """Return fresh variables {"params": ..., <collections>: ...}."""
     shapes = _module_shapes(net, channels, fading)
-    return weight_norm.init(shapes, net.config.norm, seed)
+    return weight_norm.init_normed(shapes, net.config.norm, seed)
 
 
 def _module_shapes(net, channels: int, fading: bool) -> dict[str, PyTree]:
@@ -230,37 +226,44 @@ def apply(
     update_from: int = 0,
     fade: float | Float[Array, ""] | None = None,
 ) -> tuple[Array, dict[str, PyTree]]:
-    """Runs a network with its weight norm: (output, stats after the call).
+    """Run a network with its weight norm; return (output, stats after the call).
 
     Args:
         net: Generator or discriminator.
         params: Submodules by name.
         stats: Its other collections.
         x: The network's input.
-        train: Whether norms take a step: one power iteration, batch statistics.
-        update_from: Resolution below which they do not even then: frozen stages.
-        fade: None once the stage stands by itself; else the share of the new block in
-            [0, 1], beside the heads of the stage before.
+        train: True if norms take a step: one power iteration, batch statistics.
+        update_from: Resolution below which norms never take a step: frozen stages.
+        fade: Share of the new block in [0, 1], beside the heads of the stage before;
+            None once the stage stands by itself.
     """
-    return weight_norm.apply(
+    config = net.config
+    multiple = ops.channel_multiple(config.compute_dtype)
+    branches = tuple(map(branch_name, config.kernel_sizes))
+    out, changed = weight_norm.apply_normed(
         net,
         {"params": params, **stats},
         x,
-        norm=net.config.norm,
+        norm=config.norm,
+        transform=lambda variables: channel_padding.pad(
+            variables, config.width, multiple, branches
+        ),
         is_updated=lambda path: train and stage_of(path[0]) >= update_from,
         train=train,
         update_from=update_from,
         fade=fade,
     )
+    return out, channel_padding.cut(changed, dict(stats))
 
 
 def stage_of(name: str) -> int:
-    """Resolution of the stage that owns the submodule `name`, r<resolution>_<role>."""
+    """Return the resolution of the stage that owns the submodule `name`."""
     if (match := _STAGE_NAME.fullmatch(name)) is None:
         raise ValueError(f"submodule {name!r} belongs to no stage: want r<res>_<role>")
     return int(match[1])
 
 
 def generator_input(images: Image, mask: HoleMask) -> Float[Array, "b h w 4"]:
-    """Known pixels, 0 in the hole, and the mask as a fourth channel."""
+    """Return known pixels with 0 in the hole, and the mask as a fourth channel."""
     return jnp.concatenate([images * (1.0 - mask), mask], axis=-1)

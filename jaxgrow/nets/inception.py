@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.onednn import conv_general_dilated
+from jaxgrow.nets.modules import Conv
 from jaxgrow.typing import Params, UnitImage
 
 
@@ -56,10 +56,10 @@ class InceptionFeatures(nn.Module):
 
 
 def inception_features(params: Params, images: UnitImage) -> Float[Array, "b 2048"]:
-    """FID's features of images in [0, 1].
+    """Return FID's features of images in [0, 1].
 
     Sizes other than 299 x 299 are resized bilinearly without smoothing, as the usual
-    PyTorch programs do; a program that resizes by another rule does so before.
+    PyTorch programs do. Callers that want another rule resize before.
     """
     side = (INPUT_SIDE, INPUT_SIDE)
     if images.shape[1:3] != side:
@@ -122,7 +122,7 @@ def _block_e(x: Array, name: str, pooled: Array) -> Array:
 def _chain(
     x: Array, block: str, layers: Sequence[tuple[str, int, int | tuple[int, int]]]
 ) -> Array:
-    """Convolutions of stride 1 that keep the size, one after another."""
+    """Apply convolutions of stride 1 that keep the size, one after another."""
     for branch, features, kernel in layers:
         x = _conv(x, f"{block}.branch{branch}", features, kernel, padding="SAME")
     return x
@@ -136,17 +136,14 @@ def _conv(
     stride: int = 1,
     padding: str = "VALID",
 ) -> Array:
-    """Convolution and relu; the layer belongs to the calling module."""
-    size = (kernel, kernel) if isinstance(kernel, int) else kernel
-    name = name.replace(".", "_")
-    conv = nn.Conv(
+    """Apply convolution and relu; the layer belongs to the calling module."""
+    conv = Conv(
         features,
-        size,
-        stride,
+        kernel,
+        stride=stride,
         padding=padding,
         precision=lax.Precision.HIGHEST,  # a GPU would round a figure's operands
-        conv_general_dilated=conv_general_dilated,
-        name=name,
+        name=name.replace(".", "_"),
     )
     return nn.relu(conv(x))
 

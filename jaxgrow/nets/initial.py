@@ -1,7 +1,7 @@
-"""Fresh weights by PyTorch's default laws, drawn by NumPy.
+"""Fresh weights by PyTorch's default distributions, drawn by NumPy.
 
-Each draw depends on the seed and on the parameter's path alone: the same on every
-device, and nothing to compile (compiling a draw per kernel takes seconds).
+Each draw depends on the seed and the parameter's path alone. It is equal on every
+device and needs no compilation, which takes seconds for a draw per kernel.
 """
 
 import functools
@@ -24,7 +24,7 @@ def uniform_fan_in(
     seed: int | Sequence[int],
     zero: Collection[str] = (),
 ) -> Params:
-    """Parameters of `module` as PyTorch's Linear and Conv2d start.
+    """Return fresh parameters of `module` as PyTorch's Linear and Conv2d have them.
 
     Kernels and biases are uniform in +-1/sqrt(fan_in), scales of norms one and their
     biases zero.
@@ -32,9 +32,9 @@ def uniform_fan_in(
     Args:
         module: Its kernels have the outputs on the last axis, and a bias that belongs
             to a kernel stands beside it.
-        *inputs: What `module` is called with; only shapes and types are looked at.
+        *inputs: Shapes and types of the arguments of `module`.
         seed: Of all draws.
-        zero: Names of the top-level parts whose kernel and bias start at zero.
+        zero: Names of the top-level layers whose kernel and bias start at zero.
     """
     flat: dict[tuple[str, ...], jax.ShapeDtypeStruct]
     flat = dict(flatten_dict(shapes_of(module, *inputs)["params"]))  # pyright: ignore
@@ -55,12 +55,12 @@ def uniform_fan_in(
 def shapes_of(
     module: nn.Module, *inputs: jax.ShapeDtypeStruct | None, **options: bool
 ) -> dict:
-    """Shapes and types of all variables of `module`, nothing computed."""
+    """Return shapes and types of all variables of `module`, without computation."""
     init = functools.partial(module.init, **options)
     return jax.eval_shape(init, jax.random.key(0), *inputs)
 
 
 def rng_of(path: Sequence[str], seed: int | Sequence[int]) -> np.random.Generator:
-    """NumPy's generator for the parameter at `path`."""
+    """Return NumPy's generator for the parameter at `path`."""
     seeds = (seed,) if isinstance(seed, int) else seed
     return np.random.default_rng((*seeds, zlib.crc32("/".join(path).encode())))

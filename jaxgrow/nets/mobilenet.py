@@ -7,12 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.batch_norm import BatchNorm
-from jaxgrow.ops.conv import Conv
-from jaxgrow.ops.depthwise import DepthwiseConv
+from jaxgrow.nets.modules import BatchNorm, Conv, DepthwiseConv
 
 
-class Row(NamedTuple):
+class InvertedResidual(NamedTuple):
     """One inverted residual of the paper's tables."""
 
     kernel: int
@@ -23,36 +21,36 @@ class Row(NamedTuple):
     stride: int
 
 
-ROWS: dict[str, tuple[Row, ...]] = {
+ROWS: dict[str, tuple[InvertedResidual, ...]] = {
     "large": (
-        Row(3, 16, 16, False, False, 1),
-        Row(3, 64, 24, False, False, 2),
-        Row(3, 72, 24, False, False, 1),
-        Row(5, 72, 40, True, False, 2),
-        Row(5, 120, 40, True, False, 1),
-        Row(5, 120, 40, True, False, 1),
-        Row(3, 240, 80, False, True, 2),
-        Row(3, 200, 80, False, True, 1),
-        Row(3, 184, 80, False, True, 1),
-        Row(3, 184, 80, False, True, 1),
-        Row(3, 480, 112, True, True, 1),
-        Row(3, 672, 112, True, True, 1),
-        Row(5, 672, 160, True, True, 2),
-        Row(5, 960, 160, True, True, 1),
-        Row(5, 960, 160, True, True, 1),
+        InvertedResidual(3, 16, 16, False, False, 1),
+        InvertedResidual(3, 64, 24, False, False, 2),
+        InvertedResidual(3, 72, 24, False, False, 1),
+        InvertedResidual(5, 72, 40, True, False, 2),
+        InvertedResidual(5, 120, 40, True, False, 1),
+        InvertedResidual(5, 120, 40, True, False, 1),
+        InvertedResidual(3, 240, 80, False, True, 2),
+        InvertedResidual(3, 200, 80, False, True, 1),
+        InvertedResidual(3, 184, 80, False, True, 1),
+        InvertedResidual(3, 184, 80, False, True, 1),
+        InvertedResidual(3, 480, 112, True, True, 1),
+        InvertedResidual(3, 672, 112, True, True, 1),
+        InvertedResidual(5, 672, 160, True, True, 2),
+        InvertedResidual(5, 960, 160, True, True, 1),
+        InvertedResidual(5, 960, 160, True, True, 1),
     ),
     "small": (
-        Row(3, 16, 16, True, False, 2),
-        Row(3, 72, 24, False, False, 2),
-        Row(3, 88, 24, False, False, 1),
-        Row(5, 96, 40, True, True, 2),
-        Row(5, 240, 40, True, True, 1),
-        Row(5, 240, 40, True, True, 1),
-        Row(5, 120, 48, True, True, 1),
-        Row(5, 144, 48, True, True, 1),
-        Row(5, 288, 96, True, True, 2),
-        Row(5, 576, 96, True, True, 1),
-        Row(5, 576, 96, True, True, 1),
+        InvertedResidual(3, 16, 16, True, False, 2),
+        InvertedResidual(3, 72, 24, False, False, 2),
+        InvertedResidual(3, 88, 24, False, False, 1),
+        InvertedResidual(5, 96, 40, True, True, 2),
+        InvertedResidual(5, 240, 40, True, True, 1),
+        InvertedResidual(5, 240, 40, True, True, 1),
+        InvertedResidual(5, 120, 48, True, True, 1),
+        InvertedResidual(5, 144, 48, True, True, 1),
+        InvertedResidual(5, 288, 96, True, True, 2),
+        InvertedResidual(5, 576, 96, True, True, 1),
+        InvertedResidual(5, 576, 96, True, True, 1),
     ),
 }
 _HIDDEN = {"large": 1280, "small": 1024}
@@ -101,7 +99,7 @@ class ConvNorm(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a hard sigmoid of two dense layers on the channels' means.
+    """Scale of each channel: a hard sigmoid of two dense layers on the channels' means.
 
     Shapes:
         x: (b, h, w, c).
@@ -114,7 +112,7 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         channels = x.shape[-1]
         scale = jnp.mean(x, axis=(1, 2), keepdims=True)
-        # As 1x1 convolutions, which start by the law of convolutions.
+        # As 1x1 convolutions, for their initial distribution.
         squeezed = _divisible(channels // 4)
         scale = nn.Conv(squeezed, (1, 1), dtype=self.dtype, name="squeeze")(scale)
         scale = nn.Conv(channels, (1, 1), dtype=self.dtype, name="excite")(
@@ -168,8 +166,10 @@ class MobileNetV3(nn.Module):
         return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x)
 
 
-def _inverted_residual(x: Array, row: Row, name: str, dtype: Any, shared) -> Array:
-    """Expand, depthwise, squeeze, project; the layers belong to the calling module."""
+def _inverted_residual(
+    x: Array, row: InvertedResidual, name: str, dtype: Any, shared
+) -> Array:
+    """Expand, convolve, squeeze, project; the layers belong to the calling module."""
     activation = "hard_swish" if row.hard_swish else "relu"
     h = x
     if row.expanded != x.shape[-1]:
@@ -194,6 +194,6 @@ def _inverted_residual(x: Array, row: Row, name: str, dtype: Any, shared) -> Arr
 
 
 def _divisible(channels: int) -> int:
-    """The nearest multiple of 8, at least 8, and not below 90 % of `channels`."""
+    """Return the nearest multiple of 8, at least 8 and 90 % of `channels`."""
     rounded = max(8, (channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded

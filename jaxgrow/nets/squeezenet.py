@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.onednn import conv_general_dilated
+from jaxgrow.nets.modules import Conv
 from jaxgrow.typing import Image
 
 
@@ -75,14 +75,13 @@ class SqueezeNetFeatures(nn.Module):
 
 def _conv(
     features: int, side: int, name: str, stride: int = 1, padding: str = "SAME"
-) -> nn.Conv:
-    return nn.Conv(
+) -> Conv:
+    return Conv(
         features,
-        (side, side),
-        stride,
+        side,
+        stride=stride,
         padding=padding,
         precision=lax.Precision.HIGHEST,  # a GPU would round a figure's operands
-        conv_general_dilated=conv_general_dilated,
         name=name,
     )
 

@@ -1,4 +1,4 @@
-"""A plain U-Net, the baseline that the generator is compared with."""
+"""A plain U-Net, the generator's trained baseline."""
 
 import math
 
@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.onednn import conv_general_dilated
+from jaxgrow import ops
+from jaxgrow.nets.modules import Conv
 
 
 class UNet(nn.Module):
@@ -35,19 +36,19 @@ class UNet(nn.Module):
                 x = nn.avg_pool(x, (2, 2), strides=(2, 2))
             x = _double_conv(x, width, f"down_{level}")
         for level in reversed(range(num_levels - 1)):
-            x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+            x = ops.upsample(x)
             x = jnp.concatenate([x, kept[level]], axis=-1)
             x = _double_conv(x, widths[level], f"up_{level}")
-        return nn.Conv(3, (1, 1), kernel_init=_he_uniform, name="to_rgb")(x)
+        return Conv(3, 1, kernel_init=_he_uniform, name="to_rgb")(x)
 
 
 def count_levels(resolution: int) -> int:
-    """Resolutions that the net works at: down to 4 px, at least two."""
+    """Return the number of resolutions: down to 4 px, at least two."""
     return max(resolution.bit_length() - 2, 2)
 
 
 def count_unet_params(width: int, resolution: int) -> int:
-    """Parameters of `UNet(width)` at `resolution`, without making it."""
+    """Return the number of parameters of `UNet(width)` at `resolution`."""
     num_levels = count_levels(resolution)
     widths = [width] + [2 * width] * (num_levels - 1)
     total = widths[0] * 3 + 3  # to_rgb
@@ -60,7 +61,7 @@ def count_unet_params(width: int, resolution: int) -> int:
 
 
 def widest_unet(resolution: int, max_params: int) -> UNet:
-    """The U-Net with the most parameters that are not above `max_params`."""
+    """Return the widest U-Net of at most `max_params` parameters."""
     width = 1
     while count_unet_params(width + 1, resolution) <= max_params:
         width += 1
@@ -70,20 +71,14 @@ def widest_unet(resolution: int, max_params: int) -> UNet:
 def _double_conv(x: Array, width: int, name: str) -> Array:
     for i in (1, 2):
         name_i = f"{name}_conv{i}"
-        conv = nn.Conv(
-            width,
-            (3, 3),
-            kernel_init=_he_uniform,
-            conv_general_dilated=conv_general_dilated,
-            name=name_i,
-        )
+        conv = Conv(width, kernel_init=_he_uniform, name=name_i)
         x = nn.relu(conv(x))
     return x
 
 
 def _he_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    # Drawn flat: the same numbers as a draw of this shape, which takes XLA on CPU a
-    # second to compile for every kernel.
+    # Drawn flat: a draw of this shape gives the same numbers, but XLA compiles it for a
+    # second per kernel on CPU.
     bound = math.sqrt(6 / math.prod(shape[:-1]))
     flat = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
     return flat.reshape(shape)

@@ -12,9 +12,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.ops.filling import fill_up
-from jaxgrow.ops.onednn import conv_general_dilated
-from jaxgrow.ops.pooling import max_pool
+from jaxgrow import ops
+from jaxgrow.nets.modules import Conv
 from jaxgrow.typing import FeaturesFn, Image, Params
 
 
@@ -32,8 +31,8 @@ class VGG19Features(nn.Module):
     Two blocks have 260,160 parameters, all five 20,024,384.
 
     Shapes:
-        x: (b, h, w, 3) in [-1, 1]; the change to `mean` and `std`, which are of colours
-            in [0, 1], is inside.
+        x: (b, h, w, 3) in [-1, 1]; normalised inside by `mean` and `std`, which are of
+            colours in [0, 1].
         returns: The last relu of each block, float32: relu1_2 (b, h, w, 64),
             relu2_2 (b, h/2, w/2, 128), relu3_4 (b, h/4, w/4, 256), and so on.
     """
@@ -49,28 +48,16 @@ class VGG19Features(nn.Module):
         x = ((x + 1.0) / 2.0 - mean[None, None, None]) / std[None, None, None]
         features = []
         for block, (width, depth) in enumerate(VGG19_BLOCKS[: self.num_blocks], 1):
-            x = max_pool(x, 2, 2) if block > 1 else x
+            x = ops.max_pool(x, 2, 2) if block > 1 else x
             for layer in range(1, depth + 1):
                 name = f"conv{block}_{layer}"
-                conv = nn.Conv(
-                    width,
-                    (3, 3),
-                    dtype=self.dtype,
-                    conv_general_dilated=_convolve_filled_up,
-                    name=name,
-                )
-                x = nn.relu(conv(x))
+                x = nn.relu(Conv(width, dtype=self.dtype, name=name)(x))
             features.append(x.astype(jnp.float32))
         return features
 
 
-def _convolve_filled_up(x: Array, kernel: Array, *args: Any, **options: Any) -> Array:
-    """The widths are multiples of 64: zeros only go behind a picture's 3 channels."""
-    return conv_general_dilated(*fill_up(x, kernel), *args, **options)
-
-
 def first_blocks(params: Params, num_blocks: int) -> Params:
-    """The weights of the first blocks out of those of more."""
+    """Return the weights of the first blocks."""
     return {n: leaf for n, leaf in params.items() if _block_of(n) <= num_blocks}
 
 
@@ -81,12 +68,12 @@ def make_features_fn(
     std: Sequence[float] = IMAGENET_STD,
     compute_dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> FeaturesFn:
-    """Feature layers of a picture in [-1, 1], with the weights held fixed.
+    """Return the function from a picture in [-1, 1] to its features, weights fixed.
 
     Args:
-        params: Of `VGG19Features`; as many blocks as it has weights for are computed.
-        mean: What the network subtracts from colours in [0, 1].
-        std: What it then divides them by.
+        params: Of `VGG19Features`; they decide the number of blocks.
+        mean: Subtracted from colours in [0, 1].
+        std: Divisor of the difference.
         compute_dtype: Type of the products' operands; the features are float32.
     """
     net = VGG19Features(

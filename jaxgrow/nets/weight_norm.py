@@ -1,9 +1,9 @@
 """Weight norms: reparametrisations of all kernels of a network at once.
 
-A weight norm is a function of the parameters alone, so it stands before the network,
-not inside its layers. Kernels of one shape are stacked: the hundred kernels of a
-network take a few batched products. Inside the layers the same arithmetic compiled
-eight times slower and took several launches per kernel.
+A weight norm is a function of the parameters alone, so it is applied before the network
+runs. Kernels of one shape are stacked, and a hundred kernels take a few batched
+products. Inside the layers the same arithmetic compiled eight times slower and took
+several launches per kernel.
 """
 
 import math
@@ -26,15 +26,16 @@ Path: TypeAlias = tuple[str, ...]
 _EPS = 1e-12
 
 
-def apply(
+def apply_normed(
     module: nn.Module,
     variables: Mapping[str, PyTree],
     *args: Any,
     norm: Norm,
     is_updated: Callable[[Path], bool],
+    transform: Callable[[PyTree], PyTree] = lambda variables: variables,
     **kwargs: Any,
 ) -> tuple[Any, dict[str, PyTree]]:
-    """Runs `module` with its kernels normed.
+    """Run `module` with its kernels normed.
 
     Args:
         module: Its kernels are the leaves named `kernel`.
@@ -42,7 +43,8 @@ def apply(
             "batch_stats" running statistics.
         *args: Passed to the module.
         norm: The network's.
-        is_updated: Whether the kernel at a path takes a power iteration.
+        is_updated: True for the path of a kernel that takes a power iteration.
+        transform: Applied to the normed variables before the module runs.
         **kwargs: Passed to the module.
 
     Returns:
@@ -53,8 +55,9 @@ def apply(
         variables["params"], collections.get("spectral"), norm, is_updated
     )
     running = {n: tree for n, tree in collections.items() if n != "spectral"}
+    normed_variables = transform({"params": kernels, **running})
     out, running = module.apply(
-        {"params": kernels, **running}, *args, mutable=list(running), **kwargs
+        normed_variables, *args, mutable=list(running), **kwargs
     )
     stats = dict(running) if spectral is None else {**running, "spectral": spectral}
     return out, stats
@@ -66,7 +69,7 @@ def normed(
     norm: Norm,
     is_updated: Callable[[Path], bool],
 ) -> tuple[PyTree, PyTree | None]:
-    """`params` with normed kernels, and the singular vectors that they used.
+    """Return `params` with normed kernels, and the singular vectors of the norm.
 
     `spectral` divides a kernel by the largest singular value sigma = u'Wv of its
     (o, k k i) matrix W (Miyato et al. 2018). `weight` gives each output channel's
@@ -107,7 +110,7 @@ def _spectral(params, vectors, is_updated):
 def power_iteration(
     w: Float[Array, "m o n"], v: Float[Array, "m n"]
 ) -> tuple[Float[Array, "m o"], Float[Array, "m n"]]:
-    """Singular vectors (u, v) of m matrices after one step to the largest value.
+    """Return singular vectors (u, v) of m matrices after one power iteration.
 
     u <- Wv/|Wv|, v <- W'u/|W'u| (Miyato et al. 2018, Alg. 1, in PyTorch's order). No
     gradient flows through it.
@@ -146,13 +149,13 @@ def _matrices(kernels: Float[Array, "m *k o"]) -> Float[Array, "m o n"]:
     return kernels.reshape(kernels.shape[0], -1, kernels.shape[-1]).swapaxes(1, 2)
 
 
-def variable_shapes(
+def normed_shapes(
     module_shapes: Mapping[str, PyTree], norm: Norm
 ) -> dict[str, dict[Path, jax.ShapeDtypeStruct]]:
-    """Shapes of all variables by collection and path, those of the weight norm added.
+    """Return the shapes of all variables, with the weight norm's, by path.
 
     Args:
-        module_shapes: What `module.init` gives under `jax.eval_shape`.
+        module_shapes: Result of `module.init` under `jax.eval_shape`.
         norm: The network's.
     """
     shapes: dict[str, Any] = {n: flatten_dict(t) for n, t in module_shapes.items()}
@@ -169,16 +172,16 @@ def variable_shapes(
     return {**shapes, "spectral": vectors} if norm == "spectral" else shapes
 
 
-def init(
+def init_normed(
     module_shapes: Mapping[str, PyTree], norm: Norm, seed: Sequence[int]
 ) -> dict[str, PyTree]:
-    """Fresh variables of `variable_shapes`.
+    """Return fresh variables of `normed_shapes`.
 
-    Kernels are uniform in +-1/sqrt(k k i), PyTorch's default where a transposed
-    convolution has as many inputs as outputs. Each draw depends on `seed` and on the
-    kernel's path alone, and is made by NumPy: the same on every device, with nothing
-    to compile. Singular vectors start exact (a cold start is 26 % off), scales at the
-    kernel's length, feature norms at the identity.
+    Kernels are uniform in +-1/sqrt(k k i), PyTorch's default if a transposed
+    convolution has as many inputs as outputs. NumPy draws them, from `seed` and the
+    kernel's path alone: equal on every device, with nothing to compile. Singular
+    vectors start exact (a cold start is 26 % off), scales at the kernel's length,
+    feature norms at the identity.
     """
     fill = {"scale": np.ones, "var": np.ones, "bias": np.zeros, "mean": np.zeros}
     drawn: dict[str, dict[Path, np.ndarray]] = {"params": {}, "spectral": {}}
@@ -198,7 +201,7 @@ def init(
             drawn["spectral"][*path[:-1], "u"] = u[:, 0]
             drawn["spectral"][*path[:-1], "v"] = v[0]
     variables = {}
-    for collection, shapes in variable_shapes(module_shapes, norm).items():
+    for collection, shapes in normed_shapes(module_shapes, norm).items():
         arrays = {}
         for path, leaf in shapes.items():
             array = drawn.get(collection, {}).get(path)

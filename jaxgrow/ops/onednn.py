@@ -11,11 +11,9 @@ exist to any order; forward-mode gradients (`jax.jvp`) do not. Under `jax.vmap` 
 becomes a loop of calls.
 """
 
-import dataclasses
 import functools
 import json
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,108 +21,64 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow.devices import backend
-from jaxgrow.ops.taps import COLUMNS, THIN, to_columns
+from jaxgrow.ops.windows import (
+    COLUMNS,
+    FEW_CHANNELS,
+    ConvWindow,
+    RowsAndColumns,
+    to_columns,
+)
 
-
-Pair: TypeAlias = tuple[int, int]
-"""For rows and for columns."""
 
 _TARGET = "__onednn$convolution"
 _STATUS_RETURNING = 2  # API_VERSION_STATUS_RETURNING of XLA's CustomCallApiVersion
-_NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 _CACHED_BYTES = 4 * 2**20
 _IMAGES_AT_ONCE = 16
 
 
 def available(*operands: Array) -> bool:
-    """True if oneDNN is chosen and can convolve these arrays."""
+    """True if oneDNN is chosen and can convolve_by_onednn these arrays."""
     return backend.uses_onednn() and all(
         x.dtype == jnp.float32 and x.size > 0 for x in operands
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    """How a kernel goes over pictures; both ways."""
+def can_convolve(x: Array, kernel: Array, window: ConvWindow) -> bool:
+    """True if oneDNN is available for a convolution and its gradients.
 
-    strides: Pair
-    pads: tuple[Pair, Pair]
-
-
-def conv_general_dilated(
-    lhs: Float[Array, "b h w i"],
-    rhs: Float[Array, "k m j o"],
-    window_strides: Sequence[int],
-    padding: str | Sequence[Pair],
-    *,
-    dimension_numbers: Any = ("NHWC", "HWIO", "NHWC"),
-    feature_group_count: int = 1,
-    lhs_dilation: Sequence[int] | None = None,
-    rhs_dilation: Sequence[int] | None = None,
-    precision: Any = None,
-    **options: Any,
-) -> Float[Array, "b p q o"]:
-    """`jax.lax.conv_general_dilated`, by oneDNN where it is available and can do it.
-
-    It can do float32 pictures (NHWC, the default here, and kernels HWIO) in one group,
-    without dilation, padded by less than the kernel's sides, by which the gradients
-    pad, and of a kernel's size at least. Its products are of full precision.
+    They pad by the kernel's side less the padding, which must not be negative. The
+    padded picture must be as large as the kernel.
     """
-    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    if (
-        available(lhs, rhs)
-        and numbers == _NHWC
-        and not options
-        and feature_group_count == 1
-        and lhs.shape[3] == rhs.shape[2]
-        and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    ):
-        pads, (k, m) = padding, rhs.shape[:2]
-        if isinstance(pads, str):
-            pads = lax.padtype_to_pads(lhs.shape[1:3], (k, m), window_strides, pads)
-        rows, columns = (_ints(two) for two in pads)
-        fits = lhs.shape[1] + sum(rows) >= k and lhs.shape[2] + sum(columns) >= m
-        if fits and min(*rows, *columns) >= 0 and max(rows) < k and max(columns) < m:
-            window = _Window(_ints(window_strides), (rows, columns))
-            return _convolve(lhs, rhs, window)
-    return lax.conv_general_dilated(
-        lhs,
-        rhs,
-        window_strides,
-        padding,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        precision=precision,
-        **options,
+    return available(x, kernel) and all(
+        min(pads) >= 0 and max(pads) < k <= side + sum(pads)
+        for k, side, pads in zip(
+            kernel.shape[:2], x.shape[1:3], window.pads, strict=True
+        )
     )
 
 
 def convolve_transposed(
     g: Float[Array, "b p q o"],
     kernel: Float[Array, "k m i o"],
-    strides: Pair,
-    pads: tuple[Pair, Pair],
+    window: ConvWindow,
     shape: tuple[int, ...],
 ) -> Float[Array, "b h w i"]:
-    """The gradient of a convolution's input, of this shape, if oneDNN is available."""
-    return _input_gradient(g, kernel, _Window(strides, pads), shape)
+    """Return the gradient of a convolution's input, of this shape."""
+    return _input_gradient(g, kernel, window, shape)
 
 
 def convolve_depthwise(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "k m 1 c"],
-    strides: Pair,
-    pads: tuple[Pair, Pair],
+    window: ConvWindow,
 ) -> Float[Array, "b p q c"]:
-    """Every channel on its own, where oneDNN is available; it has no gradients."""
-    shape, groups = _shape(x, kernel, _Window(strides, pads)), x.shape[3]
-    return call(x, kernel, shape, strides=strides, pads=pads, groups=groups)
+    """Convolve every channel on its own; it has no gradients."""
+    shape, (strides, pads) = _shape(x, kernel, window), window
+    return call(x, kernel, shape, strides=strides, pads=pads, groups=x.shape[3])
 
 
-def _shape(x: Array, kernel: Array, window: _Window) -> tuple[int, ...]:
-    """Of the output."""
+def _shape(x: Array, kernel: Array, window: ConvWindow) -> tuple[int, ...]:
+    """Return the output's shape."""
     p, q = (
         (side + sum(pads) - k) // stride + 1
         for side, k, stride, pads in zip(
@@ -140,9 +94,10 @@ def _shape(x: Array, kernel: Array, window: _Window) -> tuple[int, ...]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(
-    x: Float[Array, "b h w i"], kernel: Float[Array, "k m i o"], window: _Window
+def convolve_by_onednn(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k m i o"], window: ConvWindow
 ) -> Float[Array, "b p q o"]:
+    """Return the convolution, which has reverse-mode gradients of any order."""
     shape = _shape(x, kernel, window)
     if window.strides == (1, 1):
         return _convolve_unstrided(x, kernel, shape, window.pads)
@@ -153,17 +108,17 @@ def _convolve_unstrided(
     x: Float[Array, "b h w i"],
     kernel: Float[Array, "k m _ _"],
     shape: tuple[int, ...],
-    pads: tuple[Pair, Pair],
+    pads: tuple[RowsAndColumns, RowsAndColumns],
     axes: Literal["HWIO", "HWOI"] = "HWIO",
 ) -> Float[Array, "b p q o"]:
-    """A convolution of stride 1.
+    """Convolve with stride 1.
 
-    To a picture, which has 3 channels, it goes four columns at a time, whose channels
-    lie side by side: that multiplies by some zeros, but fills vector registers with 12
-    numbers where 3 were, and takes half the time.
+    To a picture of 3 channels it computes four columns at a time, channels side by
+    side. That multiplies by some zeros, but fills vector registers with 12 numbers
+    instead of 3 and takes half the time.
     """
     width, o = shape[2:]
-    if o > THIN or width % COLUMNS:
+    if o > FEW_CHANNELS or width % COLUMNS:
         return call(x, kernel, shape, axes=axes, pads=pads)
     kernel = kernel.swapaxes(2, 3) if axes == "HWOI" else kernel
     columns = (*shape[:2], width // COLUMNS, COLUMNS * o)
@@ -175,10 +130,10 @@ def _convolve_unstrided(
 def _input_gradient(
     g: Float[Array, "b p q o"],
     kernel: Float[Array, "k m i o"],
-    window: _Window,
+    window: ConvWindow,
     shape: tuple[int, ...],
 ) -> Float[Array, "b h w i"]:
-    """Convolutions of g with the turned kernel, one for each phase of the input.
+    """Convolve g with the turned kernel, once for each phase of the input.
 
     Row s v + a of the input meets tap t in row v + (a + pad - t) / s of the output, for
     the t that leave no remainder: every phase a < s has taps of its own.
@@ -204,11 +159,11 @@ def _input_gradient(
 
 def _phase_pads(
     p: int, rows: int, taps: int, first: int
-) -> tuple[Pair, tuple[int, int, int]]:
-    """Zeros before and after `rows` rows of g, so that `taps` taps make p rows.
+) -> tuple[RowsAndColumns, tuple[int, int, int]]:
+    """Return zeros before and after `rows` rows of g, so that `taps` taps make p rows.
 
-    Those that oneDNN adds, and as (before, after, 0) those that are too many for it, or
-    with a minus sign the rows that no tap sees.
+    First those that oneDNN adds. Then, as (before, after, 0), those beyond its limits,
+    or with a minus sign the rows that no tap sees.
     """
     before = taps - 1 - first
     after = p - rows - before + taps - 1
@@ -220,24 +175,24 @@ def _phase_pads(
 def _kernel_gradient(
     x: Float[Array, "b h w i"],
     g: Float[Array, "b p q o"],
-    window: _Window,
-    sides: Pair,
+    window: ConvWindow,
+    sides: RowsAndColumns,
 ) -> Float[Array, "k m i o"]:
-    """A convolution over (rows, columns x channels) of x, images as its channels.
+    """Convolve over (rows, columns x channels) of x, images as its channels.
 
     Entry (r, c, i, o) of the gradient sums x[n, s y + r - pad, s z + c - pad, i]
-    g[n, y, z, o] over images n and pixels (y, z): to a picture whose channels are the
-    images and whose columns are the columns and channels of x, g is a dilated kernel.
-    Of more than 4 MiB 16 images are taken at a time, which is quicker. At stride 1 x
-    and g can change places, which turns the result around; the smaller one is the
-    picture, for that has to be transposed.
+    g[n, y, z, o] over images n and pixels (y, z). So g is a dilated kernel over a
+    picture whose channels are the images and whose columns are the columns and channels
+    of x. Above 4 MiB 16 images at a time are faster. At stride 1 x and g can be
+    exchanged, which turns the result around. The smaller one is the picture, because
+    the picture is transposed.
     """
     (k, m), (b, h, w, i), (_, p, q, o) = sides, x.shape, g.shape
     (s, t), (top, left) = window.strides, (pads[0] for pads in window.pads)
     if window.strides == (1, 1) and o < i:
         (top, bottom), (left, right) = window.pads
         pads = (k - 1 - top, k - 1 - bottom), (m - 1 - left, m - 1 - right)
-        turned: Any = _kernel_gradient(g, x, _Window((1, 1), pads), sides)
+        turned: Any = _kernel_gradient(g, x, ConvWindow((1, 1), pads), sides)
         return turned[::-1, ::-1].swapaxes(2, 3)
     bottom, right = k + (p - 1) * s - h - top, m + (q - 1) * t - w - left
     x = x[:, : h + min(bottom, 0), : w + min(right, 0)]
@@ -255,38 +210,33 @@ def _kernel_gradient(
     return sum(parts[1:], parts[0]).reshape(k, m, i, o)
 
 
-def _convolve_backward(window: _Window, saved, g):
+def _convolve_backward(window: ConvWindow, saved, g):
     x, kernel = saved
     d_x = _input_gradient(g, kernel, window, x.shape)
     return d_x, _kernel_gradient(x, g, window, kernel.shape[:2])
 
 
-def _input_gradient_backward(window: _Window, shape: tuple[int, ...], saved, c):
+def _input_gradient_backward(window: ConvWindow, shape: tuple[int, ...], saved, c):
     del shape
     g, kernel = saved
     d_kernel = _kernel_gradient(c, g, window, kernel.shape[:2])
-    return _convolve(c, kernel, window), d_kernel
+    return convolve_by_onednn(c, kernel, window), d_kernel
 
 
-def _kernel_gradient_backward(window: _Window, sides: Pair, saved, c):
+def _kernel_gradient_backward(window: ConvWindow, sides: RowsAndColumns, saved, c):
     del sides
     x, g = saved
-    return _input_gradient(g, c, window, x.shape), _convolve(x, c, window)
+    return _input_gradient(g, c, window, x.shape), convolve_by_onednn(x, c, window)
 
 
 def _saving(function):
-    """Forward pass of a function of two arrays, which its gradients need."""
+    """Return the forward pass of a function whose gradients need its two arrays."""
     return lambda a, b, *static: (function(a, b, *static), (a, b))
 
 
-_convolve.defvjp(_saving(_convolve), _convolve_backward)
+convolve_by_onednn.defvjp(_saving(convolve_by_onednn), _convolve_backward)
 _input_gradient.defvjp(_saving(_input_gradient), _input_gradient_backward)
 _kernel_gradient.defvjp(_saving(_kernel_gradient), _kernel_gradient_backward)
-
-
-def _ints(pair: Sequence[int]) -> Pair:
-    first, second = pair
-    return int(first), int(second)
 
 
 def call(
@@ -295,15 +245,15 @@ def call(
     shape: tuple[int, ...],
     *,
     axes: Literal["HWIO", "HWOI", "IHWO"] = "HWIO",
-    strides: Pair = (1, 1),
-    pads: tuple[Pair, Pair] = ((0, 0), (0, 0)),
-    dilations: Pair = (1, 1),
+    strides: RowsAndColumns = (1, 1),
+    pads: tuple[RowsAndColumns, RowsAndColumns] = ((0, 0), (0, 0)),
+    dilations: RowsAndColumns = (1, 1),
     groups: int = 1,
 ) -> Float[Array, "b p q o"]:
-    """One call of oneDNN; `axes` are the kernel's, `shape` is that of the result.
+    """Call oneDNN; `axes` are the kernel's, `shape` is that of the result.
 
-    One channel with columns skipped is left to XLA: where the result is a single
-    column, oneDNN reads outside of the picture.
+    XLA convolves one channel with columns skipped: if the result is a single column,
+    oneDNN reads outside of the picture.
     """
     if x.shape[3] == 1 and strides[1] > 1:
         return by_xla(x, kernel, axes=axes, strides=strides, pads=pads, groups=groups)
@@ -340,7 +290,7 @@ def call(
 def by_xla(
     x, kernel, *, pads, axes="HWIO", strides=(1, 1), dilations=(1, 1), groups=1
 ) -> Array:
-    """What `call` has to give."""
+    """Return the result of `call`, by XLA."""
     return lax.conv_general_dilated(
         x,
         kernel,

@@ -1,7 +1,8 @@
-"""Sums over all pixels of all images of a batch, channel by channel, quick on CPU."""
+"""Sums over all pixels of all images of a batch, channel by channel."""
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -14,15 +15,15 @@ _MOST_BANDS = 16
 def sum_pixels(
     term: Callable[..., Float[Array, "b n w c"]], *images: Float[Array, "b h w c"]
 ) -> Float[Array, " c"]:
-    """Sum of term(*images) over everything but the channels.
+    """Return the sum of term(*images) over everything but the channels.
 
-    On CPU the terms of equal bands of rows are added to each other first, one long
-    vector at a time, and what is left is a matrix product: 2 times faster than XLA's
-    reduction of one array and 6 times than its reduction of a product of two.
+    On CPU equal bands of rows are added to each other first, one long vector at a time,
+    and a matrix product sums the rest. That is 2 times faster than XLA's reduction of
+    one array, and 6 times faster than its reduction of a product of two.
 
     Args:
-        term: Of the same band of rows of every image; elementwise.
-        images: With the same number of rows.
+        term: Elementwise function of a band of rows of every image.
+        images: Arrays with the same number of rows.
     """
     if not backend.on_cpu():
         return term(*images).sum(axis=(0, 1, 2))
@@ -41,3 +42,31 @@ def sum_pixels(
 
 def _num_bands(rows: int) -> int:
     return max(n for n in range(1, _MOST_BANDS + 1) if rows % n == 0)
+
+
+def add_bias(
+    x: Float[Array, "b h w c"], bias: Float[Array, " c"]
+) -> Float[Array, "b h w c"]:
+    """Return x with the bias added to every pixel."""
+    return _add_bias(x, bias) if backend.on_cpu() else x + bias[None, None, None]
+
+
+@jax.custom_vjp
+def _add_bias(
+    x: Float[Array, "b h w c"], bias: Float[Array, " c"]
+) -> Float[Array, "b h w c"]:
+    """Add a bias whose gradient is a `sum_pixels`."""
+    return x + bias[None, None, None]
+
+
+def _bias_forward(x, bias):
+    return _add_bias(x, bias), None
+
+
+def _bias_backward(saved, g):
+    del saved
+    wide = jnp.promote_types(g.dtype, jnp.float32)
+    return g, sum_pixels(lambda g: g.astype(wide), g).astype(g.dtype)
+
+
+_add_bias.defvjp(_bias_forward, _bias_backward)

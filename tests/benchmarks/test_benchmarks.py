@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgrow.errors import UserError
-from jaxgrow.ops import conv
+from jaxgrow.ops import conv2d
 
 
 pytest.importorskip("torch")
@@ -83,11 +83,11 @@ def test_a_convolutions_cost_is_known_in_closed_form():
     x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 32))
 
     def gradients(x, kernel):
-        return jax.grad(lambda *a: conv.convolve(*a).sum(), argnums=(0, 1))(x, kernel)
+        return jax.grad(lambda *a: conv2d(*a).sum(), argnums=(0, 1))(x, kernel)
 
     forward, backward = (
         roofline.cost_of(jax.jit(f).lower(x, kernel).compile())
-        for f in (conv.convolve, gradients)
+        for f in (conv2d, gradients)
     )
     once = 2 * (2 * 8 * 8 * 32) * (3 * 3 * 16)
     assert forward.flops == pytest.approx(once, abs=10)

@@ -22,8 +22,8 @@ from jaxgrow.inpainting.stages import (
     plan_stages,
 )
 from jaxgrow.nets import growing
-from jaxgrow.nets.growing import halve, stage_of
-from jaxgrow.ops.conv import double
+from jaxgrow.nets.growing import halve_side, stage_of
+from jaxgrow.ops import upsample
 from jaxgrow.training.train_state import count_params
 from tests.support import small_gan
 from tests.support.oracles import assert_close, assert_identical
@@ -185,12 +185,12 @@ def test_at_fade_zero_the_grown_generator_still_paints_as_before():
     @jax.jit
     def both(x):
         before, _ = growing.apply(
-            old.nets.generator.net, old.state.generator.params, {}, halve(x)
+            old.nets.generator.net, old.state.generator.params, {}, halve_side(x)
         )
         after, _ = growing.apply(
             new.nets.generator.net, new.state.generator.params, {}, x, fade=0.0
         )
-        return after, double(before)
+        return after, upsample(before)
 
     assert_close(*both(x))
 

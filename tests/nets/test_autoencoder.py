@@ -16,7 +16,7 @@ from jaxgrow.nets.autoencoder import (
     encode,
     init_autoencoder,
 )
-from jaxgrow.ops.conv import double
+from jaxgrow.ops import upsample
 from tests.support.golden_fill import filled
 from tests.support.oracles import (
     assert_close,
@@ -163,7 +163,7 @@ def test_outputs_and_gradients_are_those_of_a_pytorch_twin():
     torch = twins.torch
     torch.manual_seed(0)
     config = AutoencoderConfig(base_channels=8, latent_dim=6)
-    encoder, decoder = twins.Encoder(6, 8).double(), twins.Decoder(6, 8).double()
+    encoder, decoder = twins.Encoder(6, 8).upsample(), twins.Decoder(6, 8).upsample()
     with torch.no_grad():
         for tensor in [*encoder.parameters(), *decoder.parameters()]:
             tensor.copy_(tensor.float())
@@ -185,7 +185,7 @@ def test_outputs_and_gradients_are_those_of_a_pytorch_twin():
         return z, out, *pullback(jnp.asarray(cotangent))
 
     def nchw(array):
-        return torch.tensor(array.transpose(0, 3, 1, 2)).double()
+        return torch.tensor(array.transpose(0, 3, 1, 2)).upsample()
 
     z, out, param_grads, image_grads = run(params, jnp.asarray(images))
     x = nchw(images).requires_grad_()
@@ -262,7 +262,7 @@ def test_the_seed_decides_and_no_two_parts_are_alike():
 def test_doubling_repeats_every_pixel():
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     expected = x.repeat(2, axis=1).repeat(2, axis=2)
-    assert_identical(double(jnp.asarray(x)), jnp.asarray(expected))
+    assert_identical(upsample(jnp.asarray(x)), jnp.asarray(expected))
 
 
 @pytest.mark.slow

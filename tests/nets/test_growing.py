@@ -14,14 +14,14 @@ from jaxgrow.nets.growing import (
     Generator,
     NetConfig,
     apply,
-    double,
     generator_input,
-    halve,
+    halve_side,
     init_variables,
     resolutions_up_to,
     stage_of,
     variable_shapes,
 )
+from jaxgrow.ops import upsample
 from jaxgrow.training.train_state import count_params
 from tests.support.oracles import (
     assert_close,
@@ -113,8 +113,8 @@ def test_at_fade_0_the_generator_is_the_old_one_on_halved_pictures(skip):
     spectral = graft(stats["spectral"], old_stats["spectral"], 8)
     x = pictures(Generator, 8)
     y, _ = run(new, params, {"spectral": spectral}, x, fade=0.0)
-    expected, _ = run(old, old_params, old_stats, halve(x))
-    assert_close(y, double(expected), 1e-6)
+    expected, _ = run(old, old_params, old_stats, halve_side(x))
+    assert_close(y, upsample(expected), 1e-6)
 
 
 def test_at_fade_0_the_discriminator_shows_its_head_the_old_features():
@@ -128,7 +128,7 @@ def test_at_fade_0_the_discriminator_shows_its_head_the_old_features():
     stats = {"spectral": with_old_head(stats["spectral"], old_stats["spectral"])}
     x = pictures(Discriminator, 8)
     logits, _ = run(new, params, stats, x, fade=0.0)
-    expected, _ = run(old, old_params, old_stats, halve(x))
+    expected, _ = run(old, old_params, old_stats, halve_side(x))
     assert_close(logits, expected, 1e-6)
 
 
@@ -279,9 +279,9 @@ def test_the_generator_sees_no_pixel_of_the_hole():
 
 def test_doubling_then_halving_changes_nothing():
     x = pictures(Generator, 4)
-    assert double(x).shape == (3, 8, 8, 4)
-    np.testing.assert_array_equal(double(x)[:, 3, 6], x[:, 1, 3])
-    assert_close(halve(double(x)), x, 1e-6)
+    assert upsample(x).shape == (3, 8, 8, 4)
+    np.testing.assert_array_equal(upsample(x)[:, 3, 6], x[:, 1, 3])
+    assert_close(halve_side(upsample(x)), x, 1e-6)
 
 
 @pytest.mark.parametrize(

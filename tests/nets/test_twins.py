@@ -42,7 +42,7 @@ class Case:
         return self.module.init(key, x, update=False)
 
     def run(self, params, stats, x, *, train: bool):
-        return weight_norm.apply(
+        return weight_norm.apply_normed(
             self.module,
             {"params": params, **stats},
             x,
@@ -178,7 +178,7 @@ def check(case: Case, num_steps: int = 3):
     rng = np.random.default_rng(0)
     case.twin.double()
     variables = twins.variables(case.twin)
-    fresh = weight_norm.init(jax.eval_shape(case.init), case.config.norm, (0,))
+    fresh = weight_norm.init_normed(jax.eval_shape(case.init), case.config.norm, (0,))
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, fresh)
 
     run_flax = differentiate(case)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxgrow.devices import backend
-from jaxgrow.ops.batch_norm import BatchNorm
-from jaxgrow.ops.sums import sum_pixels
+from jaxgrow.nets.modules import BatchNorm
+from jaxgrow.ops import sum_pixels
 from tests.support.oracles import assert_close, quick_jit
 
 

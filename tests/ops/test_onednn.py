@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxgrow.devices import backend, parallel, runtime
-from jaxgrow.ops import onednn
-from jaxgrow.ops.onednn import conv_general_dilated
+from jaxgrow.nets.modules import Conv
+from jaxgrow.ops import conv2d, onednn
+from jaxgrow.ops.windows import ConvWindow
 from tests.support.oracles import quick_jit
 
 
@@ -32,9 +33,9 @@ from jaxgrow.devices import runtime
 if len(sys.argv) > 1:
     runtime.configure(onednn=sys.argv[1] == "True")
     runtime.keep_compiled()
-from jaxgrow.ops.onednn import conv_general_dilated
+from jaxgrow import ops
 x, kernel = jax.numpy.ones((2, 8, 8, 4)), jax.numpy.ones((3, 3, 4, 4))
-convolve = jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))
+convolve = jax.jit(lambda *a: ops.conv2d(*a))
 print(convolve.lower(x, kernel).as_text())
 convolve(x, kernel)
 """
@@ -64,6 +65,15 @@ def draw(shape, seed, dtype=np.float64):
 
 def by_xla(x, kernel, strides, padding):
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
+
+
+def by_onednn(x, kernel, strides, padding):
+    if isinstance(padding, str):
+        sides = x.shape[1:3], kernel.shape[:2]
+        padding = lax.padtype_to_pads(*sides, strides, padding)
+    window = ConvWindow(strides, tuple(map(tuple, padding)))
+    assert onednn.can_convolve(x, kernel, window)
+    return onednn.convolve_by_onednn(x, kernel, window)
 
 
 def text_of(function, *arrays):
@@ -108,10 +118,7 @@ def test_convolutions_and_gradients_twice_are_xlas(case, monkeypatch):
         g = draw(outputs.shape, 2)
         exact = with_gradients(by_xla, strides, padding)(x, kernel, g)
     narrow = [jnp.asarray(a, jnp.float32) for a in (x, kernel, g)]
-    assert TARGET in text_of(
-        lambda *a: conv_general_dilated(*a, strides, padding), *narrow[:2]
-    )
-    assert_near(with_gradients(conv_general_dilated, strides, padding)(*narrow), exact)
+    assert_near(with_gradients(by_onednn, strides, padding)(*narrow), exact)
 
 
 # Not one of the cases above, for no call of oneDNN is in its forward pass any more.
@@ -120,7 +127,7 @@ def test_one_channel_convolved_to_few_reads_nothing_outside_of_the_picture():
     # As four columns at once the picture is one column of them, which oneDNN got wrong.
     shape, kernel_shape = (2, 4, 4, 1), (3, 3, 1, 2)
     x, kernel = (draw(s, 0, np.float32) for s in (shape, kernel_shape))
-    ours = with_gradients(conv_general_dilated, (1, 1), "SAME")
+    ours = with_gradients(by_onednn, (1, 1), "SAME")
     xlas = with_gradients(by_xla, (1, 1), "SAME")
     assert_near(ours(x, kernel, x[..., [0, 0]]), xlas(x, kernel, x[..., [0, 0]]))
 
@@ -168,7 +175,7 @@ def test_any_call_gives_what_xla_gives(call):
 @needs_onednn
 def test_flax_and_vmap_get_the_same_by_it():
     x = jnp.asarray(draw((2, 3, 6, 6, 4), 0, np.float32))
-    ours = nn.Conv(5, (3, 3), conv_general_dilated=conv_general_dilated)
+    ours = Conv(5)
     plain = nn.Conv(5, (3, 3))
     params = plain.init(jax.random.key(0), x[0])
     apply = jax.vmap(ours.apply, in_axes=(None, 0))
@@ -177,36 +184,31 @@ def test_flax_and_vmap_get_the_same_by_it():
     np.testing.assert_allclose(apply(params, x), expected, atol=1e-5)
 
 
-X, KERNEL, DEPTHWISE = (
+X, KERNEL = (
     jnp.asarray(draw(shape, seed, np.float32))
-    for seed, shape in enumerate([(2, 6, 6, 4), (3, 3, 4, 4), (3, 3, 1, 4)])
+    for seed, shape in enumerate([(2, 6, 6, 4), (3, 3, 4, 4)])
 )
 
 
+@needs_onednn
 @pytest.mark.parametrize(
-    ("x", "kernel", "options"),
+    ("x", "kernel", "padding"),
     [
-        (X, KERNEL, {"rhs_dilation": (2, 2)}),
-        (X, KERNEL, {"lhs_dilation": (2, 2), "padding": ((1, 1), (1, 1))}),
-        (X, DEPTHWISE, {"feature_group_count": 4}),
-        (X, KERNEL, {"padding": ((3, 3), (3, 3))}),
-        (X, KERNEL, {"dimension_numbers": ("NWHC", "HWIO", "NHWC")}),
-        (X.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16), {}),
-        (X[:0], KERNEL, {}),
-        (X[:, :2], KERNEL, {"padding": "VALID"}),
-        (X, KERNEL, {"preferred_element_type": jnp.float32}),
+        (X, KERNEL, ((3, 3), (3, 3))),
+        (X.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16), "SAME"),
+        (X[:0], KERNEL, "SAME"),
+        (X[:, :2], KERNEL, "VALID"),
     ],
 )
-def test_what_it_cannot_do_is_left_to_xla(x, kernel, options):
-    options = {"padding": "SAME", "dimension_numbers": NHWC} | options
-    ours = lambda *a: conv_general_dilated(*a, (1, 1), **options)  # noqa: E731
+def test_what_it_cannot_do_is_left_to_xla(x, kernel, padding):
+    ours = lambda *a: conv2d(*a, padding=padding)  # noqa: E731
     assert TARGET not in text_of(ours, x, kernel)
-    expected = lax.conv_general_dilated(x, kernel, (1, 1), **options)
+    expected = by_xla(x, kernel, (1, 1), padding)
     np.testing.assert_array_equal(ours(x, kernel), expected)
 
 
 def is_left_to_xla():
-    ours = lambda *a: conv_general_dilated(*a, (1, 1), "SAME")  # noqa: E731
+    ours = lambda *a: conv2d(*a)  # noqa: E731
     return TARGET not in text_of(ours, X, KERNEL)
 
 
@@ -221,7 +223,7 @@ def test_it_is_left_to_xla_where_the_devices_say_so(monkeypatch):
 
 
 def test_a_program_is_exported_for_every_platform_unless_an_entry_point_chose_it():
-    fn = jax.jit(lambda *a: conv_general_dilated(*a, (1, 1), "SAME"))
+    fn = jax.jit(lambda *a: conv2d(*a))
     exported = jax.export.export(fn, platforms=["cpu", "cuda", "tpu"])(X, KERNEL)
     assert TARGET not in exported.mlir_module()
 
@@ -257,9 +259,7 @@ def test_an_entry_point_chooses_it_and_its_programs_are_not_stored(
 @needs_onednn
 @pytest.mark.parametrize("num_devices", [1, 2])
 def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices(num_devices):
-    fn = parallel.RowsFn(
-        lambda kernel, x: conv_general_dilated(x, kernel, (1, 1), "SAME"), num_devices
-    )
+    fn = parallel.RowsFn(lambda kernel, x: conv2d(x, kernel), num_devices)
     assert (TARGET in fn._fn.lower(KERNEL, X).as_text()) == (num_devices == 1)
 
 
@@ -268,7 +268,7 @@ def test_xla_gets_the_convolutions_that_it_has_to_split_over_devices(num_devices
 def test_a_step_on_two_devices_has_its_calls_where_each_has_a_program(kind, by_onednn):
     def step(kernel, data, x):
         del data
-        y = conv_general_dilated(x, kernel, (1, 1), "SAME")
+        y = conv2d(x, kernel)
         return kernel, parallel.pmean(y.mean(), placement.axis_name)
 
     placement = parallel.Placement(2, kind)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxgrow.ops.pooling import max_pool, mean_pool
+from jaxgrow.ops import max_pool, mean_pool
 from tests.support.oracles import assert_close, quick_jit
 
 
