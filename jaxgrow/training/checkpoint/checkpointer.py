@@ -17,7 +17,7 @@ from jaxgrow.training.checkpoint.compare import check_leaves
 from jaxgrow.training.checkpoint.disk import check_space, is_damage, read_through
 from jaxgrow.training.checkpoint.seal import (
     canonical,
-    describe,
+    describe_leaves,
     digest_of,
     header_of,
     make_seal,
@@ -116,7 +116,7 @@ class Checkpointer:
             DamagedCheckpoint: Its files are not what was written.
         """
         _, seal = self._read_header(step)
-        check_leaves(seal["leaves"], describe(like), self.directory / str(step))
+        check_leaves(seal["leaves"], describe_leaves(like), self.directory / str(step))
         args = ocp.args.StandardRestore(jax.tree.map(_target, like))
         state = self._read(step, state=args)["state"]
         if digest_of(state) != seal["state"]:

@@ -16,8 +16,8 @@ def canonical(obj: Any) -> str:
 
 
 def make_seal(state: PyTree, meta: dict[str, Any]) -> dict[str, Any]:
-    """`leaves` by `describe`, the digest `state` of the arrays, the digest `header`."""
-    seal = {"leaves": describe(state), "state": digest_of(state)}
+    """`leaves` by `describe_leaves`, and digests of the arrays and of the header."""
+    seal = {"leaves": describe_leaves(state), "state": digest_of(state)}
     return {**seal, "header": header_of(meta, seal)}
 
 
@@ -27,7 +27,7 @@ def header_of(meta: Any, seal: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
-def describe(tree: PyTree) -> dict[str, str]:
+def describe_leaves(tree: PyTree) -> dict[str, str]:
     """Path -> type and shape of every leaf, say "float32[3,4]"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
@@ -38,7 +38,7 @@ def describe(tree: PyTree) -> dict[str, str]:
 
 def digest_of(tree: PyTree) -> str:
     """sha256 over the path, type, shape and bytes of every leaf."""
-    digest = hashlib.sha256(canonical(describe(tree)).encode())
+    digest = hashlib.sha256(canonical(describe_leaves(tree)).encode())
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
