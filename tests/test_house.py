@@ -1,6 +1,7 @@
 """Rules of the house that no linter checks."""
 
 import ast
+import collections
 import itertools
 import re
 import subprocess
@@ -114,6 +115,36 @@ def test_linen_stays_in_nets():
         and any(name.startswith("flax.linen") for name in imported_modules(path))
     ]
     assert not strangers
+
+
+def package_files(*folders):
+    """{path relative to the root: parsed file} of these folders."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] in folders
+    }
+
+
+def public_names(tree):
+    """Names that a module defines at its top level, without a leading underscore."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [t.id for t in targets if isinstance(t, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_a_public_name_is_defined_once_in_the_package():
+    places = collections.defaultdict(list)
+    for path, tree in package_files("jaxgrow").items():
+        for name in public_names(tree):
+            places[name].append(path)
+    assert not {name: where for name, where in places.items() if len(set(where)) > 1}
 
 
 def test_the_names_a_user_starts_from_are_imported_on_first_use():
