@@ -81,8 +81,7 @@ def run_config(options: Options, seed: int, is_on: bool) -> Config:
             demo.losses, perceptual_from=_EVALUATED[0] if is_on else _OFF_FROM
         ),
         log_every=50,
-        validate_every=500,
-        checkpoint_every=100,
+        validate_every=100,
         evaluate=False,
     )
 

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
 from jaxgrow import viz
+from jaxgrow.cli.flags import spell_flags
 from jaxgrow.data import procedural
 from jaxgrow.errors import UserError
 from jaxgrow.storage import files
@@ -59,7 +60,7 @@ def main(config: Config) -> int:
             config.out.absolute().parent.mkdir(parents=True, exist_ok=True)
         viz.save_png(config.out, contact_sheet(config, console))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
         return 2
     console.print(f"Wrote {config.out}.", markup=False, highlight=False, soft_wrap=True)
     return 0

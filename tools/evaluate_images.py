@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from jaxgrow.cli.flags import spell_flags
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import classifiers as saved_classifiers
@@ -104,7 +105,7 @@ def main(config: Config) -> int:
             files.write_json(config.out, content)
             _say(console, f"Wrote {config.out}.")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
         return 2
     return 0
 

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jaxgrow.cli.flags import spell_flags
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.nets.vgg19 import VGG19_BLOCKS
@@ -56,7 +57,7 @@ def main(config: Config) -> int:
         exported = export(config)
         networks.save(config.out, exported)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
         return 2
     values = train_state.count_params(exported.variables)
     size = config.out.stat().st_size

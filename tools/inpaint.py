@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 
+from jaxgrow.cli.flags import spell_flags
 from jaxgrow.data.files import list_images
 from jaxgrow.data.images import decode_image
 from jaxgrow.data.mask_files import load_mask
@@ -67,7 +68,7 @@ def main(config: Config) -> int:
     try:
         num_skipped = _fill_all(config, Console())
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
         return 2
     return 1 if num_skipped else 0
 

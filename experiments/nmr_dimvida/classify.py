@@ -247,9 +247,9 @@ def _is_current(config: Config, path: Path, cells: Sequence[Cell]) -> bool:
 def _claim(config: Config, sets: Sets) -> None:
     """Write down the settings of the trainings, or refuse others than before."""
     chosen = files.plain(config.classify)
-    names = ("training", "width", "small_stem", "norm", "mirror")
+    names = ("epochs", "batch_size", "learning_rate", "width", "small_stem")
+    names += ("norm", "mirror")
     fields = {name: chosen[name] for name in names}
-    fields["training"].pop("checkpoint_every")
     made = ("model", "sampler", "seed", "object_ids")
     ca = {name: sets.ca.header[name] for name in made}
     fields |= {"seed": config.seed, "samples": sets.augmented.shape[1], "ca": ca}
@@ -275,7 +275,7 @@ def _missing_weights(run: Run) -> dict[str, str]:
     if "fine-tuned" not in chosen.starts:
         return missing
     for network in chosen.networks:
-        path = chosen.weights(network)
+        path = run.config.classifier_weights(network)
         if not path.exists():
             missing[network] = NEEDS_WEIGHTS.format(_EXPORTED[network], path)
             run.note(f"fine-tuning {network} {missing[network]}")

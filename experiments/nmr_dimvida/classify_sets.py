@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from experiments.nmr_dimvida.config import Config, TrainSet
+from experiments.nmr_dimvida.config import Config
 from experiments.nmr_dimvida.evaluate import load_methods
+from experiments.nmr_dimvida.evaluation_config import TrainSet
 from experiments.nmr_dimvida.generate import generated_folder
 from experiments.nmr_dimvida.objects import Objects
 from jaxgrow.data.views import Partition
@@ -48,7 +49,7 @@ class Sets:
     def __init__(self, config: Config, objects: Objects):
         self._config, self._objects = config, objects
         self.ca = self._generated_set("ca")
-        self.augmented = self.ca.images[:, : config.classify.train_samples]
+        self.augmented = self.ca.images[:, :1]
         self._methods = load_methods(config, objects.train)
 
     def train(self, name: TrainSet) -> Labelled:

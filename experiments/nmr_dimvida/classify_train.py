@@ -11,12 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.nmr_dimvida.classify_sets import Labelled
-from experiments.nmr_dimvida.config import (
-    Config,
-    Network,
-    Start,
-    TrainSet,
-)
+from experiments.nmr_dimvida.config import Config, TrainingConfig
+from experiments.nmr_dimvida.evaluation_config import Network, Start, TrainSet
 from experiments.nmr_dimvida.objects import draw_keys, stream_of
 from experiments.nmr_dimvida.run import Run
 from experiments.nmr_dimvida.tasks import make_task
@@ -75,7 +71,8 @@ def cells_of(config: Config) -> list[Cell]:
     Those that start from absent weights are left out.
     """
     chosen = config.classify
-    there = hosts.first_says([chosen.weights(n).exists() for n in chosen.networks])
+    paths = [config.classifier_weights(network) for network in chosen.networks]
+    there = hosts.first_says([path.exists() for path in paths])
     found = [
         Cell(network, start, name)
         for network, has_weights in zip(chosen.networks, there, strict=True)
@@ -103,8 +100,8 @@ def num_steps(config: Config, cell: Cell, num_single: int, num_augmented: int) -
         num_single: Images of the whole training set "single".
         num_augmented: Those of "augmented".
     """
-    training = config.classify.training
-    return training.num_steps(num_single if cell.train == "single" else num_augmented)
+    num_images = num_single if cell.train == "single" else num_augmented
+    return config.classify.num_steps(num_images)
 
 
 class CellTrainer:
@@ -152,7 +149,6 @@ class CellTrainer:
                 tx,
                 mirror=config.mirror,
                 dropout=net.arch != "resnet18",
-                ema_decay=config.training.ema_decay,
                 axis_name=run.placement.axis_name,
             )
             return step if len(seeds) == 1 else several_models(step)
@@ -165,11 +161,15 @@ class CellTrainer:
                 path = cell.weights_path(self.config, seed)
                 saved_classifiers.save_classifier(path, saved, info | {"seed": seed})
 
-        training = dataclasses.replace(config.training, epochs=None, steps=steps)
+        training = TrainingConfig(
+            steps=steps,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            log_every=config.log_every,
+            validate_every=config.checkpoint_every,
+        )
         feed = _feed(run, data, seeds)
         shapes = tuple(x.shape for x in jax.tree.leaves(feed.like()))
-        decays = training.schedule != "constant" or training.warm_up_steps
-        key = (net, len(seeds), steps if decays else None, shapes)
         return make_task(
             run,
             "classify",
@@ -184,7 +184,7 @@ class CellTrainer:
             result=cell.weights_path(self.config, seeds[-1]),
             name=cell.name(seeds[0]),
             num_models=len(seeds),
-            programs=self._programs.setdefault(key, Programs()),
+            programs=self._programs.setdefault((net, len(seeds), shapes), Programs()),
         )
 
     def _fresh(self, cell: Cell, seed: int) -> tuple[ClassifierConfig, Params, Params]:
@@ -196,7 +196,7 @@ class CellTrainer:
         stream = _stream(self.config, seed)
         if cell.start == "scratch":
             return net, *classifiers.init_classifier(net, num_classes, stream)
-        path = config.weights(cell.network)
+        path = self.config.classifier_weights(cell.network)
         found = networks.load_pretrained_classifier(path, net, num_classes, stream)
         return found.config, found.params, found.stats
 
@@ -207,7 +207,7 @@ def _feed(run: Run, data: Labelled, seeds: Sequence[int]) -> Feed:
     Training sets of every size then run the same program, which takes longer to compile
     than to run.
     """
-    size = run.config.classify.training.batch_size
+    size = run.config.classify.batch_size
     labels = data.labels.astype(np.int32)
     on_cpu = jax.default_backend() == "cpu"
     on_device = fits(data.images, run.config.device_data_mb) and not on_cpu

@@ -94,16 +94,17 @@ def evaluate(run: Run, objects: Objects) -> None:
 
 def load_metric_nets(run: Run, classifier: SavedClassifier) -> MetricNets:
     """Load LPIPS and FID's network if there are weights, and note which there are."""
-    config = run.config
     lpips, inception = None, None
-    if config.lpips_weights.exists():
-        lpips = networks.load_lpips(config.lpips_weights)
-        run.note(f"{lpips.label} from {config.lpips_weights}")
-    if config.inception_weights.exists():
-        net = networks.load_inception(config.inception_weights)
+    path = run.config.pretrained("squeezenet_lpips")
+    if path.exists():
+        lpips = networks.load_lpips(path)
+        run.note(f"{lpips.label} from {path}")
+    path = run.config.pretrained("inception_fid")
+    if path.exists():
+        net = networks.load_inception(path)
         inception = pixel_features(net.features_fn)
         random = ", RANDOM weights" if net.provenance.is_random else ""
-        run.note(f"FID from {config.inception_weights}{random}")
+        run.note(f"FID from {path}{random}")
     if lpips is None or inception is None:
         run.note(
             "LPIPS and FID need weights: python -m tools.export_weights makes them "
@@ -222,5 +223,5 @@ def is_current(config: Config) -> bool:
 
 def _settings(config: Config) -> dict[str, Any]:
     """Everything but the networks that decides Table I and the curve."""
-    names = ("sampler", "table_objects", "curve", "lpips_weights", "inception_weights")
+    names = ("sampler", "table_objects", "curve", "weights_dir")
     return {name: files.plain(getattr(config, name)) for name in names}

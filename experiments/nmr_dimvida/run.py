@@ -21,7 +21,7 @@ class Run(TrainingRun):
             config.score_training.batch_size,
             config.regressor_training.batch_size,
             config.coherence_classifier_training.batch_size,
-            config.classify.training.batch_size,
+            config.classify.batch_size,
         )
         super().__init__(config.run_dir, console, placement)
         self.config = config

@@ -71,7 +71,7 @@ def make_task(
     schedule = learning_rate(training, num_steps)
     tx, keep_ema = optax.adam(schedule), training.ema_decay > 0
     step, label = make_step(tx), phase if name is None else f"{phase}/{name}"
-    fields = f"{phase}{'_' if name is None else '.'}training"
+    fields = f"{phase}_training" if name is None else phase
 
     def fresh(data: Any = None) -> TrainState:
         def create(params: PyTree, stats: PyTree) -> TrainState:
@@ -99,7 +99,6 @@ def make_task(
         examples=examples,
         log_every=training.log_every,
         validate_every=training.validate_every,
-        checkpoint_every=training.checkpoint_every,
         steps_per_call=run.config.steps_per_call
         or loop.default_steps_per_call(_STEPS_PER_CALL, training.log_every),
         feed=lambda: feed,

@@ -24,7 +24,7 @@ class Config:
     """One run of progressive-growing inpainting."""
 
     run_dir: Path
-    """Everything the run writes goes here; a run that is there already is resumed."""
+    """Folder for everything that the run writes; an existing run is resumed."""
     seed: int = 0
     """Root of every random draw."""
     batch_size: int = 128
@@ -32,12 +32,12 @@ class Config:
     devices: int | None = None
     """Local devices to train on; None = all."""
     parallel: Kind = "pmap"
-    """How several devices are driven; over several hosts it takes mesh."""
+    """Transformation over several devices; several hosts need mesh."""
     hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
     """Several processes that train this run together, see docs/multi_host.md."""
     steps_per_call: int | None = None
-    """Steps per compiled call; None = 1 on CPU, elsewhere a divisor of log_every, from
-    100 at 4 px to 10 at 64 px and 5 above, so give log_every many of them."""
+    """Steps per compiled call; None = 1 on CPU, and elsewhere a divisor of log_every,
+    at most 100 at 4 px, 10 at 64 px and 5 above."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     """Pictures."""
     augment: Literal["flip", "all"] = "flip"
@@ -48,7 +48,7 @@ class Config:
     num_masks: int = 16_384
     """Holes drawn per stage; each is turned and mirrored at random when used."""
     device_data_mb: int = 8_192
-    """Largest set of pictures, in MB, that is kept on the device; a larger one is fed
+    """Largest set of pictures, in MB, that is kept on the device; larger ones are read
     from memory-mapped files."""
     net: NetConfig = dataclasses.field(default_factory=NetConfig)
     """Networks."""
@@ -63,17 +63,13 @@ class Config:
     log_every: int = 100
     """Steps between two rows of metrics.jsonl."""
     validate_every: int = 500
-    """Steps between two validations, each with a panel of samples; a multiple of
-    log_every."""
-    checkpoint_every: int = 500
-    """Steps between two checkpoints; a multiple of log_every."""
+    """Steps between two validations, each with a panel of samples and a checkpoint; a
+    multiple of log_every."""
     evaluate: bool = True
-    """Whether to evaluate against the baselines at the end."""
-    lpips_weights: Path = Path("weights/squeezenet_lpips.safetensors")
-    """Weights of LPIPS; without the file the evaluation says how to get them."""
-    inception_weights: Path = Path("weights/inception_fid.safetensors")
-    """Weights of FID's Inception; without the file the evaluation says how to get
-    them."""
+    """Evaluate against the baselines at the end."""
+    weights_dir: Path = Path("weights")
+    """Folder of the networks of LPIPS and FID by tools.export_weights, squeezenet_lpips
+    and inception_fid; what is not there is left out and says so."""
     unet_steps: int | None = None
     """Steps of the U-Net baseline of the evaluation; None = as many as the stage
     took, 0 = no U-Net."""
@@ -81,34 +77,34 @@ class Config:
     def __post_init__(self) -> None:
         check_rates(self.optimizer, self.growth)
         for name in (
-            *("batch_size", "steps_per_call", "num_masks", "log_every"),
-            *("validate_every", "checkpoint_every"),
+            *("batch_size", "steps_per_call", "num_masks"),
+            *("log_every", "validate_every"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UserError(f"{_flag(name)} must be 1 or more, not {value}.")
+                raise UserError(f"{name} must be 1 or more, not {value}.")
         if self.seed < 0:
             raise UserError(f"--seed must be 0 or more, not {self.seed}.")
-        for name in ("validate_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if value % self.log_every:
-                raise UserError(
-                    f"{_flag(name)} {value} must be a multiple of --log-every "
-                    f"{self.log_every}."
-                )
+        if self.validate_every % self.log_every:
+            raise UserError(
+                f"validate_every {self.validate_every} must be a multiple of log_every "
+                f"{self.log_every}."
+            )
+
+    def pretrained(self, network: str) -> Path:
+        """Return the file of a pretrained network, by tools.export_weights' name."""
+        return self.weights_dir / f"{network}.safetensors"
 
     def result_fields(self) -> dict[str, Any]:
-        """The fields that decide the run's weights; the others may change on resume."""
+        """Return the fields that decide the weights.
+
+        The others may change when a run is resumed.
+        """
         plain = files.plain(self)
         for name in (
             *("run_dir", "devices", "parallel", "hosts", "steps_per_call"),
-            *("device_data_mb", "checkpoint_every", "evaluate", "unet_steps"),
-            *("lpips_weights", "inception_weights"),
+            *("device_data_mb", "evaluate", "weights_dir", "unet_steps"),
         ):
             del plain[name]
         del plain["data"]["cache_dir"]
         return plain
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

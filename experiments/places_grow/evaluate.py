@@ -39,7 +39,10 @@ def is_current(run_dir: Path) -> bool:
     if not path.exists() or not stages.exists():
         return False
     config = runs.read_config(run_dir, EXPERIMENT, Config)
-    nets = {"lpips": config.lpips_weights, "fid": config.inception_weights}
+    nets = {
+        "lpips": config.pretrained("squeezenet_lpips"),
+        "fid": config.pretrained("inception_fid"),
+    }
     at_hand = {metric: file for metric, file in nets.items() if file.exists()}
     results = json.loads(path.read_text())["results"]
     return all(
@@ -54,7 +57,8 @@ def load_nets(config: Config) -> FeatureNets:
     Raises:
         UserError: A file is damaged, or of another network.
     """
-    lpips, inception = config.lpips_weights, config.inception_weights
+    lpips = config.pretrained("squeezenet_lpips")
+    inception = config.pretrained("inception_fid")
     return FeatureNets(
         networks.load_lpips(lpips) if lpips.exists() else None,
         networks.load_inception(inception) if inception.exists() else None,

@@ -55,7 +55,6 @@ _DEMO = derive(
         "optimizer.ema_decay": 0.98,
         "log_every": 25,
         "validate_every": 50,
-        "checkpoint_every": 50,
         "unet_steps": 100,
     },
 )
@@ -74,7 +73,6 @@ _SMOKE = derive(
         "growth.fade": 0.5,
         "log_every": 5,
         "validate_every": 10,
-        "checkpoint_every": 10,
         "unet_steps": 10,
     },
 )

@@ -107,7 +107,6 @@ class StageTraining:
             examples="images",
             log_every=config.log_every,
             validate_every=config.validate_every,
-            checkpoint_every=config.checkpoint_every,
             steps_per_call=config.steps_per_call
             or default_steps_per_call(stage.resolution, config.log_every),
             feed=lambda: self._feed,

@@ -53,13 +53,13 @@ class HostsConfig:
         given = (self.coordinator, self.num_processes, self.process_id)
         if None in given and given != (None, None, None):
             raise UserError(
-                "give --hosts.coordinator, --hosts.num-processes and "
-                "--hosts.process-id together, or --hosts.join alone."
+                "give hosts.coordinator, hosts.num_processes and hosts.process_id "
+                "together, or hosts.join alone."
             )
         if not 0 <= (self.process_id or 0) < (self.num_processes or 1):
             raise UserError(
-                f"--hosts.process-id {self.process_id} must lie between 0 and "
-                f"--hosts.num-processes {self.num_processes} less 1."
+                f"hosts.process_id {self.process_id} must lie between 0 and "
+                f"hosts.num_processes {self.num_processes} less 1."
             )
 
 
@@ -83,8 +83,8 @@ def join(config: HostsConfig) -> None:
         )
     except ValueError as error:
         raise UserError(
-            "--hosts.join finds no SLURM, Open MPI, Kubernetes or Cloud TPU here: give "
-            "--hosts.coordinator, --hosts.num-processes and --hosts.process-id."
+            "hosts.join finds no SLURM, Open MPI, Kubernetes or Cloud TPU here: give "
+            "hosts.coordinator, hosts.num_processes and hosts.process_id."
         ) from error
     except RuntimeError as error:
         raise UserError(

@@ -254,16 +254,16 @@ def place(kind: Kind, num_devices: int | None, *batch_sizes: int) -> Placement:
     if not 1 <= wanted <= available:
         raise UserError(
             f"{wanted} devices were asked for and {available} are here: "
-            f"pass --devices 1 to {available}"
+            f"pass devices 1 to {available}"
         )
     if hosts > 1 and kind == "pmap":
         raise UserError(
-            f"pmap does not reach over {hosts} processes: pass --parallel mesh."
+            f"pmap does not reach over {hosts} processes: set parallel to mesh."
         )
     for batch_size in batch_sizes:
         if batch_size % (wanted * hosts):
             raise UserError(
                 f"a batch of {batch_size} does not divide over {wanted * hosts} "
-                "devices: change --batch-size or --devices"
+                "devices: change devices or batch_size"
             )
     return Placement(wanted * hosts, kind)

@@ -40,8 +40,8 @@ class TrainingTask:
         batch_size: Examples of a step, over all devices and models.
         examples: What the examples are, in plural.
         log_every: Steps between two rows of metrics.
-        validate_every: Steps between two validations, a multiple of log_every.
-        checkpoint_every: Steps between two checkpoints, a multiple of log_every.
+        validate_every: Steps between two validations, each with a checkpoint. A
+            multiple of log_every.
         steps_per_call: Most steps of one compiled call.
         feed: Opens the data; called when it is first needed.
         shapes: Returns shapes and types of the state, before any data is read.
@@ -69,7 +69,6 @@ class TrainingTask:
     examples: str
     log_every: int
     validate_every: int
-    checkpoint_every: int
     steps_per_call: int
     feed: Callable[[], Feed]
     shapes: Callable[[], PyTree]

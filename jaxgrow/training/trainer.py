@@ -202,7 +202,7 @@ class Trainer:
         )
         if is_last:
             progress.ended_by = "steps"
-        if progress.ended_by is not None or step % task.checkpoint_every == 0:
+        if progress.ended_by is not None or step % task.validate_every == 0:
             self._save(state)
         return progress.ended_by is not None
 

@@ -171,7 +171,7 @@ def test_all_devices_are_used_unless_a_number_is_given(kind):
 
 @pytest.mark.parametrize("wanted", [0, -1, 3])
 def test_devices_that_are_not_there_are_refused(wanted):
-    message = f"{wanted} devices were asked for and 2 are here: pass --devices 1 to 2"
+    message = f"{wanted} devices were asked for and 2 are here: pass devices 1 to 2"
     with pytest.raises(UserError, match=message):
         parallel.place("pmap", wanted, 6)
 
@@ -184,6 +184,6 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_refused(kind):
 
 def test_pmap_over_several_hosts_is_refused(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 4)
-    message = "pmap does not reach over 4 processes: pass --parallel mesh"
+    message = "pmap does not reach over 4 processes: set parallel to mesh"
     with pytest.raises(UserError, match=message):
         parallel.place("pmap", None, 8)

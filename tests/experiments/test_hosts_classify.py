@@ -18,13 +18,8 @@ _SMALL = (
     *("--data.objects-c", "4", "--data.objects-e", "3", "--table-objects", "1"),
     *("--curve.objects", "0", "--generate.evaluations", "--generate.samples", "1"),
     *("--classify.train-sets", "single", "augmented", "--classify.width", "2"),
-    *("--classify.seeds-at-once", "2", "--classify.training.epochs", "10"),
-    *(
-        "--classify.training.log-every",
-        "4",
-        "--classify.training.checkpoint-every",
-        "8",
-    ),
+    *("--classify.seeds-at-once", "2", "--classify.epochs", "10"),
+    *("--classify.log-every", "4", "--classify.checkpoint-every", "8"),
 )
 _FILES = ("ca", "ea", "ea_unknown")
 

@@ -23,7 +23,7 @@ from tests.support.two_processes import (
 
 pytestmark = pytest.mark.slow
 
-_LONG = {"steps": 40, "log-every": 4, "validate-every": 8, "checkpoint-every": 8}
+_LONG = {"steps": 40, "log-every": 4, "validate-every": 8}
 _VIEWS = (
     *dimvida.TINY,
     *("--phases", "autoencoder", "score"),

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from experiments.nmr_dimvida.__main__ import parse
-from experiments.nmr_dimvida.config import PHASES, Config, CurveConfig, TrainingConfig
+from experiments.nmr_dimvida.config import PHASES, Config, TrainingConfig
+from experiments.nmr_dimvida.evaluation_config import CurveConfig
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.shared import run_dir
 from jaxgrow.errors import UserError
@@ -173,15 +174,15 @@ def test_missing_data_is_one_sentence(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (["--data.size", "32"], "must equal --data.size 32"),
-        (["--p-joint", "1.5"], "--p-joint must lie in"),
+        (["--data.size", "32"], "must equal data.size 32"),
+        (["--p-joint", "1.5"], "p_joint must lie in"),
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--curve.long", "repaint"], "must be sampler:steps"),
         (["--coherence-classifier-training.epochs", "3"], "either epochs or steps"),
         (["--score-training.log-every", "3"], "must be a multiple of log_every 3"),
         (["--score-training.learning-rate", "0"], "learning_rate 0.0 must be positive"),
         (["--score-training.batch-size", "0"], "batch_size must be 1 or more"),
-        (["--generate.samples", "0"], "--generate.samples must be 1 or more, not 0"),
+        (["--generate.samples", "0"], "generate.samples must be 1 or more, not 0"),
         (["--generate.evaluations", "4", "0"], "evaluations must all be 1 or more"),
     ],
 )

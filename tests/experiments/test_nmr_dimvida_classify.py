@@ -9,7 +9,8 @@ import pytest
 
 from experiments.nmr_dimvida import classify, classify_sets, classify_train
 from experiments.nmr_dimvida.classify_train import Cell
-from experiments.nmr_dimvida.config import ClassifyConfig, Config, TrainingConfig
+from experiments.nmr_dimvida.config import Config
+from experiments.nmr_dimvida.evaluation_config import ClassifyConfig
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.shared import run_dir
 from jaxgrow.data.views import Partition, ViewSet, open_partitions
@@ -60,13 +61,13 @@ def test_the_defaults_are_the_papers():
     _, paper = PRESETS["paper"]
     chosen = paper.classify
     assert chosen == ClassifyConfig()
-    assert (chosen.training.learning_rate, chosen.training.batch_size) == (1e-5, 128)
+    assert (chosen.learning_rate, chosen.batch_size) == (1e-5, 128)
     assert chosen.networks == ("resnet18", "mobilenet_v3_large")
     assert (chosen.seeds, chosen.mode, chosen.width) == (3, "softmax", 64)
 
 
 def test_only_the_single_set_takes_fewer_steps_than_the_augmented_one():
-    config = config_with(training=TrainingConfig(epochs=10, batch_size=8))
+    config = config_with(epochs=10, batch_size=8)
     steps = {
         name: classify_train.num_steps(
             config, Cell("resnet18", "scratch", name), 16, 64
@@ -82,14 +83,13 @@ def test_only_the_single_set_takes_fewer_steps_than_the_augmented_one():
 
 
 def test_cells_that_lack_their_weights_are_left_out(tmp_path):
-    (tmp_path / "there").touch()
+    (tmp_path / "resnet18.safetensors").touch()
     config = config_with(
         networks=("resnet18", "mobilenet_v3_small"),
         train_sets=("single", "augmented"),
-        resnet18_weights=tmp_path / "there",
-        mobilenet_v3_small_weights=tmp_path / "absent",
         objects_sweep=(5,),
     )
+    config = dataclasses.replace(config, weights_dir=tmp_path)
     found = [(c.network, c.start, c.per_class) for c in classify_train.cells_of(config)]
     assert found == [
         *[("resnet18", "scratch", None)] * 2,
@@ -138,7 +138,7 @@ def test_a_real_view_that_is_not_there_is_replaced_by_the_conditioning_one():
     "fields", [{"networks": ()}, {"seeds": 0}, {"objects_sweep": (0,)}]
 )
 def test_a_choice_out_of_range_is_refused(fields):
-    with pytest.raises(UserError, match="--classify"):
+    with pytest.raises(UserError, match="classify"):
         ClassifyConfig(**fields)
 
 
@@ -199,7 +199,7 @@ def test_the_same_command_again_trains_nothing_and_another_rate_is_refused(
     said = dimvida.run(capsys, *arguments)
     assert said.status == 0
     assert "trained and tested already" in said.out
-    said = dimvida.run(capsys, *arguments, "--classify.training.learning-rate", "0.1")
+    said = dimvida.run(capsys, *arguments, "--classify.learning-rate", "0.1")
     assert said.status == 2
     assert "trained otherwise" in said.err
     assert "Traceback" not in said.err
@@ -215,7 +215,7 @@ def test_fine_tuning_starts_from_the_weights_that_are_given(finished, tmp_path, 
     line = [*dimvida.TINY, "--run-dir", str(copy), "--phases", "classify"]
     line += ["--classify.starts", "fine-tuned", "--classify.seeds", "1"]
     line += ["--classify.train-sets", "single"]
-    said = dimvida.run(capsys, *line, "--classify.resnet18-weights", str(weights))
+    said = dimvida.run(capsys, *line, "--weights-dir", str(tmp_path))
     assert said.status == 0, said.err
     assert "starts from RANDOM weights" in said.out
     found = json.loads((copy / "classify" / "results.json").read_text())

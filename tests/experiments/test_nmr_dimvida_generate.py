@@ -12,7 +12,7 @@ from rich.console import Console
 
 from experiments.nmr_dimvida import generate
 from experiments.nmr_dimvida.__main__ import parse
-from experiments.nmr_dimvida.config import ViewsConfig
+from experiments.nmr_dimvida.evaluation_config import ViewsConfig
 from experiments.nmr_dimvida.generate import (
     file_names,
     generate_views,

@@ -115,9 +115,7 @@ def labelled(n, seed):
 
 def train_on_two_sizes(tmp_path, seeds):
     line = [*dimvida.TINY, "--run-dir", str(tmp_path), "--classify.seeds", str(seeds)]
-    run = Run(
-        parse([*line, "--classify.training.batch-size", "4"]), Console(quiet=True)
-    )
+    run = Run(parse([*line, "--classify.batch-size", "4"]), Console(quiet=True))
     trainer = CellTrainer(run, ("car", "chair"))
     for name, n in (("single", 6), ("augmented", 10)):
         trainer.train(Cell("resnet18", "scratch", name), labelled(n, 0), 1)

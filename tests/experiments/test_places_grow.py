@@ -175,11 +175,11 @@ def test_weights_that_come_later_ask_for_a_new_evaluation(finished, tmp_path):
     later = tmp_path / "run"
     shutil.copytree(run, later)
     described = json.loads((later / "config.json").read_text())
-    described["config"]["lpips_weights"] = str(tmp_path / "lpips.safetensors")
+    described["config"]["weights_dir"] = str(tmp_path)
     files.write_json(later / "config.json", described)
     assert evaluate.is_current(later)
-    (tmp_path / "lpips.safetensors").touch()
-    os.utime(tmp_path / "lpips.safetensors", (0, 0))
+    (tmp_path / "squeezenet_lpips.safetensors").touch()
+    os.utime(tmp_path / "squeezenet_lpips.safetensors", (0, 0))
     assert not evaluate.is_current(later)
 
 

@@ -95,7 +95,7 @@ def test_an_unknown_field_is_named(capsys):
     [
         (["--batch-size", "0"], "--batch-size must be 1 or more, not 0."),
         (["--log-every", "0"], "--log-every must be 1 or more, not 0."),
-        (["--checkpoint-every", "0"], "--checkpoint-every must be 1 or more, not 0."),
+        (["--validate-every", "0"], "--validate-every must be 1 or more, not 0."),
         (["--seed", "-1"], "--seed must be 0 or more, not -1."),
         (
             ["--log-every", "3"],
@@ -174,7 +174,7 @@ def test_resuming_with_another_config_names_the_difference(
 def test_what_does_not_change_the_weights_may_change_on_resume(
     line, copy_of_trained, capsys
 ):
-    more = ["--checkpoint-every", "4", "--device-data-mb", "1", "--unet-steps", "3"]
+    more = ["--weights-dir", "none", "--device-data-mb", "1", "--unet-steps", "3"]
     said = places.run(capsys, *line, *more)
     assert said.status == 0
     assert "training is complete" in said.out

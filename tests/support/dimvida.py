@@ -17,7 +17,6 @@ def _trainings(steps: int, every: int) -> tuple[str, ...]:
         "batch-size": 8,
         "log-every": every // 2,
         "validate-every": every,
-        "checkpoint-every": every,
     }
     return tuple(
         text
@@ -31,14 +30,8 @@ TINY = (
     *("smoke", "--devices", "1", "--data.classes", "car", "chair"),
     *("--data.objects-d", "6", "--data.objects-e", "2", "--validation-fraction", "0.3"),
     *("--autoencoder.latent-dim", "4", "--autoencoder.base-channels", "4"),
-    *(
-        "--score.width",
-        "32",
-        "--score.time-dim",
-        "8",
-        "--coherence-classifier.width",
-        "4",
-    ),
+    *("--score.width", "32", "--score.time-dim", "8"),
+    *("--coherence-classifier-width", "4"),
     *("--sampler.num-steps", "2", "--curve.long", "ddim:3", "--curve.objects", "2"),
     *_trainings(8, 4),
 )

@@ -16,8 +16,7 @@ TINY = (
     *("--batch-size", "4", "--num-masks", "16", "--devices", "1"),
     *("--data.source", "folder", "--data.val-fraction", "0.3"),
     *("--data.crops-per-image", "2", "--unet-steps", "0", "--vgg-weights", "absent"),
-    *("--lpips-weights", "absent", "--inception-weights", "absent"),
-    *("--log-every", "2", "--validate-every", "2", "--checkpoint-every", "2"),
+    *("--weights-dir", "absent", "--log-every", "2", "--validate-every", "2"),
 )
 # The cheapest: one stage, no norm to compile, one kind of step.
 ONE_STAGE = (
