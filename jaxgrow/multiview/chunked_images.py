@@ -43,10 +43,8 @@ class Unusable(Exception):
 
 
 class _Progress(NamedTuple):
-    """Finished rows, and the checksum of the array's file up to there."""
-
-    done: int
-    checksum: int
+    done: int  # rows
+    checksum: int  # of the array's file up to there
 
 
 def write_chunks(
@@ -113,8 +111,7 @@ def write_chunks_together(
         UserError: The disk is full, read-only or forbidden, or will be full before the
             shares are joined.
     """
-    notes = {"on_note": on_note}
-    count, join = jax.process_count(), make_chunk
+    count, make = jax.process_count(), make_chunk
     if count > 1 and not all(hosts.first_says([_is_finished(folder, header)])):
         shares = _shares_of(folder, header, count)
         if hosts.is_first():
@@ -122,27 +119,24 @@ def write_chunks_together(
                 folder.mkdir(parents=True, exist_ok=True)
                 _check_space({folder: header} | {s.folder: s.header for s in shares})
         hosts.wait()
-        place, share_header, rows = shares[jax.process_index()]
-        write_chunks(
-            place,
-            share_header,
-            lambda start, stop: make_chunk(rows.start + start, rows.start + stop),
-            chunk_size,
-            on_progress=on_progress,
-            **notes,
-        )
+        mine = shares[jax.process_index()]
+
+        def make_mine(start: int, stop: int) -> UInt8[np.ndarray, "rows *_"]:
+            return make_chunk(mine.rows.start + start, mine.rows.start + stop)
+
+        callbacks = {"on_progress": on_progress, "on_note": on_note}
+        write_chunks(mine.folder, mine.header, make_mine, chunk_size, **callbacks)
         hosts.wait()
-        join, on_progress = _join(shares), None
+        make, on_progress = _join(shares), None
     if hosts.is_first():
-        write_chunks(folder, header, join, chunk_size, on_progress=on_progress, **notes)
+        callbacks = {"on_progress": on_progress, "on_note": on_note}
+        write_chunks(folder, header, make, chunk_size, **callbacks)
         for share in folder.parent.glob(_share_folder(folder, "*").name):
             shutil.rmtree(share, ignore_errors=True)
     hosts.wait()
 
 
 class _Share(NamedTuple):
-    """One process's part of the rows."""
-
     folder: Path
     header: _Header
     rows: range
@@ -151,14 +145,12 @@ class _Share(NamedTuple):
 def _shares_of(folder: Path, header: _Header, count: int) -> list[_Share]:
     total, *rest = header["shape"]
     ends = [total * i // count for i in range(count + 1)]
-    return [
-        _Share(
-            _share_folder(folder, f"{i}_of_{count}"),
-            header | {"shape": [stop - start, *rest], "rows": ends},
-            range(start, stop),
-        )
-        for i, (start, stop) in enumerate(itertools.pairwise(ends))
-    ]
+    shares = []
+    for i, (start, stop) in enumerate(itertools.pairwise(ends)):
+        of_share = header | {"shape": [stop - start, *rest], "rows": ends}
+        place = _share_folder(folder, f"{i}_of_{count}")
+        shares.append(_Share(place, of_share, range(start, stop)))
+    return shares
 
 
 def _share_folder(folder: Path, which: str) -> Path:

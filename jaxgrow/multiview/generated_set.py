@@ -90,9 +90,8 @@ def generate(
     """Write all views of every object, generated from its conditioning view.
 
     Images that the folder has already are kept if all that decides them is the same,
-    and replaced otherwise. A process that is killed at any moment and started again
-    leaves the same bytes as an undisturbed one. Of several processes of a run, all of
-    which must call this, each generates a share of the objects.
+    and replaced otherwise. A run that is killed at any moment and started again leaves
+    the same bytes. All processes of a run call this, and each generates a share.
 
     Args:
         folder: Made if need be.

@@ -1,7 +1,7 @@
 """Table I of Di Giacomo et al. (2024): quality by conditioning views."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,80 +86,75 @@ def table_one(
         view_names: One per view.
         on_progress: Called with the pairs of method and set done, and their number.
     """
-    measure = make_measure(metric_nets)
-    frechet_of = _FrechetBySize(metric_nets.inception)
+    measure, images = make_measure(metric_nets), np.asarray(views.images)
     sets = conditioning.conditioning_sets(views.num_views)
-    rows = conditioning.missing_rows(views.num_views)
-    found = []
-    for number, (name, complete) in enumerate(methods.items()):
-        for i, (views_in_set, row) in enumerate(zip(sets, rows, strict=True)):
+    rows, means, done = [], [], 0
+    for name, complete in methods.items():
+        of_method, features = [], _FeaturesBySize(metric_nets.inception)
+        for chosen, row in zip(
+            sets, conditioning.missing_rows(views.num_views), strict=True
+        ):
             missing = np.tile(row, (len(views), 1))
-            generated = complete(np.asarray(views.images), missing)
-            usable = views.observed[:, list(views_in_set)].all(axis=1, keepdims=True)
+            generated = complete(images, missing)
+            usable = views.observed[:, list(chosen)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
-            metrics = measure(generated, views, scored)
-            frechet_of.add(name, len(views_in_set), generated, views, scored)
-            found.append(
+            features.add(len(chosen), generated[scored], images[scored])
+            of_method.append(
                 ViewRow(
                     method=name,
-                    conditioning=conditioning.name_of_set(views_in_set, view_names),
-                    num_conditioning=len(views_in_set),
+                    conditioning=conditioning.name_of_set(chosen, view_names),
+                    num_conditioning=len(chosen),
                     num_images=int(scored.sum()),
-                    metrics=metrics,
+                    metrics=measure(generated, views, scored),
                 )
             )
+            done += 1
             if on_progress is not None:
-                on_progress(number * len(sets) + i + 1, len(methods) * len(sets))
-    return found + _means_by_size(found, frechet_of)
+                on_progress(done, len(methods) * len(sets))
+        rows += of_method
+        means += _means_by_size(of_method, features)
+    return rows + means
 
 
-class _FrechetBySize:
-    """FID by method and |C|, from the feature statistics of every set."""
+class _FeaturesBySize:
+    """Feature statistics of the generated and real images of all sets of one size."""
 
     def __init__(self, features: FeaturesOfPixels | None):
-        self.features = features
-        self.stats: dict[tuple[str, int], tuple[FeatureStats, FeatureStats]] = {}
+        self._features = features
+        self._stats: dict[int, tuple[FeatureStats, FeatureStats]] = {}
 
-    def add(self, method: str, num_conditioning: int, generated, views, scored) -> None:
-        if self.features is None:
+    def add(self, size: int, fake: np.ndarray, real: np.ndarray) -> None:
+        if self._features is None:
             return
-        fake, real = (
-            frechet.stats_of_images(self.features, images[scored])
-            for images in (generated, np.asarray(views.images))
-        )
-        if (before := self.stats.get((method, num_conditioning))) is not None:
-            fake, real = frechet.merge(before[0], fake), frechet.merge(before[1], real)
-        self.stats[method, num_conditioning] = fake, real
+        a, b = (frechet.stats_of_images(self._features, x) for x in (fake, real))
+        if (before := self._stats.get(size)) is not None:
+            a, b = frechet.merge(before[0], a), frechet.merge(before[1], b)
+        self._stats[size] = a, b
 
-    def metrics(self, method: str, num_conditioning: int) -> dict[str, float]:
-        if self.features is None:
+    def fid(self, size: int) -> dict[str, float]:
+        if self._features is None:
             return {}
-        fake, real = self.stats[method, num_conditioning]
+        fake, real = self._stats[size]
         return {"fid": frechet.frechet_distance(fake, real, name=frechet.FID).value}
 
 
 def _means_by_size(
-    rows: Sequence[ViewRow], frechet_of: _FrechetBySize
-) -> list[ViewRow]:
-    means = []
-    for method in dict.fromkeys(row.method for row in rows):
-        of_method = [row for row in rows if row.method == method]
-        for size in sorted({row.num_conditioning for row in of_method}):
-            some = [row for row in of_method if row.num_conditioning == size]
-            metrics = {
-                name: float(np.mean([row.metrics[name] for row in some]))
-                for name in some[0].metrics
-            }
-            means.append(
-                ViewRow(
-                    method=method,
-                    conditioning="",
-                    num_conditioning=size,
-                    num_images=sum(row.num_images for row in some),
-                    metrics=metrics | frechet_of.metrics(method, size),
-                )
-            )
-    return means
+    rows: Sequence[ViewRow], features: _FeaturesBySize
+) -> Iterator[ViewRow]:
+    """Yield the means of one method over all sets of a size."""
+    for size in sorted({row.num_conditioning for row in rows}):
+        some = [row for row in rows if row.num_conditioning == size]
+        metrics = {
+            name: float(np.mean([row.metrics[name] for row in some]))
+            for name in some[0].metrics
+        }
+        yield ViewRow(
+            method=some[0].method,
+            conditioning="",
+            num_conditioning=size,
+            num_images=sum(row.num_images for row in some),
+            metrics=metrics | features.fid(size),
+        )
 
 
 Measure = Callable[
