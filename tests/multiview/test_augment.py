@@ -106,7 +106,7 @@ def test_every_operation_is_pillows(name, side):
 
 
 def is_exact(pixels: np.ndarray) -> np.ndarray:
-    """Where autocontrast has an integer to give before anything is cut."""
+    """True where autocontrast gives an integer before rounding down."""
     low, high = (f(pixels.astype(int), axis=(0, 1)) for f in (np.min, np.max))
     return 255 * (pixels - low) % np.maximum(high - low, 1) == 0
 
@@ -137,7 +137,7 @@ def test_the_default_fill_is_black():
 
 @pytest.mark.slow
 def test_operations_and_signs_are_drawn_evenly():
-    """Told apart by a picture on which every operation leaves a mark of its own."""
+    """An image on which every operation gives another result tells them apart."""
     num_draws, side = 4096, 16
     image = pictures(side)["colourful"] / np.float32(255)
     images = jnp.broadcast_to(jnp.asarray(image), (num_draws, side, side, 3))

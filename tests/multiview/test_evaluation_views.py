@@ -1,4 +1,4 @@
-"""Table I: its means against means by hand, and what is left out of them."""
+"""Table I: its means against means by hand, and the views left out of them."""
 
 import dataclasses
 
@@ -108,7 +108,7 @@ def test_without_a_classifier_there_is_no_coherence():
 
 @pytest.mark.slow
 def test_lpips_and_fid_are_measured_where_their_networks_are_given():
-    """With features that are known: the pixels themselves, and two means of them."""
+    """The features are the pixels themselves and two means of them."""
     views = small_views.objects(5)
     lpips = Lpips(lambda x: [x], [jnp.ones(3)])
 

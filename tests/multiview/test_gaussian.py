@@ -48,7 +48,7 @@ def latents(n, seed=0):
 
 
 def fresh_model(prediction="velocity"):
-    """Its network gives 0, so that what comes out is the path's."""
+    """A model whose network gives 0, so that its output is the path's."""
     config = dataclasses.replace(SCORE, prediction=prediction)
     stats = LatentStats(np.zeros((V, D), np.float32), np.ones((V, D), np.float32))
     params = init_score(config, V, D, 0)

@@ -1,4 +1,4 @@
-"""Generated views on disk: what they hold, and what a kill or another model leaves."""
+"""Generated views on disk: their content, after a kill, and for another model."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def part():
 
 @pytest.fixture(scope="module")
 def whole(view_generator, part, tmp_path_factory):
-    """A folder that nothing has disturbed."""
+    """An undisturbed folder."""
     folder = tmp_path_factory.mktemp("whole") / "ca"
     make(folder, view_generator, part)
     return folder
@@ -121,14 +121,14 @@ def test_chunks_of_any_size_make_the_same_bytes(whole, view_generator, part, siz
 
 
 class Kill(BaseException):
-    """What ends a process in the midst of anything."""
+    """Ends a process at any moment."""
 
 
 @pytest.mark.parametrize("moment", range(12))
 def test_a_kill_at_any_moment_leaves_no_trace(
     moment, whole, view_generator, part, tmp_path, monkeypatch
 ):
-    """Dies at the `moment`-th touch of the disk, before it or halfway through it."""
+    """The process ends at the `moment`-th write, before it or halfway through it."""
     touches = 0
 
     def touched(call, *args):

@@ -1,4 +1,4 @@
-"""Damaged files of generated views and full disks: one sentence, and made anew."""
+"""Damaged files of generated views and full disks: one sentence, then new files."""
 
 import dataclasses
 import errno
@@ -33,7 +33,7 @@ def part():
 
 @pytest.fixture
 def whole(view_generator, part, tmp_path):
-    """A folder that nothing has disturbed."""
+    """An undisturbed folder."""
     folder = tmp_path / "whole"
     make(folder, view_generator, part)
     return folder

@@ -1,4 +1,4 @@
-"""Completion of views: what is kept, what is never read, what a result depends on."""
+"""Generation of views: conditioning views are kept, missing ones are never read."""
 
 import numpy as np
 import pytest

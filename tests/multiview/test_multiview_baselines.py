@@ -1,4 +1,4 @@
-"""Completion without generation: what each method must give on views made by hand."""
+"""The baselines of missing views, on views made by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ METHODS = methods()
     ],
 )
 def test_a_copy_is_of_the_conditioning_view_nearest_in_azimuth(given, sources):
-    """Of two that are as near it is the first slot's."""
+    """Of two equally near views it is the first."""
     images = small_views.objects(1).images
     found = METHODS["copy"](images, rows_of(*given))
     for missing, source in sources.items():

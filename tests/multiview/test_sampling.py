@@ -1,4 +1,4 @@
-"""What every sampler promises, whatever the network: cost, masks and keys."""
+"""Properties of every sampler with any network: cost, masks and keys."""
 
 import functools
 import itertools
@@ -33,7 +33,7 @@ SAMPLERS = {
 
 
 def network(x, tau):
-    """Mixes the views of an example, and of no other."""
+    """Mix the views of each example."""
     mixed = jnp.flip(x, 1) * 0.3 + jnp.sum(x, axis=(1, 2), keepdims=True) * 0.1
     return jnp.tanh(mixed + tau[..., None]) + 0.5 * x
 
@@ -78,7 +78,7 @@ def test_missing_values_are_never_read_and_conditioning_ones_never_changed(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_example_is_drawn_alike_in_any_batch(name):
-    """Of all 16 masks in one batch, backwards, and one by one."""
+    """All 16 masks in one batch, in reverse order, and one by one."""
     missing = np.array(list(itertools.product([False, True], repeat=V)))
     z, keys = jnp.asarray(latents(16)), keys_for(16)
     together = np.asarray(sampler(name)(keys, z, jnp.asarray(missing)))
@@ -155,7 +155,7 @@ def test_no_noise_is_left_where_the_network_knows_the_answer(name, num_steps, gr
 
 @pytest.mark.parametrize(("solver", "eta"), [("dpm++", 0.0), ("sde_dpm++", 1.0)])
 def test_two_steps_of_a_dpm_solver_are_of_first_order_which_is_ddim(solver, eta):
-    """The first step has no past, the last is of lower order."""
+    """The first step has no memory, the last is of lower order."""
     z, missing = latents(), np.eye(B, V, dtype=bool)
     draws = []
     for name, options in ((solver, {}), ("ddim", {"eta": eta})):

@@ -179,7 +179,7 @@ def test_a_velocity_says_what_the_noise_is(monkeypatch):
 
 
 def test_the_loss_of_an_untrained_velocity_network_is_that_of_the_velocity():
-    """It gives 0, and E|v|^2 = alpha^2 d + sigma^2 d = d for standard latents."""
+    """Its output is 0, and E|v|^2 = alpha^2 d + sigma^2 d = d for standard latents."""
     velocity = ScoreConfig(width=32, time_dim=16, num_groups=8, prediction="velocity")
     data, params = latents(512), score.init_score(velocity, 4, 8, 0)
     net = Denoiser(velocity, SDE)
@@ -206,7 +206,7 @@ def test_a_fresh_score_network_has_the_loss_of_the_noise():
 
 @pytest.mark.slow
 def test_the_score_network_learns_which_view_follows_from_which():
-    """Two equal views: given one, the other's noise can be read off."""
+    """Of two equal views, the clean one shows the noise of the other."""
     z = np.random.default_rng(0).standard_normal((512, 1, 4)).astype(np.float32)
     data = LatentData(np.repeat(z, 2, axis=1), np.ones((512, 2), bool))
     config = ScoreConfig(width=64, time_dim=32, num_groups=8)
@@ -225,7 +225,7 @@ def test_the_score_network_learns_which_view_follows_from_which():
 
 @pytest.mark.slow
 def test_the_regressor_finds_the_conditional_mean():
-    """View 1 is view 0 and unit noise: the best guess of it is view 0, of error d."""
+    """View 1 is view 0 plus unit noise: its best estimate is view 0, of error d."""
     rng = np.random.default_rng(0)
     a, noise = rng.standard_normal((2, 2048, 1, 2)).astype(np.float32)
     data = LatentData(np.concatenate([a, a + noise], axis=1), np.ones((2048, 2), bool))
