@@ -68,7 +68,7 @@ class Options:
 
 
 def run_config(options: Options, seed: int, is_on: bool) -> Config:
-    """The demo with the term on from 16 px, or off."""
+    """Return the demo with the term on from 16 px, or off."""
     _, demo = PRESETS["demo"]
     return dataclasses.replace(
         demo,
@@ -87,7 +87,7 @@ def run_config(options: Options, seed: int, is_on: bool) -> Config:
 
 
 def measure(config: Config) -> dict[int, dict[str, float]]:
-    """Resolution -> figures of a run's generator over holes of 10-50 %."""
+    """Return resolution -> figures of a run's generator over holes of 10-50 %."""
     pictures = load_pictures(config, lambda message: None)
     found = {}
     for resolution in _EVALUATED:
@@ -113,7 +113,7 @@ def measure(config: Config) -> dict[int, dict[str, float]]:
 def summarise(
     off: Sequence[dict[str, float]], on: Sequence[dict[str, float]]
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    """Metric -> (mean, standard deviation over seeds) of off, on, and on minus off."""
+    """Return metric -> (mean, deviation over seeds) of off, on, and on minus off."""
 
     def spread(values: list[float]) -> tuple[float, float]:
         return statistics.mean(values), statistics.stdev(values)
@@ -128,7 +128,7 @@ def summarise(
 
 
 def to_markdown(summary: dict[int, Any]) -> str:
-    """A line per resolution and metric; means and standard deviations over seeds."""
+    """Return a line per resolution and metric; means and deviations over seeds."""
     lines = [
         "| px | metric | off | on | on - off |",
         "| ---: | --- | ---: | ---: | ---: |",
@@ -144,7 +144,7 @@ def to_markdown(summary: dict[int, Any]) -> str:
 
 
 def compare(options: Options, console: Console) -> None:
-    """Trains what is not trained yet, prints the table and writes the JSON file.
+    """Train what is not trained yet, print the table and write the JSON file.
 
     Raises:
         UserError: The weights are missing or damaged, or a run cannot go on.
@@ -180,7 +180,7 @@ def compare(options: Options, console: Console) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line; returns the exit status."""
+    """Run a command line; return the exit status."""
 
     def body(console: Console) -> None:
         line = sys.argv[1:] if arguments is None else arguments

@@ -110,7 +110,24 @@ class _Latents:
     @functools.cached_property
     def standardised(self) -> tuple[LatentData, LatentData, LatentStats]:
         """Latents of the training and validation objects, and their statistics."""
-        return standardised_latents(self.run, self.autoencoder, self.objects)
+        saved, train, held = (
+            self.autoencoder,
+            self.objects.train,
+            self.objects.validation,
+        )
+        encode = functools.partial(generator.encode_all, saved.config, saved.params)
+        raw = encode(train.images)
+        stats = latent_stats(raw, train.observed)
+        z = np.asarray(stats.standardise(jnp.asarray(raw)))
+        z_held = np.asarray(stats.standardise(jnp.asarray(encode(held.images))))
+        path = None
+        if self.run.config.score.gaussian_path:
+            path = gaussian.fit_path(gaussian.shrunk_covariance(z), z.shape[1])
+        return (
+            LatentData(z, train.observed, path),
+            LatentData(z_held, held.observed, path),
+            stats,
+        )
 
     def as_saved(self, state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
         config, (train, _, stats) = self.run.config, self.standardised
@@ -137,26 +154,6 @@ class _Latents:
             )
 
         return jax.eval_shape(zeros)
-
-
-def standardised_latents(
-    run: Run, saved: SavedAutoencoder, objects: Objects
-) -> tuple[LatentData, LatentData, LatentStats]:
-    """Return latents of the training and validation objects, and their statistics."""
-    encode = functools.partial(generator.encode_all, saved.config, saved.params)
-    raw = encode(objects.train.images)
-    stats = latent_stats(raw, objects.train.observed)
-    held = encode(objects.validation.images)
-    z = np.asarray(stats.standardise(jnp.asarray(raw)))
-    z_held = np.asarray(stats.standardise(jnp.asarray(held)))
-    path = None
-    if run.config.score.gaussian_path:
-        path = gaussian.fit_path(gaussian.shrunk_covariance(z), z.shape[1])
-    return (
-        LatentData(z, objects.train.observed, path),
-        LatentData(z_held, objects.validation.observed, path),
-        stats,
-    )
 
 
 def _distribution(config: Config, objects: Objects) -> ConditioningDistribution:

@@ -29,19 +29,19 @@ def train(config: Config, console: Console) -> None:
     stages = plan_stages(config.growth)
     trainings = [StageTraining(run, config, stage, inputs) for stage in stages]
     newest = _newest(run, trainings)
-    resumed = Trainer(run, newest.task()).resume()
+    trainer = Trainer(run, newest.task())
+    trainer.resume()
     runs.describe(config.run_dir, EXPERIMENT, config)
-    is_last = newest is trainings[-1]
-    if is_last and resumed.progress.ended_by is not None and newest.is_done():
+    if newest is trainings[-1] and trainer.has_ended():
         run.say(f"training is complete: {config.run_dir}")
         return
     inputs.load(config, run.note)
     run.say(f"compiling the largest stage, {stages[-1].resolution} px")
     Trainer(run, trainings[-1].task()).compile()
     for training in trainings[newest.stage.index + 1 :]:
-        training.before = Trainer(run, newest.task()).train(resumed)
-        newest, resumed = training, None
-    Trainer(run, newest.task()).train(resumed)
+        training.before = trainer.train()
+        trainer = Trainer(run, training.task())
+    trainer.train()
 
 
 def _newest(run: TrainingRun, trainings: Sequence[StageTraining]) -> StageTraining:

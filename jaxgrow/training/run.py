@@ -21,7 +21,7 @@ class Stopped(Exception):
 
 
 class TrainingRun:
-    """What all trainings of one run share.
+    """State shared by all trainings of one run.
 
     Of several processes that train one run, only the first prints and writes.
 

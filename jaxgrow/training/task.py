@@ -1,4 +1,4 @@
-"""What one training consists of, and where it stands."""
+"""The parts of one training, and its progress."""
 
 import dataclasses
 from collections.abc import Callable, Hashable
@@ -89,7 +89,7 @@ class TrainingTask:
 
 @dataclasses.dataclass
 class Progress:
-    """Where a training stands; every checkpoint carries it as JSON.
+    """Progress of a training; every checkpoint carries it as JSON.
 
     Attributes:
         step: Steps taken.

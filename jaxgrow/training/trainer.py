@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Hashable, Iterable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -23,21 +23,18 @@ from jaxgrow.training.task import Progress, TrainingTask, Validation
 _CHECKPOINTS_KEPT = 2
 
 
-class Resumed(NamedTuple):
-    """Where a training goes on; the state is None if it starts afresh."""
-
-    progress: Progress
-    state: Any
-
-
 class Trainer:
-    """Trains one task, from its newest checkpoint on."""
+    """Trains one task, from its newest checkpoint on.
+
+    Attributes:
+        progress: Steps taken; fresh until `resume`.
+    """
 
     _checkpoints: Checkpointer
 
     def __init__(self, run: TrainingRun, task: TrainingTask):
         self.run, self.task = run, task
-        self.progress = Progress()
+        self.progress, self._state, self._is_resumed = Progress(), None, False
         self._folder = run.run_dir / "checkpoints" / task.name
         self._metrics = task.metrics or run.metrics
         self._clock = 0.0
@@ -45,6 +42,10 @@ class Trainer:
     def is_done(self) -> bool:
         """Return True if the result is there, as the first process sees it."""
         return hosts.first_says([self.task.is_done()])[0]
+
+    def has_ended(self) -> bool:
+        """Return True if all steps are taken and the result is there."""
+        return self.progress.ended_by is not None and self.is_done()
 
     def compile(self) -> None:
         """Compile the largest call before there are any arrays.
@@ -58,7 +59,7 @@ class Trainer:
         state = self.run.placement.like(task.shapes())
         self._compile(k, task.due(0, k), state, feed.like(), feed(0, k))
 
-    def resume(self) -> Resumed:
+    def resume(self) -> None:
         """Read the newest checkpoint that is whole.
 
         Raises:
@@ -78,29 +79,27 @@ class Trainer:
 
         with self._open_checkpoints() as checkpoints:
             found = checkpoints.restore_latest(make_like, run.say)
-        progress, state = Progress(), None
+        self._is_resumed = True
         if found is not None:
-            progress = Progress(**found[2]["progress"])
-            state = run.placement.replicate(found[1])
-        if progress.ended_by is None:  # else later trainings have rows of their own
-            self._metrics.truncate_after(task.first_step + progress.step)
+            self.progress = Progress(**found[2]["progress"])
+            self._state = run.placement.replicate(found[1])
+        if self.progress.ended_by is None:  # else later trainings have rows
+            self._metrics.truncate_after(task.first_step + self.progress.step)
             if found is not None:
-                run.say(f"resuming at step {progress.step} of {self._whole}")
-        return Resumed(progress, state)
+                run.say(f"resuming at step {self.progress.step} of {self._whole}")
 
-    def train(self, resumed: Resumed | None = None) -> Any:
+    def train(self) -> Any:
         """Train to the end, write the result, and return the last state.
-
-        Args:
-            resumed: From `resume`, if that was called before.
 
         Raises:
             UserError: For a mistake of the user's, or a loss that is not finite.
             Stopped: After SIGINT or SIGTERM, once the training is saved.
         """
         run, task = self.run, self.task
-        self.progress, state = resumed or self.resume()
-        if self.progress.ended_by is not None and self.is_done():
+        if not self._is_resumed:
+            self.resume()
+        state, self._state = self._state, None  # the first step donates it
+        if self.has_ended():
             run.say(f"{task.label} is trained already")
             return state
         if self.progress.ended_by is None:

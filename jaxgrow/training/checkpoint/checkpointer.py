@@ -31,10 +31,9 @@ class DamagedCheckpoint(UserError):
 class Checkpointer:
     """Saves and restores a tree of arrays together with a JSON `meta`.
 
-    A save runs in the background and may be followed at once by a step that donates
-    the saved arrays. A process killed during a save leaves the checkpoints before it
-    as they were. An error of the disk shows itself at the latest in `wait`, as a
-    `UserError`.
+    A save runs in the background. The saved arrays may be donated at once. A process
+    killed during a save leaves the earlier checkpoints as they were. An error of the
+    disk is raised by `wait` at the latest, as a `UserError`.
 
     Args:
         directory: Made if absent.
@@ -58,7 +57,7 @@ class Checkpointer:
             self._manager = self._open()
 
     def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
-        """Starts to save `state`; returns as soon as its arrays may be donated.
+        """Start to save `state`; return as soon as its arrays may be donated.
 
         A step that was saved already with equal arrays is left as it is.
 
@@ -93,7 +92,7 @@ class Checkpointer:
             )
 
     def latest_meta(self) -> tuple[int, dict[str, Any]] | None:
-        """Step and `meta` of the newest checkpoint whose `meta` can be read."""
+        """Return step and `meta` of the newest checkpoint whose `meta` can be read."""
         for step in self._newest_first():
             try:
                 return step, self._read_header(step)[0]
@@ -102,7 +101,7 @@ class Checkpointer:
         return None
 
     def restore(self, step: int, like: PyTree) -> PyTree:
-        """The arrays saved at `step`, bit for bit.
+        """Return the arrays saved at `step`, bit for bit.
 
         Args:
             step: One of the saved steps.
@@ -128,7 +127,7 @@ class Checkpointer:
         make_like: Callable[[dict[str, Any]], PyTree],
         on_message: Callable[[str], None],
     ) -> tuple[int, PyTree, dict[str, Any]] | None:
-        """Step, arrays and `meta` of the newest checkpoint that is whole.
+        """Return step, arrays and `meta` of the newest checkpoint that is whole.
 
         Damaged ones that are newer are deleted, each with a message. None if nothing
         was saved yet.
@@ -166,19 +165,19 @@ class Checkpointer:
         return None
 
     def wait(self) -> None:
-        """Returns when the last save is on disk; raises `UserError` if it is not."""
+        """Wait until the last save is on disk; raise `UserError` if it cannot be."""
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, then gives the threads back."""
+        """Wait, then release the threads."""
         try:
             self.wait()
         finally:
             self._manager.close()
 
     def _open(self) -> ocp.CheckpointManager:
-        """A manager without history; removes what a broken save left on the disk."""
+        """Return a manager without history; remove the remains of a broken save."""
         return ocp.CheckpointManager(self.directory, options=self._options)
 
     @contextlib.contextmanager
@@ -200,7 +199,7 @@ class Checkpointer:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def _read_header(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """`meta` and `seal` of a step, after a check that they belong together."""
+        """Return `meta` and `seal` of a step, checked to belong together."""
         json_args = ocp.args.JsonRestore()
         items = self._read(step, meta=json_args, seal=json_args)
         meta, seal = items["meta"], items["seal"]

@@ -1,4 +1,4 @@
-"""What a checkpoint was made with, against what is wanted now."""
+"""Comparison of a checkpoint's settings and arrays with the wanted ones."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ _ABSENT = "absent"
 
 
 def check_same(saved: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
-    """Raises `UserError` naming every value in which two nested dicts differ.
+    """Raise `UserError` naming every value in which two nested dicts differ.
 
     Args:
         saved: As it came back from JSON.
@@ -30,7 +30,7 @@ def check_same(saved: dict[str, Any], wanted: dict[str, Any], what: str) -> None
 
 
 def check_leaves(saved: dict[str, str], wanted: dict[str, str], path: Path) -> None:
-    """Raises `UserError` naming the first arrays of which the two trees differ.
+    """Raise `UserError` naming the first arrays in which two trees differ.
 
     Args:
         saved: Path of a leaf -> its type and shape, in the checkpoint.
@@ -58,7 +58,7 @@ def _differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted name -> JSON text of the value."""
+    """Return dotted name -> JSON text of the value."""
     flat: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:

@@ -1,4 +1,4 @@
-"""Whether a checkpoint fits on the disk, and whether its files can be read."""
+"""Checks of the disk's space and of a checkpoint's files."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from jaxgrow.storage import files
 
 
 def check_space(directory: Path, num_bytes: int) -> None:
-    """Refuses early what would fail halfway, in several threads at once."""
+    """Raise `UserError` early for a save that would fail halfway."""
     needed = num_bytes * 5 // 4 + 2**20
     free = shutil.disk_usage(directory).free
     if free < needed:
@@ -25,10 +25,10 @@ def check_space(directory: Path, num_bytes: int) -> None:
 
 
 def read_through(directory: Path, num_arrays: int) -> None:
-    """Reads every array and description once, one by one; raises where Orbax would.
+    """Read every array and description one by one, and raise where Orbax would.
 
-    Orbax reads all of them at the same time, and when one fails leaves the others
-    behind, whose traces then turn up on stderr.
+    Orbax reads all of them at the same time. When one fails, the traces of the others
+    appear on stderr.
     """
     descriptions = [directory / "_METADATA", directory / "_sharding"]
     for path in [*descriptions, *directory.glob("array_metadatas/*")]:
@@ -48,7 +48,7 @@ def read_through(directory: Path, num_arrays: int) -> None:
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Whether the files are to blame, rather than memory, permissions or a device."""
+    """Return True for damaged files, and False for memory, permissions or devices."""
     while error is not None:
         if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
             return False
