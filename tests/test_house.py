@@ -25,6 +25,15 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 
+QUESTIONS = re.compile(r"(What|Whether|Where|Which|How)\b")
+FLAG = re.compile(r"(^|\s)--[a-z]")
+# Files of the package whose strings may spell flags, and why.
+SPELLS_FLAGS = {
+    "jaxgrow/data/array_sources.py": "the command that prepares a TFDS data set",
+    "jaxgrow/evaluation/figures.py": "the command that exports weights",
+    "jaxgrow/storage/provenance.py": "options of git",
+}
+
 SOURCES = sorted(
     path
     for folder in FOLDERS
@@ -126,6 +135,26 @@ def package_files(*folders):
     }
 
 
+def docstrings(tree):
+    """String statements of modules, classes and functions: theirs and their fields'."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            values = [line.value for line in node.body if isinstance(line, ast.Expr)]
+            constants = [v for v in values if isinstance(v, ast.Constant)]
+            yield from (c for c in constants if isinstance(c.value, str))
+
+
+def test_docstrings_say_what_a_thing_is_or_does():
+    files = package_files("jaxgrow", "experiments", "tools", "benchmarks")
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in files.items()
+        for node in docstrings(tree)
+        if QUESTIONS.match(node.value.strip())
+    ]
+    assert not found
+
+
 def public_names(tree):
     """Names that a module defines at its top level, without a leading underscore."""
     for node in tree.body:
@@ -145,6 +174,20 @@ def test_a_public_name_is_defined_once_in_the_package():
         for name in public_names(tree):
             places[name].append(path)
     assert not {name: where for name, where in places.items() if len(set(where)) > 1}
+
+
+def test_errors_of_the_package_name_fields_and_not_flags():
+    found = []
+    for path, tree in package_files("jaxgrow").items():
+        texts = {id(node) for node in docstrings(tree)}
+        found += [
+            f"{path}:{node.lineno} {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if id(node) not in texts and FLAG.search(node.value)
+            if path not in SPELLS_FLAGS
+        ]
+    assert not found
 
 
 def test_the_names_a_user_starts_from_are_imported_on_first_use():
