@@ -95,7 +95,7 @@ def convolve_densely(
     matrix = kernel[tap[:, None, :, None], tap[None, :, None, :]]  # (r, r, r, r, i, o)
     matrix *= (inside[:, None, :, None] & inside[None, :, None, :])[..., None, None]
     matrix = matrix.transpose(0, 1, 4, 2, 3, 5).reshape(r * r * i, r * r * o)
-    return (x.reshape(b, -1) @ matrix).reshape(b, r, r, o)
+    return (x.reshape(b, r * r * i) @ matrix).reshape(b, r, r, o)
 
 
 def to_columns(kernel: Float[Array, "k m i o"]) -> Float[Array, "k n i p"]:
