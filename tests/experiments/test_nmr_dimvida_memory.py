@@ -76,18 +76,18 @@ def test_off_the_cpu_every_step_is_compiled_before_the_first_is_taken_and_never_
 def test_off_the_cpu_a_late_phase_too_large_is_refused_before_the_first_one_trains(
     tmp_path, capsys, monkeypatch, off_the_cpu
 ):
-    monkeypatch.setattr(memory, "device_bytes", lambda: 4 * 2**20)
+    monkeypatch.setattr(memory, "device_bytes", lambda: 8 * 2**20)
     line = [
         *dimvida.TINY,
         "--run-dir",
         tmp_path / "run",
-        "--coherence-classifier.width",
-        "32",
+        "--coherence-classifier-width",
+        "64",
     ]
     said = dimvida.run(capsys, *line, "--phases", "autoencoder", "coherence_classifier")
     assert said.error.startswith("coherence_classifier needs ")
     remedy = (
-        "device has 4 MB: halve --coherence-classifier-training.batch-size (now 8) "
+        "device has 8 MB: halve --coherence-classifier-training.batch-size (now 8) "
         "or lower"
     )
     assert remedy in said.error

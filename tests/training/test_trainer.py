@@ -53,7 +53,6 @@ def make_task(folder, **changed):
         examples="numbers",
         log_every=2,
         validate_every=4,
-        checkpoint_every=4,
         steps_per_call=1,
         feed=lambda: Feed(Placement(), 2, plan, DATA),
         shapes=lambda: {"x": jnp.zeros(())},
