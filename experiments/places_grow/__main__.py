@@ -49,7 +49,7 @@ _PROGRAM = cli.Program(
         "data.source": "photos, folder, places365, tfds, idx or digits",
         "data.path": "folder or .tar of the pictures",
         "masks.folder_path": "folder of own masks, white = hole, and",
-        "masks.folder": "their weight beside masks.rectangle, stroke and half",
+        "masks.folder": "their weight beside masks.rectangle and masks.stroke",
         "batch_size": "pictures per step, over all devices",
         "growth.resolutions": "side of the pictures in pixels, stage by stage",
         "growth.steps": "batches of each stage",

@@ -27,18 +27,22 @@ def convolve_on_gpu(
     window: ConvWindow,
     precision: lax.PrecisionLike,
 ) -> Float[Array, "b p q o"]:
-    """Convolve in the formulation that suits the channels."""
+    """Convolve in the formulation that suits the channels.
+
+    Those of narrow layers cost wide ones, such as the autoencoder's, more memory
+    traffic than the library's convolution.
+    """
     x, kernel = _fill_picture(x, kernel)
     k, _, i, o = kernel.shape
-    is_like_plain = precision is None and window.strides == (1, 1)
-    if is_like_plain and window.is_centred(kernel):
+    is_plain = precision is None and window.strides == (1, 1)
+    if is_plain and window.is_centred(kernel) and max(i, o) <= _NARROW:
         if k == 1:
             return x @ kernel[0, 0]
         if o <= FEW_CHANNELS:
             return _convolve_to_few(x, kernel)
-        if max(i, o) <= _NARROW and is_smaller_than_kernel(x, kernel):
+        if is_smaller_than_kernel(x, kernel):
             return convolve_densely(x, kernel)
-        if max(i, o) <= _NARROW and x.shape[2] % 2 == 0:
+        if x.shape[2] % 2 == 0:
             return _convolve_in_pairs(x, kernel)
     return convolve_plainly(x, kernel, window, precision=precision)
 
