@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
 from jaxgrow.storage import files
 from jaxgrow.training.checkpoint.compare import check_leaves
@@ -47,7 +49,6 @@ class Checkpointer:
         self.directory = directory.absolute()
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=ocp.checkpoint_managers.LatestN(keep),
-            cleanup_tmp_directories=True,
             # Where the thread that makes the directories fails, the threads that
             # wait for them keep the process from ending for ten minutes.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
@@ -177,7 +178,14 @@ class Checkpointer:
             self._manager.close()
 
     def _open(self) -> ocp.CheckpointManager:
-        """Return a manager without history; remove the remains of a broken save."""
+        """Return a manager without history; remove the remains of a broken save.
+
+        Orbax would remove them in a thread that outlives `close`, so that two managers
+        of one directory, opened one after the other, get in each other's way.
+        """
+        if hosts.is_first():
+            for remains in self.directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
+                shutil.rmtree(remains)
         return ocp.CheckpointManager(self.directory, options=self._options)
 
     @contextlib.contextmanager
