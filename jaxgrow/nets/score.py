@@ -2,7 +2,7 @@
 
 Di Giacomo et al. (2024), Sec. III, after Bounoua et al. (2024). It reads the latents of
 an object's views and one diffusion time per view, 0 for a view that is given, and its
-raw output is MINUS the noise in the latents (or, as an option, the velocity).
+raw output is the negative of the prediction, which `multiview.denoiser` accounts for.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class ScoreConfig:
     dropout: float = 0.0
     """Share of each block's hidden features that training drops."""
     prediction: Literal["noise", "velocity"] = "noise"
-    """Meaning of the output: minus the noise, the paper's; or minus the velocity
+    """Quantity to predict: the noise, as in the paper; or the velocity
     v = alpha eps - sigma z (Salimans & Ho 2022), whose errors are not magnified at
     large times, so that it samples well after far fewer steps of training."""
     gaussian_path: bool = False
@@ -80,7 +80,7 @@ class ScoreNet(nn.Module):
         x: (b, v, d).
         tau: (b, v), in [0, 1]; 0 for a view that is given.
         missing: (b, v), read with `mask_input` only.
-        returns: (b, v, d), minus the noise.
+        returns: (b, v, d), the negative of the prediction.
     """
 
     config: ScoreConfig
