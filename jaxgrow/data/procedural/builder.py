@@ -102,13 +102,10 @@ class Builder:
 
         `at` is the origin of the outline; half of the thickness is on each side of it.
         """
-        area = sum(
-            x0 * y1 - x1 * y0
-            for (x0, y0), (x1, y1) in zip(
-                outline, [*outline[1:], outline[0]], strict=True
-            )
-        )
-        points = np.array(outline if area > 0 else outline[::-1], float)
+        points = np.array(outline, float)
+        x, y = points.T
+        if x @ np.roll(y, -1) <= y @ np.roll(x, -1):  # clockwise
+            points = points[::-1]
         low, high = points.min(axis=0), points.max(axis=0)
         middle, extent = (low + high) / 2, high - low
         points = (points - middle) / np.maximum(extent, _THINNEST)
@@ -273,6 +270,11 @@ def make_scene(parts: Sequence[Solid]) -> Scene:
         to_unit=to_unit,
         paints=tuple(part.paint for part in parts),
     )
+
+
+def both(z: Number) -> tuple[Number, Number]:
+    """Return -z and z, the two sides of a symmetric object."""
+    return -z, z
 
 
 def around(count: int, phase: Number = 0.0) -> list[tuple[float, float]]:

@@ -89,9 +89,8 @@ class Draws:
         if kind == 0:
             return lines(colour, other, z=n, width=self.uniform(0.2, 0.5))
         if kind == 1:
-            return lines(
-                colour, other, y=self.count(2, 4), width=self.uniform(0.15, 0.4)
-            )
+            rows, width = self.count(2, 4), self.uniform(0.15, 0.4)
+            return lines(colour, other, y=rows, width=width)
         if kind == 2:
             return checks(colour, other, x=n, y=n, z=n)
         return lines(colour, other, x=3, y=3, z=n, width=0.12)

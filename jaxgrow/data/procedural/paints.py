@@ -50,11 +50,11 @@ def checks(
 
 def shade(colour: Colour, factor: Number) -> Colour:
     """Return `colour` darker (factor < 1) or lighter."""
-    r, g, b = (min(1.0, factor * channel) for channel in colour)
-    return (r, g, b)
+    r, g, b = colour
+    return min(1.0, factor * r), min(1.0, factor * g), min(1.0, factor * b)
 
 
 def pale(colour: Colour) -> Colour:
     """Return the colour half way to white."""
-    r, g, b = (0.5 + 0.5 * channel for channel in colour)
-    return (r, g, b)
+    r, g, b = colour
+    return 0.5 + 0.5 * r, 0.5 + 0.5 * g, 0.5 + 0.5 * b

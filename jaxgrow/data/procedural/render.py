@@ -8,7 +8,6 @@ function plus or minus the square root of a quadratic one. No pixel needs a divi
 and the nearest surface has the largest s.
 """
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -24,30 +23,15 @@ _AMBIENT, _DIFFUSE, _HEADLIGHT = 0.5, 0.45, 0.18
 _TINY = 1e-9
 
 
-@dataclasses.dataclass
-class _Buffers:
-    inverse_depth: Float[np.ndarray, "s s"]
-    face: Int[np.ndarray, "s s"]
-    """Row of the face in the table of planes, then of quadrics; -1 = background."""
-
-
 def render(scene: Scene, camera: Camera, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """Render a scene on white ground, with each pixel the mean of 2x2 rays."""
     side = 2 * size
-    buffers = _Buffers(
-        np.zeros((side, side), np.float32), np.full((side, side), -1, np.int32)
-    )
-    _cast(scene, camera, buffers)
-    rows, columns = np.nonzero(buffers.face >= 0)
-    grid = _grid(side)
+    inverse_depth, face = _cast(scene, camera, side)
+    hit, grid = np.nonzero(face >= 0), _grid(side)
+    places = np.stack([np.ones(len(hit[0])), grid[hit[1]], -grid[hit[0]]], axis=1)
+    depth = inverse_depth[hit].astype(float)
     colours = np.ones((side, side, 3), np.float32)
-    colours[rows, columns] = _shade(
-        scene,
-        camera,
-        np.stack([np.ones(len(rows)), grid[columns], -grid[rows]], axis=1),
-        buffers.inverse_depth[rows, columns].astype(float),
-        buffers.face[rows, columns],
-    )
+    colours[hit] = _shade(scene, camera, places, depth, face[hit])
     upper, lower = colours[0::2], colours[1::2]
     total = (upper[:, 0::2] + upper[:, 1::2]) + (lower[:, 0::2] + lower[:, 1::2])
     return (total * (255 / 4) + 0.5).astype(np.uint8)
@@ -59,9 +43,15 @@ def _grid(side: int) -> Float[np.ndarray, " s"]:
     return (2 * np.arange(side) + 1) / side - 1
 
 
-def _cast(scene: Scene, camera: Camera, buffers: _Buffers) -> None:
-    """Find the nearest face along every ray."""
-    side = len(buffers.face)
+def _cast(
+    scene: Scene, camera: Camera, side: int
+) -> tuple[Float[np.ndarray, "s s"], Int[np.ndarray, "s s"]]:
+    """Find the inverse depth of the nearest face along every ray, and the face.
+
+    It is a row in the table of planes, then of quadrics; -1 is the background.
+    """
+    inverse_depth = np.zeros((side, side), np.float32)
+    faces = np.full((side, side), -1, np.int32)
     us, vs = _grid(side), -_grid(side)
     height = scene.planes[:, :3] @ camera.eye + scene.planes[:, 3]
     height = np.where(np.abs(height) < _TINY, -_TINY, height)
@@ -76,13 +66,13 @@ def _cast(scene: Scene, camera: Camera, buffers: _Buffers) -> None:
     num_seen = np.bincount(owner[seen], minlength=len(scene.paints)).tolist()
     curves = _Curves(scene, camera)
     face_ids, num_planes = order.tolist(), len(order)
-    for i, (x0, x1, y0, y1) in enumerate(_screen_boxes(scene, camera, side)):
+    boxes = _screen_boxes(scene, camera, side).tolist()
+    for i, (x0, x1, y0, y1) in enumerate(boxes):
         if x0 >= x1 or y0 >= y1:
             continue
         first, last = starts[i], starts[i + 1]
         middle = first + num_seen[i]
-        depth = buffers.inverse_depth[y0:y1, x0:x1]
-        face = buffers.face[y0:y1, x0:x1]
+        depth, face = inverse_depth[y0:y1, x0:x1], faces[y0:y1, x0:x1]
         limits = across[first:last, :, x0:x1] + down[first:last, y0:y1, :]
         entered = list(limits[: middle - first])
         ids = face_ids[first:middle]
@@ -106,6 +96,7 @@ def _cast(scene: Scene, camera: Camera, buffers: _Buffers) -> None:
         for limit, face_id in zip(entered, ids, strict=True):
             np.copyto(face, face_id, where=hit & (limit == enter))
         np.copyto(depth, enter, where=hit)
+    return inverse_depth, faces
 
 
 class _Curves:
@@ -153,9 +144,7 @@ class _Curves:
         return None, far.astype(np.float32)
 
 
-def _screen_boxes(
-    scene: Scene, camera: Camera, side: int
-) -> list[tuple[int, int, int, int]]:
+def _screen_boxes(scene: Scene, camera: Camera, side: int) -> Int[np.ndarray, "n 4"]:
     """Return (x0, x1, y0, y1), the ranges of the rays that may meet each solid."""
     u, v = camera.project(scene.hull)
     starts = scene.hull_start[:-1]
@@ -165,8 +154,7 @@ def _screen_boxes(
         np.floor((1 - np.maximum.reduceat(v, starts)) / 2 * side),
         np.ceil((1 - np.minimum.reduceat(v, starts)) / 2 * side),
     ]
-    table = np.clip(np.stack(edges, axis=1), 0, side).astype(int).tolist()
-    return [(x0, x1, y0, y1) for x0, x1, y0, y1 in table]
+    return np.clip(np.stack(edges, axis=1), 0, side).astype(int)
 
 
 def _shade(

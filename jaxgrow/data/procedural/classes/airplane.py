@@ -1,6 +1,6 @@
 """Airliners, light aircraft, biplanes, fighters and gliders."""
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.classes.airplane_parts import (
     cabin_body,
     engines,
@@ -61,10 +61,10 @@ def _light(draw: Draws, add: Builder) -> None:
             add.rod(foot, head, 0.012, trim)
     twin = draw.chance(0.25) and not high
     if twin:
-        for side in (-1, 1):
-            at = (0.18, level + 0.02, side * 0.2)
+        for z in both(0.2):
+            at = (0.18, level + 0.02, z)
             add.ball(at, (0.24, 0.07, 0.07), skin)
-            propeller(draw, add, (0.3, level + 0.02, side * 0.2), 0.2)
+            propeller(draw, add, (0.3, level + 0.02, z), 0.2)
     else:
         propeller(draw, add, (0.42, 0, 0), draw.uniform(0.24, 0.32))
     tail(draw, add, 0.6 * width, trim, skin, t_tail=draw.chance(0.15))

@@ -2,7 +2,7 @@
 
 import math
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
@@ -98,8 +98,8 @@ def winglets(
 ) -> None:
     """Small fins that stand on the wings' tips."""
     height = 0.06
-    for side in (-1, 1):
-        at = (lead[0], lead[1] + dihedral * span / 2, side * span / 2)
+    for z in both(span / 2):
+        at = (lead[0], lead[1] + dihedral * span / 2, z)
         fin = [(0, 0), (-0.05, height), (-0.07, height), (-chord, 0)]
         add.plate(fin, 0.012, paint, at=at)
 
@@ -110,9 +110,8 @@ def engines(draw: Draws, add: Builder, width: Number, level: Number, wing: Vec) 
     case = draw.colour("metal", "white", "bright")
     bulk, length = width * draw.uniform(0.42, 0.6), draw.uniform(0.1, 0.15)
     if draw.chance(0.25):
-        for side in (-1, 1):
-            at = (-0.28, 0.28 * width, side * 0.78 * width)
-            add.cylinder(at, bulk, 0.16, case, axis="x", top=1.15)
+        for z in both(0.78 * width):
+            add.cylinder((-0.28, 0.28 * width, z), bulk, 0.16, case, axis="x", top=1.15)
         return
     turboprop, pairs = draw.chance(0.25), draw.count(1, 2)
     for side in (-1, 1):
@@ -134,15 +133,10 @@ def propeller(draw: Draws, add: Builder, at: Vec, diameter: Number) -> None:
     blades, phase = draw.count(2, 4), draw.uniform(0, math.pi)
     add.ball(at, (0.08, 0.035, 0.035), STEEL)
     for k in range(blades):
-        angle = phase + 2 * math.pi * k / blades
-        turn = rotation(roll=angle)
-        reach = diameter / 4
-        middle = (
-            at[0] + 0.01,
-            at[1] + reach * math.cos(angle),
-            at[2] + reach * math.sin(angle),
-        )
-        add.box(middle, (0.012, diameter / 2, 0.03), BLACK, turn=turn)
+        angle, reach = phase + 2 * math.pi * k / blades, diameter / 4
+        y, z = at[1] + reach * math.cos(angle), at[2] + reach * math.sin(angle)
+        blade = (0.012, diameter / 2, 0.03)
+        add.box((at[0] + 0.01, y, z), blade, BLACK, turn=rotation(roll=angle))
 
 
 def tail(

@@ -2,7 +2,7 @@
 
 import math
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import Colour, Paint
@@ -26,8 +26,7 @@ def bench(draw: Draws, add: Builder) -> None:
         _back(draw, add, (width, depth, height), wood, frame)
     if draw.chance(0.45):
         rise = draw.uniform(0.1, 0.16)
-        for side in (-1, 1):
-            z = side * 0.48 * width
+        for z in both(0.48 * width):
             add.box((0, height + rise, z), (depth, 0.03, 0.045), frame)
             post = (0.44 * depth, height + rise / 2, z)
             add.box(post, (0.03, rise, 0.04), frame)
@@ -52,8 +51,8 @@ def _back(draw: Draws, add: Builder, size: Vec, wood: Colour, frame: Colour) -> 
     if upright:
         at = (-depth / 2 - slope * rise, height + rise, 0)
         add.box(at, (0.035, 0.05, width), wood, turn=turn)
-    for side in (-1, 1):
-        start = (-depth / 2 - 0.01, height - 0.02, side * 0.42 * width)
+    for z in both(0.42 * width):
+        start = (-depth / 2 - 0.01, height - 0.02, z)
         top = (start[0] - slope * rise, height + rise, start[2])
         add.rod(start, top, 0.032, frame)
 
@@ -63,35 +62,22 @@ def _base(draw: Draws, add: Builder, size: Vec, frame: Colour, *, back: bool) ->
     style = draw.count(0, 4)
     if style <= 1:
         thick, splay = draw.uniform(0.035, 0.07), draw.pick(0.0, 0.0, 0.04)
-        around_legs = (depth, 0.94 * width)
-        legs(
-            add,
-            around_legs,
-            (0, height),
-            thick,
-            frame,
-            round_legs=style == 1,
-            splay=splay,
-        )
+        at, rods = (depth, 0.94 * width), style == 1
+        legs(add, at, height, thick, frame, round_legs=rods, splay=splay)
         if draw.chance(0.4):
             add.box((0, 0.4 * height, 0), (0.03, 0.03, 0.86 * width), frame)
     elif style == 2:
         slab = (0.85 * depth, height, draw.uniform(0.04, 0.12))
-        for side in (-1, 1):
-            add.box((0, height / 2, side * 0.38 * width), slab, frame)
+        for z in both(0.38 * width):
+            add.box((0, height / 2, z), slab, frame)
     elif style == 3:
-        for side in (-1, 1):
-            z = side * 0.36 * width
+        for z in both(0.36 * width):
             add.box((0, height / 2, z), (0.07, height, 0.07), frame)
             add.box((0, 0.02, z), (depth, 0.04, 0.08), frame)
     else:
-        for side in (-1, 1):
-            z = side * 0.4 * width
+        for z in both(0.4 * width):
             for ahead in (-1, 1):
-                foot, top = (
-                    (ahead * 0.55 * depth, 0, z),
-                    (-ahead * 0.4 * depth, height, z),
-                )
-                add.rod(foot, top, 0.045, frame)
+                foot = (ahead * 0.55 * depth, 0, z)
+                add.rod(foot, (-ahead * 0.4 * depth, height, z), 0.045, frame)
     if not back and draw.chance(0.4):
         add.box((0, 0.3 * height, 0), (0.8 * depth, 0.03, 0.7 * width), frame)

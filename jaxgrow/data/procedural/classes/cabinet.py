@@ -1,6 +1,6 @@
 """Chests of drawers, wardrobes, sideboards and shelves."""
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import BLACK, Colour, Number, Paint, lines
@@ -15,15 +15,8 @@ def cabinet(draw: Draws, add: Builder) -> None:
     low = draw.uniform(0.04, 0.13) if draw.chance(0.45) else 0.0
     if low:
         dark = draw.colour("dark", "wood", "metal")
-        legs(
-            add,
-            (depth, width),
-            (0, low),
-            0.04,
-            dark,
-            round_legs=draw.chance(0.5),
-            splay=draw.pick(0.0, 0.02),
-        )
+        rods, splay = draw.chance(0.5), draw.pick(0.0, 0.02)
+        legs(add, (depth, width), low, 0.04, dark, round_legs=rods, splay=splay)
     elif draw.chance(0.4):
         low = 0.04
         add.box((-0.01, 0.02, 0), (0.94 * depth, 0.04, 0.97 * width), BLACK)
@@ -34,9 +27,8 @@ def cabinet(draw: Draws, add: Builder) -> None:
         _shelf(draw, add, size, low, skin)
     else:
         add.box((0, low + height / 2, 0), size, draw.finish(skin, prob=0.2))
-        draw.pick(_doors, _doors, _drawers, _drawers, _mixed)(
-            draw, add, size, low, front
-        )
+        fronts = draw.pick(_doors, _doors, _drawers, _drawers, _mixed)
+        fronts(draw, add, size, low, front)
     top = low + height
     if draw.chance(0.4):
         board = draw.colour("wood", "dark", "white")
@@ -47,14 +39,10 @@ def cabinet(draw: Draws, add: Builder) -> None:
 
 def _shelf(draw: Draws, add: Builder, size: Vec, low: Number, skin: Colour) -> None:
     (depth, height, width), thick = size, 0.02
-    add.box(
-        (-depth / 2 + thick / 2, low + height / 2, 0),
-        (thick, height, width),
-        draw.contrast(skin),
-    )
-    for side in (-1, 1):
-        at = (0, low + height / 2, side * (width - thick) / 2)
-        add.box(at, (depth, height, thick), skin)
+    at = (-depth / 2 + thick / 2, low + height / 2, 0)
+    add.box(at, (thick, height, width), draw.contrast(skin))
+    for z in both((width - thick) / 2):
+        add.box((0, low + height / 2, z), (depth, height, thick), skin)
     if width > 0.7:
         add.box((0, low + height / 2, 0), (0.96 * depth, height, thick), skin)
     count = draw.count(2, 5)
@@ -100,17 +88,9 @@ def _doors(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> 
             add.box(at, (0.022, 0.16 * height, 0.016), metal)
 
 
-def _drawers(
-    draw: Draws,
-    add: Builder,
-    size: Vec,
-    low: Number,
-    front: Colour,
-    *,
-    columns: int = 0,
-) -> None:
+def _drawers(draw: Draws, add: Builder, size: Vec, low: Number, front: Colour) -> None:
     (depth, height, width), rows = size, draw.count(2, 5)
-    columns = columns or draw.count(1, 2)
+    columns = draw.count(1, 2)
     metal, knobs = draw.colour("metal", "dark"), draw.chance(0.4)
     other = draw.contrast(front) if draw.chance(0.25) else front
     for row in range(rows):
@@ -121,8 +101,7 @@ def _drawers(
             paint = front if (row + column) % 2 == 0 else other
             add.box((depth / 2 + 0.005, y, z), drawer, paint)
             if knobs:
-                at = (depth / 2 + 0.025, y, z)
-                add.ball(at, (0.035, 0.035, 0.035), metal)
+                add.ball((depth / 2 + 0.025, y, z), (0.035, 0.035, 0.035), metal)
             else:
                 grip = (0.022, 0.016, 0.28 * width / columns)
                 add.box((depth / 2 + 0.02, y, z), grip, metal)

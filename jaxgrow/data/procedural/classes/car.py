@@ -1,6 +1,6 @@
 """Cars."""
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
@@ -51,9 +51,8 @@ def car(draw: Draws, add: Builder) -> None:
     _lights(draw, add, width, top, body)
     if draw.chance(0.2) and not big:
         add.box((-0.46, top + 0.07, 0), (0.07, 0.012, 0.85 * width), skin)
-        for side in (-1, 1):
-            at = (-0.45, top + 0.03, side * 0.3 * width)
-            add.box(at, (0.03, 0.08, 0.015), skin)
+        for z in both(0.3 * width):
+            add.box((-0.45, top + 0.03, z), (0.03, 0.08, 0.015), skin)
     if draw.chance(0.12):
         _roof_sign(draw, add, top + height)
 
@@ -70,17 +69,9 @@ def _body(
 ) -> None:
     """Bonnet, flanks and boot in one outline, over a dark sill."""
     nose = 0.0 if flat else draw.uniform(0.02, 0.05)
-    outline = [
-        (-0.5, low + 0.02),
-        (-0.48, low),
-        (0.48, low),
-        (0.5, low + 0.03),
-        (0.5, top - nose - 0.02),
-        (0.46, top - nose),
-        (0.2, top),
-        (-0.46, top),
-        (-0.5, top - 0.03),
-    ]
+    outline = [(-0.5, low + 0.02), (-0.48, low), (0.48, low), (0.5, low + 0.03)]
+    outline += [(0.5, top - nose - 0.02), (0.46, top - nose), (0.2, top)]
+    outline += [(-0.46, top), (-0.5, top - 0.03)]
     other = draw.contrast(skin)
     racing = lines(skin, other, z=1, width=draw.uniform(0.15, 0.3))
     two_tone = checks(skin, other, y=2)
@@ -100,9 +91,8 @@ def _cabin(
     """Glass all round, a roof on it, and pillars between the windows."""
     top, height = level
     glass = draw.colour("glass")
-    outline = [(x, top + y * height) for x, y in profile]
     inner = 0.86 * width
-    add.plate(outline, inner, glass)
+    add.plate([(x, top + y * height) for x, y in profile], inner, glass)
     (x0, _), (x1, _), (x2, _), (x3, _) = profile
     roof = [(x1 - 0.01, 0.84), (x1 + 0.01, 1.06), (x2 - 0.01, 1.06), (x2 + 0.02, 0.84)]
     add.plate([(x, top + y * height) for x, y in roof], 0.9 * width, skin)
@@ -114,25 +104,20 @@ def _cabin(
     for foot, head, thick in pillars:
         post = [(foot - thick / 2, 0), (head - thick / 2, 1)]
         post += [(head + thick / 2, 1), (foot + thick / 2, 0)]
-        for side in (-1, 1):
-            at = (0, 0, side * (inner / 2 - 0.005))
-            add.plate([(x, top + y * height) for x, y in post], 0.02, skin, at=at)
+        outline = [(x, top + y * height) for x, y in post]
+        for z in both(inner / 2 - 0.005):
+            add.plate(outline, 0.02, skin, at=(0, 0, z))
     if draw.chance(0.25):
-        for side in (-1, 1):
-            add.rod(
-                (x1, top + 1.15 * height, side * 0.36 * width),
-                (x2, top + 1.15 * height, side * 0.36 * width),
-                0.014,
-                STEEL,
-            )
+        for z in both(0.36 * width):
+            y = top + 1.15 * height
+            add.rod((x1, y, z), (x2, y, z), 0.014, STEEL)
 
 
 def _open_top(draw: Draws, add: Builder, width: Number, top: Number) -> None:
     leather = draw.colour("wood", "dark", "bright")
     add.box((-0.06, top, 0), (0.36, 0.01, 0.8 * width), BLACK)
-    for side in (-1, 1):
-        at = (-0.12, top + 0.04, side * 0.2 * width)
-        add.box(at, (0.06, 0.09, 0.3 * width), leather)
+    for z in both(0.2 * width):
+        add.box((-0.12, top + 0.04, z), (0.06, 0.09, 0.3 * width), leather)
     screen = [(0.12, top), (0.06, top + 0.09), (0.075, top + 0.09), (0.14, top)]
     add.plate(screen, 0.82 * width, draw.colour("glass"))
     # The driver's wheel is on the left, at -z.
@@ -141,9 +126,8 @@ def _open_top(draw: Draws, add: Builder, width: Number, top: Number) -> None:
 
 def _bed(draw: Draws, add: Builder, width: Number, top: Number, skin: Colour) -> None:
     add.box((-0.29, top, 0), (0.36, 0.008, 0.84 * width), BLACK)
-    for side in (-1, 1):
-        at = (-0.29, top + 0.025, side * 0.46 * width)
-        add.box(at, (0.4, 0.05, 0.03), skin)
+    for z in both(0.46 * width):
+        add.box((-0.29, top + 0.025, z), (0.4, 0.05, 0.03), skin)
     add.box((-0.485, top + 0.025, 0), (0.025, 0.05, 0.94 * width), skin)
     if draw.chance(0.4):
         load = draw.colour("wood", "drab", "bright")
@@ -156,9 +140,8 @@ def _wheels(
     hub = draw.colour("metal", "white", "dark")
     for x in (-axle, axle):
         for side in (-1, 1):
-            add.cylinder(
-                (x, wheel / 2, side * 0.45 * width), wheel, 0.08, TYRE, axis="z"
-            )
+            at = (x, wheel / 2, side * 0.45 * width)
+            add.cylinder(at, wheel, 0.08, TYRE, axis="z")
             at = (x, wheel / 2, side * (0.45 * width + 0.041))
             add.cylinder(at, 0.6 * wheel, 0.006, hub, axis="z")
 

@@ -2,7 +2,7 @@
 
 import math
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import BLACK, STEEL, lines
 from jaxgrow.data.procedural.solids import rotation
@@ -45,8 +45,8 @@ def _flat(draw: Draws, add: Builder) -> None:
         add.plate(arm, 0.1, case)
         add.box((0.02, 0.01, 0), (0.24, 0.02, foot), STEEL)
     if draw.chance(0.3):
-        for side in (-1, 1):
-            at = (0, middle, side * (width / 2 + 0.04))
+        for z in both(width / 2 + 0.04):
+            at = (0, middle, z)
             add.box(at, (0.05, height, 0.07), lines(case, BLACK, y=12, width=0.5))
 
 
@@ -75,8 +75,8 @@ def _tube(draw: Draws, add: Builder) -> None:
     if low > 0:
         add.cylinder((-0.1, low / 2, 0), 0.5 * width, low, case, top=0.7)
     if draw.chance(0.2):
-        for side in (-1, 1):
-            top = (-0.2, low + height + 0.3, side * 0.3)
+        for z in both(0.3):
+            top = (-0.2, low + height + 0.3, z)
             add.rod((-0.15, low + height, 0), top, 0.014, STEEL)
 
 

@@ -47,8 +47,7 @@ def _lampshade(
 ) -> None:
     form = draw.count(0, 4)
     if form == 0:
-        side = 0.8 * wide
-        lean = draw.uniform(0, 0.25)
+        side, lean = 0.8 * wide, draw.uniform(0, 0.25)
         add.box(at, (side, deep, side), cover, taper=(lean, lean, lean, lean))
     elif form == 1:
         dome = (at[0], at[1] - 0.3 * deep, at[2])
@@ -100,11 +99,9 @@ def _hanging(draw: Draws, add: Builder, metal: Colour, cover: Paint) -> None:
     add.cylinder((0, 0.72, 0), 0.018, 0.5, metal)
     kind, wide = draw.count(0, 2), draw.uniform(0.35, 0.65)
     if kind == 0:
-        tall = draw.uniform(0.3, 0.5)
-        add.ball((0, 0.4, 0), (wide, tall, wide), cover)
+        add.ball((0, 0.4, 0), (wide, draw.uniform(0.3, 0.5), wide), cover)
     elif kind == 1:
-        tall = draw.uniform(0.18, 0.4)
-        top = draw.uniform(0.15, 0.9)
+        tall, top = draw.uniform(0.18, 0.4), draw.uniform(0.15, 0.9)
         add.cylinder((0, 0.4, 0), wide, tall, cover, top=top)
     else:
         add.ball((0, 0.48, 0), (0.12, 0.14, 0.12), metal)

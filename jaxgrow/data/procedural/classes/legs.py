@@ -8,7 +8,7 @@ from jaxgrow.data.procedural.solids import Vec2
 def legs(
     add: Builder,
     footprint: Vec2,
-    span: Vec2,
+    height: Number,
     thick: Number,
     paint: Paint | Colour,
     *,
@@ -20,19 +20,18 @@ def legs(
     Args:
         add: Builder of the object.
         footprint: Extents along x and z at the top.
-        span: Heights of the lower and upper ends.
+        height: Height of the upper ends; the lower ones stand on the ground.
         thick: Thickness; splayed and round legs narrow to the foot.
         paint: Paint of the legs.
         round_legs: Rods instead of square posts.
         splay: Distance by which each foot stands out along x and z.
     """
-    (length, width), (low, high) = footprint, span
+    length, width = footprint
     for side_x in (-1, 1):
         for side_z in (-1, 1):
             x, z = side_x * (length - thick) / 2, side_z * (width - thick) / 2
             if round_legs or splay:
-                foot = (x + side_x * splay, low, z + side_z * splay)
-                add.rod(foot, (x, high, z), 0.65 * thick, paint, top=1.5)
+                foot = (x + side_x * splay, 0, z + side_z * splay)
+                add.rod(foot, (x, height, z), 0.65 * thick, paint, top=1.5)
             else:
-                at = (x, (low + high) / 2, z)
-                add.box(at, (thick, high - low, thick), paint)
+                add.box((x, height / 2, z), (thick, height, thick), paint)

@@ -23,7 +23,7 @@ def loudspeaker(draw: Draws, add: Builder) -> None:
     low = 0.0
     if draw.chance(0.2):
         low = 0.05
-        legs(add, (depth, width), (0.0, low), 0.04, BLACK, round_legs=True)
+        legs(add, (depth, width), low, 0.04, BLACK, round_legs=True)
     elif draw.chance(0.2):
         low = draw.uniform(0.3, 0.6)
         add.cylinder((0, low / 2, 0), 0.06, low, BLACK)
@@ -31,14 +31,12 @@ def loudspeaker(draw: Draws, add: Builder) -> None:
     hide = draw.finish(skin, prob=0.25)
     lean = draw.uniform(0, 0.12) if draw.chance(0.4) else 0.0
     sides = draw.uniform(0, 0.12) if draw.chance(0.3) else 0.0
-    box = (depth, height, width)
+    middle, front = low + height / 2, depth / 2
     taper = (lean, 0, sides, sides)
-    add.box((0, low + height / 2, 0), box, hide, taper=taper)
-    front = depth / 2
+    add.box((0, middle, 0), (depth, height, width), hide, taper=taper)
     if draw.chance(0.5):
         baffle = (0.008, 0.95 * height, width * (0.94 - sides))
-        tone = draw.contrast(skin)
-        add.box((front + 0.003, low + height / 2, 0), baffle, tone)
+        add.box((front + 0.003, middle, 0), baffle, draw.contrast(skin))
     _drivers(draw, add, (front + 0.008, low), height, width * (1 - 2 * sides), skin)
     at = (-front, low + 0.25 * height, 0)
     add.box(at, (0.02, 0.12 * height, 0.3 * width), STEEL)

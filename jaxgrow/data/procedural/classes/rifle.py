@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import BLACK, Colour, Number, Paint, checks, lines
 from jaxgrow.data.procedural.solids import rotation
@@ -23,9 +23,8 @@ def rifle(draw: Draws, add: Builder) -> None:
     camouflage = checks(plain, other, x=7, y=2)
     furniture = draw.pick(Paint(plain), Paint(plain), Paint(plain), camouflage)
     look = _Look(metal, furniture, plain)
-    draw.pick(_hunting, _hunting, _assault, _assault, _bullpup, _machine_gun)(
-        draw, add, look
-    )
+    kind = draw.pick(_hunting, _hunting, _assault, _assault, _bullpup, _machine_gun)
+    kind(draw, add, look)
 
 
 def _hunting(draw: Draws, add: Builder, look: _Look) -> None:
@@ -48,8 +47,7 @@ def _hunting(draw: Draws, add: Builder, look: _Look) -> None:
     elif kind == 1:
         loop = [(-0.17, -0.08), (-0.05, -0.08), (-0.04, -0.07), (-0.17, -0.07)]
         add.plate(loop, 0.014, look.metal)
-        magazine = (0.22, 0.008, 0)
-        add.cylinder(magazine, 0.02, 0.4, look.metal, axis="x")
+        add.cylinder((0.22, 0.008, 0), 0.02, 0.4, look.metal, axis="x")
     else:
         pump = draw.uniform(0.1, 0.24)
         grip = lines(look.plain, BLACK, y=7, width=0.4)
@@ -70,8 +68,7 @@ def _assault(draw: Draws, add: Builder, look: _Look) -> None:
     add.cylinder((0.5 - length / 2, 0.03, 0), 0.02, length, look.metal, axis="x")
     _muzzle(draw, add, look, 0.5)
     upper = [(-0.14, -0.02), (0.14, -0.025), (0.14, 0.05), (-0.1, 0.055)]
-    receiver = look.metal if draw.chance(0.7) else look.plain
-    add.plate(upper, 0.045, receiver)
+    add.plate(upper, 0.045, look.metal if draw.chance(0.7) else look.plain)
     guard_end = draw.uniform(0.28, 0.38)
     half = (guard_end - 0.14) / 2
     slots = lines(look.plain, BLACK, x=draw.count(3, 6), y=1, width=0.25)
@@ -79,8 +76,7 @@ def _assault(draw: Draws, add: Builder, look: _Look) -> None:
     at, size = (0.14 + half, 0.02, 0), (2 * half, 0.055, 0.046)
     add.box(at, size, guard, taper=(0, 0.03, 0.1, 0.1))
     if draw.chance(0.45):
-        gas = (guard_end + 0.02, 0.055, 0)
-        add.cylinder(gas, 0.014, 0.1, look.metal, axis="x")
+        add.cylinder((guard_end + 0.02, 0.055, 0), 0.014, 0.1, look.metal, axis="x")
     _grip(add, look, -0.08, -0.02)
     _trigger(add, look, -0.02)
     curve = draw.chance(0.6)
@@ -93,8 +89,7 @@ def _assault(draw: Draws, add: Builder, look: _Look) -> None:
         _scope(draw, add, look, 0.09)
     _sights(add, look, 0.42, 0.06)
     if draw.chance(0.3):
-        launcher = (guard_end - 0.06, -0.035, 0)
-        add.cylinder(launcher, 0.045, 0.2, look.metal, axis="x")
+        add.cylinder((guard_end - 0.06, -0.035, 0), 0.045, 0.2, look.metal, axis="x")
     if draw.chance(0.2):
         _bipod(draw, add, look, guard_end, 0.0)
 
@@ -244,8 +239,7 @@ def _scope(draw: Draws, add: Builder, look: _Look, y: Number) -> None:
     add.cylinder(rear, 1.3 * tube, 0.05, look.metal, axis="x", top=0.75)
     glass = (x + length / 2 + 0.066, y, 0)
     add.cylinder(glass, bell * 0.8 * tube, 0.004, (0.3, 0.4, 0.5), axis="x")
-    knob = (x, y + 0.02, 0.012)
-    add.cylinder(knob, 0.022, 0.022, look.metal)
+    add.cylinder((x, y + 0.02, 0.012), 0.022, 0.022, look.metal)
     for offset in (-0.05, 0.05):
         mount = (x + offset, (y + 0.04) / 2, 0)
         add.box(mount, (0.02, y - 0.04, 0.022), look.metal)
@@ -260,6 +254,5 @@ def _carry_handle(add: Builder, look: _Look) -> None:
 
 def _bipod(draw: Draws, add: Builder, look: _Look, x: Number, y: Number) -> None:
     reach = draw.uniform(0.14, 0.2)
-    for side in (-1, 1):
-        foot = (x + 0.03, y - reach, side * 0.5 * reach)
-        add.rod((x, y, 0), foot, 0.016, look.metal)
+    for z in both(0.5 * reach):
+        add.rod((x, y, 0), (x + 0.03, y - reach, z), 0.016, look.metal)

@@ -18,7 +18,7 @@ def sofa(draw: Draws, add: Builder) -> None:
     if draw.chance(0.3):
         soft = draw.finish(draw.contrast(skin), prob=0.5)
     wood = draw.colour("wood", "metal", "dark")
-    legs(add, (depth, width), (0, foot), 0.045, wood, round_legs=draw.chance(0.5))
+    legs(add, (depth, width), foot, 0.045, wood, round_legs=draw.chance(0.5))
     add.box((0, foot + 0.35 * seat, 0), (depth, 0.7 * seat, width), cover)
     count, inner, cushion = draw.count(1, 3), width - 2 * arm, 0.5 * seat
     level = foot + 0.7 * seat
@@ -49,8 +49,7 @@ def _back(
     at = (-depth / 2 + thick / 2, low + rise / 2, 0)
     add.box(at, (thick, rise, wide), cover, turn=turn)
     if draw.chance(0.25):
-        top = (at[0] - 0.02, low + rise, 0)
-        add.cylinder(top, 1.1 * thick, wide, cover, axis="z")
+        add.cylinder((at[0] - 0.02, low + rise, 0), 1.1 * thick, wide, cover, axis="z")
     if draw.chance(0.25):
         for k in range(4):
             for row in (0.55, 0.8):
@@ -68,10 +67,8 @@ def _back(
 
 def _arms(draw: Draws, add: Builder, size: Vec, level: Vec2, cover: Paint) -> None:
     (width, depth, arm), (foot, seat) = size, level
-    rise, rolled, sloped = (
-        seat + draw.uniform(0.08, 0.2),
-        *(draw.chance(prob) for prob in (0.35, 0.3)),
-    )
+    rise, rolled = seat + draw.uniform(0.08, 0.2), draw.chance(0.35)
+    sloped = draw.chance(0.3)
     lonely = draw.sign() if draw.chance(0.15) else 0
     for side in (-1, 1):
         if side == lonely:
@@ -84,5 +81,4 @@ def _arms(draw: Draws, add: Builder, size: Vec, level: Vec2, cover: Paint) -> No
             continue
         add.box((0, foot + rise / 2, z), (depth, rise, arm), cover)
         if rolled:
-            roll = 1.25 * arm
-            add.cylinder((0, foot + rise, z), roll, depth, cover, axis="x")
+            add.cylinder((0, foot + rise, z), 1.25 * arm, depth, cover, axis="x")

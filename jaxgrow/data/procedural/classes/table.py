@@ -1,6 +1,6 @@
 """Tables and desks."""
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.classes.legs import legs
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import Colour, Number, Paint, checks, lines
@@ -30,9 +30,8 @@ def table(draw: Draws, add: Builder) -> None:
     elif form != "square":
         _four_legs(draw, add, (0.66 * depth, height, 0.66 * width), frame, top)
     else:
-        draw.pick(_four_legs, _four_legs, _four_legs, _slabs, _trestle, _desk)(
-            draw, add, size, frame, top
-        )
+        base = draw.pick(*[_four_legs] * 3, _slabs, _trestle, _desk)
+        base(draw, add, size, frame, top)
     if draw.chance(0.2):
         _load(draw, add, height + thick / 2, (depth, width))
 
@@ -52,13 +51,10 @@ def _four_legs(draw: Draws, add: Builder, size: Vec, frame: Colour, top: Paint) 
     depth, height, width = size
     thick, style = draw.uniform(0.03, 0.075), draw.count(0, 2)
     splay = draw.uniform(0.02, 0.08) if style == 2 else 0.0
-    around_legs = (0.95 * depth, 0.95 * width)
-    legs(
-        add, around_legs, (0, height), thick, frame, round_legs=style == 1, splay=splay
-    )
+    at, rods = (0.95 * depth, 0.95 * width), style == 1
+    legs(add, at, height, thick, frame, round_legs=rods, splay=splay)
     if draw.chance(0.45):
-        apron = (0.86 * depth, 0.06, 0.88 * width)
-        add.box((0, height - 0.04, 0), apron, frame)
+        add.box((0, height - 0.04, 0), (0.86 * depth, 0.06, 0.88 * width), frame)
     if draw.chance(0.3):
         level = height * draw.uniform(0.2, 0.45)
         add.box((0, level, 0), (0.86 * depth, 0.02, 0.88 * width), top)
@@ -80,23 +76,20 @@ def _pedestal(draw: Draws, add: Builder, size: Vec, frame: Colour) -> None:
 def _slabs(draw: Draws, add: Builder, size: Vec, frame: Colour, top: Paint) -> None:
     """A closed board at either end, sometimes one at the back too."""
     depth, height, width = size
-    for side in (-1, 1):
-        at = (0, height / 2, side * 0.43 * width)
-        add.box(at, (0.85 * depth, height, 0.04), frame)
+    for z in both(0.43 * width):
+        add.box((0, height / 2, z), (0.85 * depth, height, 0.04), frame)
     if draw.chance(0.5):
         back = (-0.38 * depth, 0.6 * height, 0)
         add.box(back, (0.02, 0.6 * height, 0.84 * width), frame)
     if draw.chance(0.35):
-        level = (0, 0.3 * height, 0)
-        add.box(level, (0.8 * depth, 0.025, 0.84 * width), top)
+        add.box((0, 0.3 * height, 0), (0.8 * depth, 0.025, 0.84 * width), top)
 
 
 def _trestle(draw: Draws, add: Builder, size: Vec, frame: Colour, top: Paint) -> None:
     """Two crossed pairs of bars, connected by one bar."""
     depth, height, width = size
     thick = draw.uniform(0.035, 0.055)
-    for side in (-1, 1):
-        z = side * 0.38 * width
+    for z in both(0.38 * width):
         for ahead in (-1, 1):
             foot = (ahead * 0.42 * depth, 0, z)
             add.rod(foot, (-ahead * 0.36 * depth, height, z), thick, frame)
@@ -108,18 +101,17 @@ def _desk(draw: Draws, add: Builder, size: Vec, frame: Colour, top: Paint) -> No
     (depth, height, width), side = size, draw.sign()
     z, wide = side * 0.32 * width, 0.28 * width
     deep = draw.uniform(0.55, 0.95) * height
-    at = (0, height - deep / 2, z)
-    add.box(at, (0.9 * depth, deep, wide), frame)
+    add.box((0, height - deep / 2, z), (0.9 * depth, deep, wide), frame)
     front, rows = draw.contrast(frame), draw.count(2, 4)
     for row in range(rows):
         y = height - 0.03 - (deep - 0.04) * (row + 0.5) / rows
         add.box((0.45 * depth, y, z), (0.014, 0.8 * deep / rows, 0.9 * wide), top)
         add.box((0.46 * depth, y, z), (0.02, 0.016, 0.3 * wide), front)
     if deep < 0.8 * height or draw.chance(0.5):
-        legs(add, (0.9 * depth, 0.94 * width), (0, height), 0.04, frame)
+        legs(add, (0.9 * depth, 0.94 * width), height, 0.04, frame)
     else:
-        other = (0, height / 2, -side * 0.45 * width)
-        add.box(other, (0.9 * depth, height, 0.04), frame)
+        end = (0, height / 2, -side * 0.45 * width)
+        add.box(end, (0.9 * depth, height, 0.04), frame)
     if draw.chance(0.6):
         back = (-0.4 * depth, 0.65 * height, 0)
         add.box(back, (0.02, 0.5 * height, 0.9 * width), frame)

@@ -2,7 +2,7 @@
 
 import math
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import (
     BLACK,
@@ -126,5 +126,5 @@ def _desk_set(draw: Draws, add: Builder) -> None:
         y = top - 0.03 if across else 0.11 + 0.5 * steep - 0.7 * x * slope
         add.cylinder((x, y, z), 0.15, 0.09, hand, top=0.8)
     if old and across:
-        for side in (-1, 1):
-            add.box((-0.2, steep + 0.03, side * 0.14), (0.1, 0.07, 0.04), case)
+        for z in both(0.14):
+            add.box((-0.2, steep + 0.03, z), (0.1, 0.07, 0.04), case)

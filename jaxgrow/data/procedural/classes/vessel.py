@@ -1,6 +1,6 @@
 """Ships and boats."""
 
-from jaxgrow.data.procedural.builder import Builder
+from jaxgrow.data.procedural.builder import Builder, both
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import BLACK, STEEL, WHITE, Colour, Number, lines
 
@@ -25,13 +25,8 @@ def _hull(
     half = 0.475 * width
     deck = [(bow - 0.01, -half), (bow - 0.01, half), (bow + 0.2, 0.55 * half)]
     deck += [(0.5, 0.0), (bow + 0.2, -0.55 * half)]
-    add.plate(
-        deck,
-        0.5 * height + rise,
-        paint,
-        plane="xz",
-        at=(0, 0.75 * height + rise / 2, 0),
-    )
+    at = (0, 0.75 * height + rise / 2, 0)
+    add.plate(deck, 0.5 * height + rise, paint, plane="xz", at=at)
     keel = [(bow - 0.01, -0.36 * width), (bow - 0.01, 0.36 * width)]
     keel += [(0.42, 0.04 * width), (0.42, -0.04 * width)]
     add.plate(keel, 0.6 * height, paint, plane="xz", at=(0, 0.3 * height, 0))
@@ -53,11 +48,11 @@ def _cargo(draw: Draws, add: Builder) -> None:
         return
     bays = draw.count(3, 6)
     for bay in range(bays):
-        for side in (-1, 1):
+        for z in both(0.22 * width):
             stack = draw.uniform(0.03, 0.12)
             paint = lines(draw.colour("bright"), BLACK, y=3, width=0.12)
             x = -0.28 + 0.58 * (bay + 0.5) / bays
-            at = (x, height + stack / 2, side * 0.22 * width)
+            at = (x, height + stack / 2, z)
             add.box(at, (0.52 / bays, stack, 0.42 * width), paint)
 
 
@@ -69,9 +64,8 @@ def _sailing(draw: Draws, add: Builder) -> None:
     deck = lines(wood, draw.contrast(wood), z=5, width=0.15)
     add.box((-0.16, height + 0.004, 0), (0.6, 0.01, 0.9 * width), deck)
     cloth = draw.colour("white", "white", "bright")
-    sail = lines(
-        cloth, draw.contrast(cloth), y=draw.count(2, 5), width=draw.uniform(0, 0.3)
-    )
+    other, bands = draw.contrast(cloth), draw.count(2, 5)
+    sail = lines(cloth, other, y=bands, width=draw.uniform(0, 0.3))
     masts, tall = draw.count(1, 2), draw.uniform(0.6, 0.95)
     belly = draw.uniform(-0.05, 0.05)
     for k in range(masts):
@@ -87,12 +81,8 @@ def _sailing(draw: Draws, add: Builder) -> None:
         jib = [(0.11, height + 0.05), (0.45, height + 0.03), (0.1, height + 0.8 * tall)]
         add.plate(jib, 0.006, sail, at=(0, 0, -belly))
     if draw.chance(0.5):
-        add.box(
-            (-0.1, height + 0.03, 0),
-            (0.24, 0.06, 0.5 * width),
-            WHITE,
-            taper=(0.05, 0.2, 0.1, 0.1),
-        )
+        at, lean = (-0.1, height + 0.03, 0), (0.05, 0.2, 0.1, 0.1)
+        add.box(at, (0.24, 0.06, 0.5 * width), WHITE, taper=lean)
 
 
 def _motor(draw: Draws, add: Builder) -> None:
@@ -146,41 +136,27 @@ def _warship(draw: Draws, add: Builder) -> None:
         add.box(flat, (0.94, 0.03, 1.7 * width), deck, taper=(0, 0.03, 0, 0))
         island = (-0.02, height + 0.1, 0.7 * width)
         add.box(island, (0.16, 0.13, 0.05), grey, taper=(0.1, 0.1, 0, 0))
-        add.rod(
-            (-0.02, height + 0.16, 0.7 * width),
-            (-0.02, height + 0.28, 0.7 * width),
-            0.015,
-            STEEL,
-        )
+        x, z = -0.02, 0.7 * width
+        add.rod((x, height + 0.16, z), (x, height + 0.28, z), 0.015, STEEL)
         return
     level = height
     for step in range(draw.count(2, 3)):
         tall = draw.uniform(0.05, 0.08)
         house = lines(grey, BLACK, y=1, width=0.15)
         at = (-0.04 + 0.03 * step, level + tall / 2, 0)
-        add.box(
-            at,
-            (0.36 * 0.6**step, tall, 0.7 * width),
-            house,
-            taper=(0.05, 0.08, 0.12, 0.12),
-        )
+        size = (0.36 * 0.6**step, tall, 0.7 * width)
+        add.box(at, size, house, taper=(0.05, 0.08, 0.12, 0.12))
         level += tall
     add.rod((-0.02, level, 0), (-0.02, level + 0.16, 0), 0.03, grey, top=0.3)
     add.box((-0.02, level + 0.09, 0), (0.012, 0.03, 0.12), STEEL)
     add.cylinder((-0.17, height + 0.1, 0), 0.055, 0.1, grey, flat=0.8)
     places = [(0.24, 1), (0.34, 1), (-0.34, -1)][: draw.count(1, 3)]
     for x, ahead in places:
-        add.box(
-            (x, height + 0.025, 0),
-            (0.09, 0.05, 0.07),
-            grey,
-            taper=(0.15, 0.15, 0.1, 0.1),
-        )
-        for side in (-1, 1):
-            start = (x, height + 0.03, side * 0.015)
-            add.rod(
-                start, (x + ahead * 0.13, height + 0.045, side * 0.015), 0.014, BLACK
-            )
+        at, lean = (x, height + 0.025, 0), (0.15, 0.15, 0.1, 0.1)
+        add.box(at, (0.09, 0.05, 0.07), grey, taper=lean)
+        for z in both(0.015):
+            end = (x + ahead * 0.13, height + 0.045, z)
+            add.rod((x, height + 0.03, z), end, 0.014, BLACK)
 
 
 def _rowing(draw: Draws, add: Builder) -> None:
@@ -193,9 +169,8 @@ def _rowing(draw: Draws, add: Builder) -> None:
     wood = draw.colour("wood")
     for x in (-0.36, -0.12, 0.12):
         add.box((x, height + 0.012, 0), (0.08, 0.016, 0.92 * width), wood)
-    for side in (-1, 1):
-        at = (-0.14, height + 0.015, side * 0.46 * width)
-        add.box(at, (0.7, 0.03, 0.03), wood)
+    for z in both(0.46 * width):
+        add.box((-0.14, height + 0.015, z), (0.7, 0.03, 0.03), wood)
     if draw.chance(0.6):
         for side in (-1, 1):
             start = (-0.14, height + 0.06, side * 0.2 * width)
