@@ -1,6 +1,7 @@
 """Figures of a comparison of two sets of images."""
 
 import dataclasses
+import functools
 import math
 from typing import TypeAlias
 
@@ -108,7 +109,6 @@ def distance_figures(
 
 
 def _stats(rows: Float[np.ndarray, "n d"]) -> frechet.FeatureStats:
-    stats = frechet.empty_stats(rows.shape[1])
-    for start in range(0, len(rows), _BATCH):
-        stats = frechet.update(stats, rows[start : start + _BATCH])
-    return stats
+    starts = range(0, len(rows), _BATCH)
+    batches = [frechet.stats_of(rows[start : start + _BATCH]) for start in starts]
+    return functools.reduce(frechet.merge, batches)

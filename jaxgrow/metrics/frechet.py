@@ -70,27 +70,20 @@ class FrechetDistance:
     notes: tuple[str, ...]
 
 
-def empty_stats(num_features: int) -> FeatureStats:
-    """Return the statistics of no rows."""
-    mean = np.zeros(num_features)
-    return FeatureStats(np.zeros(()), mean, np.zeros((num_features, num_features)))
-
-
+@ops.in_float64
 def stats_of(
+    xp: Any,
     features: Float[Array | np.ndarray, "b d"],
     valid: Bool[Array | np.ndarray, " b"] | None = None,
 ) -> FeatureStats:
     """Return the statistics of one batch.
 
     Args:
+        xp: NumPy or `jax.numpy`, from `in_float64`.
         features: One row per image.
         valid: False on rows that only fill up a batch; None: all count.
     """
-    return _stats_of(features, valid)
 
-
-@ops.in_float64
-def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
     def counted(x):
         """Zero the rows that do not count; they may hold NaN."""
         return x if valid is None else xp.where(valid[:, None], x, 0.0)
@@ -103,31 +96,14 @@ def _stats_of(xp: Any, features: Any, valid: Any) -> FeatureStats:
     return FeatureStats(count, mean, centred.T @ centred)
 
 
-def merge(a: FeatureStats, b: FeatureStats) -> FeatureStats:
-    """Merge the statistics of two sets (Chan, Golub and LeVeque 1983, Eq. 2.1)."""
-    return _merge(a, b)
-
-
 @ops.in_float64
-def _merge(xp: Any, a: FeatureStats, b: FeatureStats) -> FeatureStats:
+def merge(xp: Any, a: FeatureStats, b: FeatureStats) -> FeatureStats:
+    """Merge the statistics of two sets (Chan, Golub and LeVeque 1983, Eq. 2.1)."""
     count = a.count + b.count
     share = b.count / xp.maximum(count, 1.0)
     delta = b.mean - a.mean
     between = a.count * share * delta[:, None] * delta[None, :]
     return FeatureStats(count, a.mean + share * delta, a.scatter + b.scatter + between)
-
-
-def update(
-    stats: FeatureStats,
-    features: Float[Array | np.ndarray, "b d"],
-    valid: Bool[Array | np.ndarray, " b"] | None = None,
-) -> FeatureStats:
-    """Add a batch to `stats`, see `stats_of`.
-
-    Features that lie on several devices need no special care: their rows are summed
-    where they lie.
-    """
-    return merge(stats, stats_of(features, valid))
 
 
 def stats_of_images(
@@ -208,7 +184,13 @@ def frechet_distance(
             f"{len(b.mean)}: take both from one network."
         )
     (mean_a, cov_a), (mean_b, cov_b) = map(mean_and_covariance, (a, b))
-    mean_term, covariance_term = frechet_terms(mean_a, cov_a, mean_b, cov_b)
+    mean_term = float(np.square(mean_a - mean_b).sum())
+    # With C = F F^T for both, the trace of the root is the sum of the singular values
+    # of F_a^T F_b: real for singular covariances too, and as accurate as the factors.
+    # An iteration for the root of the product loses half of the digits or diverges.
+    product = _factor(cov_a).T @ _factor(cov_b)
+    overlap = np.linalg.svd(product, compute_uv=False).sum()
+    covariance_term = float(np.trace(cov_a) + np.trace(cov_b) - 2.0 * overlap)
     counts, num_features = (int(a.count), int(b.count)), len(mean_a)
     return FrechetDistance(
         name=name,
@@ -219,24 +201,6 @@ def frechet_distance(
         num_features=num_features,
         notes=_notes(name, min(counts), num_features),
     )
-
-
-def frechet_terms(
-    mean_a: Float[np.ndarray, " d"],
-    cov_a: Float[np.ndarray, "d d"],
-    mean_b: Float[np.ndarray, " d"],
-    cov_b: Float[np.ndarray, "d d"],
-) -> tuple[float, float]:
-    """Return (|m_a - m_b|^2, tr(C_a + C_b - 2 (C_a C_b)^(1/2))) in float64.
-
-    With C = F F^T for both, the trace of the root is the sum of the singular values of
-    F_a^T F_b: real for singular covariances too, and as accurate as the factors, where
-    an iteration for the root of the product loses half of the digits or diverges.
-    """
-    factor_a, factor_b = _factor(cov_a), _factor(cov_b)
-    overlap = np.linalg.svd(factor_a.T @ factor_b, compute_uv=False).sum()
-    mean_term = float(np.square(mean_a - mean_b).sum())
-    return mean_term, float(np.trace(cov_a) + np.trace(cov_b) - 2.0 * overlap)
 
 
 def _factor(cov: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d r"]:

@@ -109,7 +109,6 @@ class Denoiser:
         keys: Keys,
         z: Latents,
         observed: Missing,
-        dropout_key: Array | None = None,
     ) -> Float[Array, " b"]:
         """Return Eq. 6 for every example, with a time, set and noise from its key.
 
@@ -122,16 +121,10 @@ class Denoiser:
             alpha, sigma = self.sde.marginal(noisy.tau)
             clean = jnp.where(observed[..., None], z, 0.0)
             target = alpha[..., None] * noisy.eps - sigma[..., None] * clean
-        predicted = self._predict(params, noisy.x, noisy.tau, dropout_key)
+        predicted = self._predict(params, noisy.x, noisy.tau)
         return masked_score_loss(predicted, target, noisy.missing, observed)
 
-    def _predict(
-        self,
-        params: Params,
-        x: Latents,
-        tau: MultiTime,
-        dropout_key: Array | None = None,
-    ) -> Latents:
+    def _predict(self, params: Params, x: Latents, tau: MultiTime) -> Latents:
         """Return the noise or the velocity, as `config.prediction` says.
 
         The network's output is the negative of it, as in the code of Bounoua et al.
@@ -145,7 +138,5 @@ class Denoiser:
             velocity = self.config.prediction == "velocity"
             path = v if velocity else sigma * x + alpha * v
             read = alpha * x - sigma * v
-        output = score.apply_score(
-            self.config, params, read, tau, missing, dropout_key=dropout_key
-        )
+        output = score.apply_score(self.config, params, read, tau, missing)
         return -output if path is None else path - output

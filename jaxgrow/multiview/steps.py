@@ -88,12 +88,9 @@ def make_score_step(
         denoiser = Denoiser(config, sde, data.gaussian)
         z, observed = _gather_latents(data, batch)
         keys = batch.keys()
-        dropout_key = keys[0] if config.dropout else None
 
         def loss_fn(params):
-            losses = denoiser.losses(
-                params, distribution, keys, z, observed, dropout_key
-            )
+            losses = denoiser.losses(params, distribution, keys, z, observed)
             return losses.mean(), ({}, state.stats)
 
         return descend(loss_fn, state, tx, ema_decay, axis_name)

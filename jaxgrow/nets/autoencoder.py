@@ -6,11 +6,9 @@ Bounoua et al. 2024), `autokl` the autoencoder of Stable Diffusion made determin
 (variant B, see autokl.py).
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -19,71 +17,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgrow import ops
-from jaxgrow.errors import UserError
 from jaxgrow.nets import autokl
+from jaxgrow.nets.autoencoder_config import AutoencoderConfig
 from jaxgrow.nets.initial import uniform_fan_in
-from jaxgrow.nets.modules import Conv
+from jaxgrow.nets.modules import Conv, operand_dtype
 from jaxgrow.typing import Params, UnitImage
 
 
 _SMALLEST_SIDE = 16  # the encoder stops pooling there
 _ENCODER_CAP, _DECODER_CAP = 1024, 512
-_SIZES = (16, 32, 64, 128, 256)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
-    """Shape of the autoencoder; the defaults are the paper's."""
-
-    arch: Literal["resnet", "autokl"] = "resnet"
-    """resnet: 9.8 million weights at 64 px; autokl: 57 million, 12.5 times the work."""
-    image_size: int = 64
-    """Side of the views: 16, 32, 64, 128 or 256."""
-    latent_dim: int = 64
-    """Numbers of a view's latent; autokl has (image_size / 8)^2 of them."""
-    base_channels: int = 64
-    """Channels at full resolution."""
-    linear_path: bool = False
-    """resnet: add a term that is linear in the input to the encoder and to the decoder.
-    Started from principal components it reconstructs well at once, and the convolutions
-    learn the rest."""
-    autokl_multipliers: tuple[int, int, int, int] = (2, 2, 4, 8)
-    """autokl: channels of its four levels, in units of `base_channels`."""
-    autokl_blocks: int = 2
-    """autokl: residual blocks of each level of the encoder."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the convolutions' operands; parameters and outputs stay float32."""
-    remat: bool = False
-    """Recompute the blocks' activations in the backward pass: about half the memory of
-    a step, for a sixth more arithmetic."""
-
-    def __post_init__(self) -> None:
-        if self.image_size not in _SIZES:
-            raise UserError(
-                f"image_size must be one of {', '.join(map(str, _SIZES))}, "
-                f"not {self.image_size}."
-            )
-        if self.latent_dim < 1 or self.base_channels < 1:
-            raise UserError("latent_dim and base_channels must be 1 or more.")
-        if self.arch == "autokl":
-            self._check_autokl()
-
-    def _check_autokl(self) -> None:
-        if self.linear_path:
-            raise UserError("autokl has no linear_path: leave it out, or take resnet.")
-        latent_dim = (self.image_size // 8) ** 2
-        if self.latent_dim != latent_dim:
-            raise UserError(
-                f"autokl makes {latent_dim} latents of {self.image_size} px: set "
-                f"latent_dim to {latent_dim}, not {self.latent_dim}, or take resnet."
-            )
-        if self.base_channels % 32:
-            raise UserError(
-                "autokl has group norms of 32 groups: base_channels must be a "
-                f"multiple of 32, not {self.base_channels}."
-            )
-        if min(*self.autokl_multipliers, self.autokl_blocks) < 1:
-            raise UserError("autokl_multipliers and autokl_blocks must be 1 or more.")
 
 
 class ResidualBlock(nn.Module):
@@ -108,7 +50,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
-        dtype = _dtype(self.config)
+        dtype = operand_dtype(self.config.compute_dtype)
         hidden = min(x.shape[-1], self.features)
         first = Conv(hidden, dtype=dtype, upsamples=self.upsamples, name="conv0")
         h = first(_activate(x))
@@ -131,7 +73,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
-        config, dtype = self.config, _dtype(self.config)
+        config, dtype = self.config, operand_dtype(self.config.compute_dtype)
         images = x.reshape(len(x), -1)
         x = Conv(config.base_channels, dtype=dtype, name="conv_in")(x)
         block = nn.remat(ResidualBlock) if config.remat else ResidualBlock
@@ -157,7 +99,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b d"]) -> Float[Array, "b h w 3"]:
-        config, dtype = self.config, _dtype(self.config)
+        config, dtype = self.config, operand_dtype(self.config.compute_dtype)
         # The last two blocks both end at the base channels.
         channels = _channels(config, _DECODER_CAP)
         side = _SMALLEST_SIDE
@@ -244,7 +186,11 @@ def encode(
     config: AutoencoderConfig, params: Params, images: UnitImage
 ) -> Float[Array, "b d"]:
     """Return the latents of images in [0, 1], not standardised."""
-    _check_side(config, images.shape[1:3])
+    side = config.image_size
+    if images.shape[1:3] != (side, side):
+        raise ValueError(
+            f"images of {images.shape[1:3]} do not fit an autoencoder for {side} px"
+        )
     z = _encoder(config).apply({"params": params["encoder"]}, images)
     assert isinstance(z, jax.Array)
     return z.astype(images.dtype)
@@ -260,26 +206,11 @@ def decode(
 
 
 def _encoder(config: AutoencoderConfig) -> nn.Module:
-    if config.arch == "resnet":
-        return Encoder(config)
-    return autokl.KLEncoder(_autokl_shape(config))
+    return (Encoder if config.arch == "resnet" else autokl.KLEncoder)(config)
 
 
 def _decoder(config: AutoencoderConfig) -> nn.Module:
-    if config.arch == "resnet":
-        return Decoder(config)
-    return autokl.KLDecoder(_autokl_shape(config))
-
-
-def _autokl_shape(config: AutoencoderConfig) -> autokl.KLShape:
-    return autokl.KLShape(
-        side=config.image_size,
-        base_channels=config.base_channels,
-        multipliers=config.autokl_multipliers,
-        blocks=config.autokl_blocks,
-        dtype=_dtype(config),
-        remat=config.remat,
-    )
+    return (Decoder if config.arch == "resnet" else autokl.KLDecoder)(config)
 
 
 def _channels(config: AutoencoderConfig, cap: int) -> list[int]:
@@ -288,17 +219,5 @@ def _channels(config: AutoencoderConfig, cap: int) -> list[int]:
     return [min(config.base_channels << i, cap) for i in range(halvings + 1)]
 
 
-def _check_side(config: AutoencoderConfig, side: tuple[int, ...]) -> None:
-    if side != (config.image_size, config.image_size):
-        raise ValueError(
-            f"images of {side} do not fit an autoencoder for {config.image_size} px"
-        )
-
-
 def _activate(x: Array) -> Array:
     return nn.leaky_relu(x, 0.2)
-
-
-def _dtype(config: AutoencoderConfig):
-    """Return the operands' type; None follows the inputs and keeps float64."""
-    return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None

@@ -4,7 +4,6 @@ After Rombach et al. (2022), without attention but in the middle. Three halvings
 image of side s to a latent map of (s / 8, s / 8, 1), flattened row by row.
 """
 
-import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -12,35 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.nets.modules import Conv
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class KLShape:
-    """KLShape of both halves."""
-
-    side: int
-    """Side of the images."""
-    base_channels: int
-    """Channels behind the first convolution."""
-    multipliers: tuple[int, ...]
-    """Channels of each level, full resolution first, in units of `base_channels`."""
-    blocks: int
-    """Residual blocks of a level of the encoder; the decoder has one more."""
-    dtype: Any
-    """Type of the operands; None follows the input and the kernel."""
-    remat: bool
-    """Recompute the blocks' activations in the backward pass."""
-
-    @property
-    def channels(self) -> list[int]:
-        """Channels of each level, full resolution first."""
-        return [m * self.base_channels for m in self.multipliers]
-
-    @property
-    def block(self) -> type["KLBlock"]:
-        """The module of a residual block."""
-        return nn.remat(KLBlock) if self.remat else KLBlock
+from jaxgrow.nets.autoencoder_config import AutoencoderConfig
+from jaxgrow.nets.modules import Conv, operand_dtype
 
 
 class KLBlock(nn.Module):
@@ -119,18 +91,19 @@ class KLEncoder(nn.Module):
         returns: (b, (s / 8)^2) for four levels.
     """
 
-    shape: KLShape
+    config: AutoencoderConfig
 
     @nn.compact
     def __call__(self, x: Float[Array, "b s s 3"]) -> Float[Array, "b d"]:
-        shape, dtype = self.shape, self.shape.dtype
-        x = Conv(shape.base_channels, dtype=dtype, name="conv_in")(x)
-        for level, channels in enumerate(shape.channels):
-            for i in range(shape.blocks):
-                x = shape.block(channels, dtype, name=f"level{level}_block{i}")(x)
-            if level < len(shape.channels) - 1:
+        config, dtype = self.config, operand_dtype(self.config.compute_dtype)
+        x = Conv(config.base_channels, dtype=dtype, name="conv_in")(x)
+        for level, multiplier in enumerate(config.autokl_multipliers):
+            channels = multiplier * config.base_channels
+            for i in range(config.autokl_blocks):
+                x = _block(config, channels, f"level{level}_block{i}")(x)
+            if level < len(config.autokl_multipliers) - 1:
                 x = Down(dtype, name=f"level{level}_down")(x)
-        x = _middle(x, shape)
+        x = _middle(config, x)
         x = nn.silu(_norm("norm_out", dtype)(x))
         x = Conv(2, dtype=dtype, name="conv_out")(x)
         return Conv(1, 1, dtype=dtype, name="to_latent")(x).reshape(len(x), -1)
@@ -144,34 +117,36 @@ class KLDecoder(nn.Module):
         returns: (b, s, s, 3), unbounded.
     """
 
-    shape: KLShape
+    config: AutoencoderConfig
 
     @nn.compact
     def __call__(self, z: Float[Array, "b d"]) -> Float[Array, "b s s 3"]:
-        shape, dtype = self.shape, self.shape.dtype
-        deepest = len(shape.channels) - 1
-        side = shape.side >> deepest
+        config, dtype = self.config, operand_dtype(self.config.compute_dtype)
+        widths = [m * config.base_channels for m in config.autokl_multipliers]
+        side = config.image_size >> (len(widths) - 1)
         x = z.reshape(len(z), side, side, 1)
-        x = Conv(shape.channels[-1], dtype=dtype, name="conv_in")(x)
-        x = _middle(x, shape)
-        for level in reversed(range(deepest + 1)):
-            for i in range(shape.blocks + 1):
-                name = f"level{level}_block{i}"
-                x = shape.block(shape.channels[level], dtype, name=name)(x)
+        x = Conv(widths[-1], dtype=dtype, name="conv_in")(x)
+        x = _middle(config, x)
+        for level, channels in reversed(list(enumerate(widths))):
+            for i in range(config.autokl_blocks + 1):
+                x = _block(config, channels, f"level{level}_block{i}")(x)
             if level > 0:
                 name = f"level{level}_up"
-                channels = shape.channels[level]
                 x = Conv(channels, dtype=dtype, upsamples=True, name=name)(x)
         x = nn.silu(_norm("norm_out", dtype)(x))
         return Conv(3, dtype=dtype, name="conv_out")(x)
 
 
-def _middle(x: Array, shape: KLShape) -> Array:
+def _middle(config: AutoencoderConfig, x: Array) -> Array:
     """Apply block, attention, block; they belong to the calling module."""
-    block, dtype = shape.block, shape.dtype
-    x = block(x.shape[-1], dtype, name="mid_block0")(x)
-    x = Attention(dtype, name="mid_attention")(x)
-    return block(x.shape[-1], dtype, name="mid_block1")(x)
+    x = _block(config, x.shape[-1], "mid_block0")(x)
+    x = Attention(operand_dtype(config.compute_dtype), name="mid_attention")(x)
+    return _block(config, x.shape[-1], "mid_block1")(x)
+
+
+def _block(config: AutoencoderConfig, channels: int, name: str) -> KLBlock:
+    block = nn.remat(KLBlock) if config.remat else KLBlock
+    return block(channels, operand_dtype(config.compute_dtype), name=name)
 
 
 def _norm(name: str, dtype: Any) -> nn.GroupNorm:

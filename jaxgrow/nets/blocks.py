@@ -4,6 +4,8 @@ A block is the part of a network that works at one resolution. Its parameter cou
 width 27 is 32,805: 729 (1x1) + 3 * 8,505 (sub-blocks) + 6,561 (3x3, strided).
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -71,14 +73,8 @@ class DownBlock(nn.Module):
         self, x: Float[Array, "b r r c"], *, update: bool
     ) -> tuple[Float[Array, "b r r w"], Float[Array, "b s s w"]]:
         x = _entry(self, x, update)
-        down = ConvLayer(
-            self.width,
-            3,
-            self.config,
-            2,
-            axis_name=self.axis_name,
-            name="down",
-        )
+        config, axis_name = self.config, self.axis_name
+        down = ConvLayer(self.width, 3, config, 2, axis_name=axis_name, name="down")
         return x, down(x, update=update)
 
 
@@ -101,35 +97,18 @@ class UpBlock(nn.Module):
         self, x: Float[Array, "b s s c"], *, update: bool
     ) -> Float[Array, "b r r _"]:
         x = _entry(self, x, update)
-        up = ConvLayer(
-            self.width,
-            3,
-            self.config,
-            transposed=True,
-            axis_name=self.axis_name,
-            name="up",
-        )
-        return up(x, update=update)
+        layer = functools.partial(ConvLayer, transposed=True, axis_name=self.axis_name)
+        return layer(self.width, 3, self.config, name="up")(x, update=update)
 
 
 def _entry(
     block: DownBlock | UpBlock, x: Float[Array, "b r r _"], update: bool
 ) -> Float[Array, "b r r _"]:
     """Apply the layers that both kinds of block begin with; they belong to `block`."""
-    entry = ConvLayer(
-        block.width,
-        1,
-        block.config,
-        axis_name=block.axis_name,
-        name="in",
-    )
+    config, axis_name = block.config, block.axis_name
+    entry = ConvLayer(block.width, 1, config, axis_name=axis_name, name="in")
     x = entry(x, update=update)
     for i in range(block.num_sub_blocks):
-        sub_block = SubBlock(
-            block.kernel_sizes,
-            block.config,
-            block.axis_name,
-            name=f"sub{i}",
-        )
+        sub_block = SubBlock(block.kernel_sizes, config, axis_name, name=f"sub{i}")
         x = sub_block(x, update=update)
     return x

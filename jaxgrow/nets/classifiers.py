@@ -19,7 +19,7 @@ from jaxgrow import ops
 from jaxgrow.errors import UserError
 from jaxgrow.nets import mobilenet
 from jaxgrow.nets.initial import rng_of, shapes_of
-from jaxgrow.nets.modules import BatchNorm, Conv
+from jaxgrow.nets.modules import BatchNorm, ComputeDtype, Conv, operand_dtype
 from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
 from jaxgrow.typing import Params, UnitImage
 
@@ -41,7 +41,7 @@ class ClassifierConfig:
     norm: Literal["torchvision", "timm"] = "torchvision"
     """Batch norms of MobileNetV3: epsilon 1e-3 and a hundredth of each new batch in
     their statistics, or timm's 1e-5 and a tenth."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: ComputeDtype = "float32"
     """Type of the products' operands; parameters and logits stay float32."""
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class ResNet18(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w 3"], *, train: bool
     ) -> Float[Array, "b k"]:
-        config, dtype = self.config, _dtype(self.config)
+        config, dtype = self.config, operand_dtype(self.config.compute_dtype)
 
         def norm(x: Float[Array, "b h w c"], name: str) -> Float[Array, "b h w c"]:
             layer = BatchNorm(axis_name=self.axis_name, dtype=dtype, name=name)
@@ -183,7 +183,7 @@ def _net(config: ClassifierConfig, num_classes: int, axis_name: str | None = Non
         size="large" if config.arch == "mobilenet_v3_large" else "small",
         num_classes=num_classes,
         stem_stride=1 if config.small_stem else 2,
-        dtype=_dtype(config),
+        dtype=operand_dtype(config.compute_dtype),
         axis_name=axis_name,
         epsilon=1e-3 if config.norm == "torchvision" else 1e-5,
         momentum=0.99 if config.norm == "torchvision" else 0.9,
@@ -206,8 +206,3 @@ def _draw(config, path, shapes, seed) -> np.ndarray:
 
 def _conv(features: int, k: int, stride: int, dtype: Any, name: str) -> Conv:
     return Conv(features, k, use_bias=False, dtype=dtype, stride=stride, name=name)
-
-
-def _dtype(config: ClassifierConfig):
-    """Return the operands' type; None follows the inputs."""
-    return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None

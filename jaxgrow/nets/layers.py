@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgrow import ops
-from jaxgrow.nets.modules import BatchNorm
+from jaxgrow.nets.modules import BatchNorm, ComputeDtype
 from jaxgrow.nets.weight_norm import Norm
 from jaxgrow.typing import Activation
 
@@ -33,7 +33,7 @@ class LayerConfig:
     """Activation of the whole network."""
     slope: float = 0.01
     """Negative slope of leaky_relu."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: ComputeDtype = "float32"
     """Type of the convolutions' operands; parameters, losses and the layer that makes
     the picture stay float32."""
 

@@ -1,5 +1,7 @@
 """MobileNetV3 (Howard et al. 2019, Tables 1 and 2), with torchvision's numbers."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -81,14 +83,8 @@ class ConvNorm(nn.Module):
         if self.depthwise:
             x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="conv")(x)
         else:
-            x = Conv(
-                self.features,
-                self.kernel,
-                use_bias=False,
-                dtype=self.dtype,
-                stride=self.stride,
-                name="conv",
-            )(x)
+            conv = functools.partial(Conv, use_bias=False, dtype=self.dtype)
+            x = conv(self.features, self.kernel, stride=self.stride, name="conv")(x)
         norm = BatchNorm(
             self.momentum, self.epsilon, self.axis_name, self.dtype, name="norm"
         )
@@ -113,11 +109,9 @@ class SqueezeExcite(nn.Module):
         channels = x.shape[-1]
         scale = jnp.mean(x, axis=(1, 2), keepdims=True)
         # As 1x1 convolutions, for their initial distribution.
-        squeezed = _divisible(channels // 4)
-        scale = nn.Conv(squeezed, (1, 1), dtype=self.dtype, name="squeeze")(scale)
-        scale = nn.Conv(channels, (1, 1), dtype=self.dtype, name="excite")(
-            nn.relu(scale)
-        )
+        conv = functools.partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype)
+        scale = nn.relu(conv(_divisible(channels // 4), name="squeeze")(scale))
+        scale = conv(channels, name="excite")(scale)
         return x * jax.nn.hard_sigmoid(scale)
 
 
@@ -141,25 +135,19 @@ class MobileNetV3(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w 3"], *, train: bool, dropout: bool = False
     ) -> Float[Array, "b k"]:
-        shared = {
-            "train": train,
-            "dtype": self.dtype,
-            "axis_name": self.axis_name,
-            "epsilon": self.epsilon,
-            "momentum": self.momentum,
-        }
-        x = ConvNorm(
-            STEM_WIDTH,
-            3,
-            stride=self.stem_stride,
-            activation="hard_swish",
-            name="stem",
-            **shared,
-        )(x)
+        layer = functools.partial(
+            ConvNorm,
+            train=train,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+        )
+        swish = functools.partial(layer, activation="hard_swish")
+        x = swish(STEM_WIDTH, 3, stride=self.stem_stride, name="stem")(x)
         for i, row in enumerate(ROWS[self.size]):
-            x = _inverted_residual(x, row, f"block{i}", self.dtype, shared)
-        width = 6 * x.shape[-1]
-        x = ConvNorm(width, 1, activation="hard_swish", name="last", **shared)(x)
+            x = _inverted_residual(x, row, f"block{i}", self.dtype, layer)
+        x = swish(6 * x.shape[-1], 1, name="last")(x)
         x = jnp.mean(x, axis=(1, 2))
         x = nn.Dense(_HIDDEN[self.size], dtype=self.dtype, name="hidden")(x)
         x = nn.Dropout(0.2, deterministic=not dropout)(jax.nn.hard_swish(x))
@@ -167,29 +155,19 @@ class MobileNetV3(nn.Module):
 
 
 def _inverted_residual(
-    x: Array, row: InvertedResidual, name: str, dtype: Any, shared
+    x: Array, row: InvertedResidual, name: str, dtype: Any, layer: Callable
 ) -> Array:
     """Expand, convolve, squeeze, project; the layers belong to the calling module."""
     activation = "hard_swish" if row.hard_swish else "relu"
+    active = functools.partial(layer, row.expanded, activation=activation)
     h = x
     if row.expanded != x.shape[-1]:
-        expand = ConvNorm(
-            row.expanded, 1, activation=activation, name=f"{name}_expand", **shared
-        )
-        h = expand(h)
-    depthwise = ConvNorm(
-        row.expanded,
-        row.kernel,
-        stride=row.stride,
-        depthwise=True,
-        activation=activation,
-        name=f"{name}_depthwise",
-        **shared,
-    )
-    h = depthwise(h)
+        h = active(1, name=f"{name}_expand")(h)
+    depthwise = functools.partial(active, depthwise=True, name=f"{name}_depthwise")
+    h = depthwise(row.kernel, stride=row.stride)(h)
     if row.squeeze:
         h = SqueezeExcite(dtype, name=f"{name}_squeeze")(h)
-    h = ConvNorm(row.out, 1, name=f"{name}_project", **shared)(h)
+    h = layer(row.out, 1, name=f"{name}_project")(h)
     return x + h if row.stride == 1 and row.out == x.shape[-1] else h
 
 

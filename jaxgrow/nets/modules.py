@@ -1,6 +1,6 @@
 """Linen modules of convolutions and batch norm, shared by the networks."""
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,6 +9,14 @@ from jaxtyping import Array, Float
 
 from jaxgrow import ops
 from jaxgrow.ops.windows import Padding
+
+
+ComputeDtype: TypeAlias = Literal["float32", "bfloat16"]
+
+
+def operand_dtype(compute_dtype: ComputeDtype) -> Any:
+    """Return the type of operands; None follows the inputs and keeps float64."""
+    return jnp.bfloat16 if compute_dtype == "bfloat16" else None
 
 
 class Conv(nn.Module):

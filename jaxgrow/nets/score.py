@@ -6,7 +6,7 @@ raw output is the negative of the prediction, which `multiview.denoiser` account
 """
 
 import dataclasses
-import itertools
+import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets.initial import uniform_fan_in
+from jaxgrow.nets.modules import ComputeDtype, operand_dtype
 from jaxgrow.typing import Latents, Missing, MultiTime, Params
 
 
@@ -30,8 +31,6 @@ class ScoreConfig:
 
     width: int = 1536
     """Features of every residual block."""
-    multipliers: tuple[int, ...] = (1, 1)
-    """Width behind each stage on the way down, in units of `width`."""
     time_dim: int = 512
     """Features of the time vector."""
     num_groups: int = 32
@@ -41,8 +40,6 @@ class ScoreConfig:
     log-signal-to-noise ratio, which tells small times apart."""
     mask_input: bool = False
     """Read the mask of missing views; the paper's network only sees times of 0."""
-    dropout: float = 0.0
-    """Share of each block's hidden features that training drops."""
     prediction: Literal["noise", "velocity"] = "noise"
     """Quantity to predict: the noise, as in the paper; or the velocity
     v = alpha eps - sigma z (Salimans & Ho 2022), whose errors are not magnified at
@@ -52,7 +49,7 @@ class ScoreConfig:
     covariance, in closed form for every set of missing views (gaussian.py); it then
     reads their estimate of the clean latents in place of the noisy ones. At most 6
     views, all of which every training object must have."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: ComputeDtype = "float32"
     """Type of the products' operands; parameters and output stay float32."""
 
     def __post_init__(self) -> None:
@@ -60,21 +57,15 @@ class ScoreConfig:
             raise UserError(
                 "width, time_dim and num_groups of the score network must be 1 or more."
             )
-        if not self.multipliers or min(self.multipliers) < 1:
-            raise UserError(
-                f"multipliers must be numbers from 1 up, not {self.multipliers}."
-            )
         if self.width % self.num_groups:
             raise UserError(
                 f"num_groups {self.num_groups} does not divide width {self.width}: "
                 "choose another of the two."
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"dropout must lie in [0, 1), not {self.dropout}.")
 
 
 class ScoreNet(nn.Module):
-    """Residual MLP in the form of a U: stages down, two blocks, stages up with skips.
+    """Residual MLP in the form of a U: two stages down, two blocks, two stages up.
 
     Shapes:
         x: (b, v, d).
@@ -87,41 +78,33 @@ class ScoreNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        x: Latents,
-        tau: MultiTime,
-        missing: Missing | None = None,
-        *,
-        train: bool = False,
+        self, x: Latents, tau: MultiTime, missing: Missing | None = None
     ) -> Latents:
         config, features = self.config, math.prod(x.shape[1:])
-        widths = [config.width, *(m * config.width for m in config.multipliers)]
-        stages = list(itertools.pairwise(widths))
 
-        def dense(size: int, name: str) -> nn.Dense:
-            return nn.Dense(size, dtype=_dtype(config), name=name)
+        def dense(h: Array, name: str, size: int = config.width) -> Array:
+            return nn.Dense(size, dtype=operand_dtype(config.compute_dtype), name=name)(
+                h
+            )
 
-        def block(size: int, h: Array, name: str) -> Array:
-            return ScoreBlock(size, config, name=name)(h, time, train=train)
+        def block(name: str, *parts: Array) -> Array:
+            return ScoreBlock(config, name=name)(jnp.concatenate(parts, axis=-1), time)
 
         # In float32 always: bfloat16 cannot tell neighbours of 250 steps apart.
         time = _time_inputs(config, tau, missing)
         time = nn.gelu(nn.Dense(config.time_dim, name="time0")(time), approximate=False)
-        time = nn.Dense(config.time_dim, name="time1")(time)
-        time = nn.silu(time)
-        h = stem = dense(config.width, "in")(x.reshape(-1, features))
+        time = nn.silu(nn.Dense(config.time_dim, name="time1")(time))
+        h = stem = dense(x.reshape(-1, features), "in")
         skips = []
-        for i, (before, after) in enumerate(stages):
-            h = block(before, h, f"down{i}")
-            skips.append(h)
-            h = dense(after, f"down{i}_out")(h)
         for i in range(2):
-            h = block(widths[-1], h, f"mid{i}")
-        for i, (before, after) in enumerate(reversed(stages)):
-            h = block(after, jnp.concatenate([h, skips.pop()], axis=-1), f"up{i}")
-            h = dense(before, f"up{i}_out")(h)
-        h = block(config.width, jnp.concatenate([h, stem], axis=-1), "final")
-        h = dense(features, "out")(nn.silu(_group_norm(config, h, "out_norm")))
+            skips.append(block(f"down{i}", h))
+            h = dense(skips[-1], f"down{i}_out")
+        for i in range(2):
+            h = block(f"mid{i}", h)
+        for i in range(2):
+            h = dense(block(f"up{i}", h, skips.pop()), f"up{i}_out")
+        h = _group_norm(config, block("final", h, stem), "out_norm")
+        h = dense(nn.silu(h), "out", features)
         return h.reshape(x.shape).astype(x.dtype)
 
 
@@ -134,23 +117,20 @@ class ScoreBlock(nn.Module):
         returns: (b, width).
     """
 
-    width: int
     config: ScoreConfig
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b i"], time: Float[Array, "b t"], *, train: bool
+        self, x: Float[Array, "b i"], time: Float[Array, "b t"]
     ) -> Float[Array, "b o"]:
-        config, dtype = self.config, _dtype(self.config)
+        config = self.config
+        dense = functools.partial(
+            nn.Dense, config.width, dtype=operand_dtype(config.compute_dtype)
+        )
         h = nn.silu(_group_norm(config, x, "norm0"))
-        h = nn.Dense(self.width, dtype=dtype, name="linear0")(h)
-        h = h + nn.Dense(self.width, dtype=dtype, name="time")(time)
-        h = _group_norm(config, h, "norm1")
-        h = nn.Dropout(config.dropout, deterministic=not train)(nn.silu(h))
-        h = nn.Dense(self.width, dtype=dtype, name="linear1")(h)
-        if x.shape[-1] != self.width:
-            x = nn.Dense(self.width, dtype=dtype, name="shortcut")(x)
-        return x + h
+        h = dense(name="linear0")(h) + dense(name="time")(time)
+        h = dense(name="linear1")(nn.silu(_group_norm(config, h, "norm1")))
+        return h + (x if x.shape[-1] == config.width else dense(name="shortcut")(x))
 
 
 def init_score(
@@ -160,7 +140,9 @@ def init_score(
 
     The untrained network therefore gives 0, and its loss is the noise's own.
     """
-    x, tau, missing = _input_shapes(num_views, latent_dim)
+    x = jax.ShapeDtypeStruct((1, num_views, latent_dim), jnp.float32)
+    tau = jax.ShapeDtypeStruct((1, num_views), jnp.float32)
+    missing = jax.ShapeDtypeStruct((1, num_views), jnp.bool_)
     return uniform_fan_in(ScoreNet(config), x, tau, missing, seed=seed, zero=("out",))
 
 
@@ -170,8 +152,6 @@ def apply_score(
     x: Latents,
     tau: MultiTime,
     missing: Missing | None = None,
-    *,
-    dropout_key: Array | None = None,
 ) -> Latents:
     """Return the raw output of the network, which is minus its prediction.
 
@@ -181,27 +161,10 @@ def apply_score(
         x: Noisy latents of the missing views, clean ones of the others, standardised.
         tau: Diffusion time of each view, 0 for a view that is given.
         missing: True for missing views; None if `config.mask_input` is off.
-        dropout_key: A typed JAX key while training with dropout, else None.
     """
-    net = ScoreNet(config)
-    rngs = {} if dropout_key is None else {"dropout": dropout_key}
-    train = dropout_key is not None
-    out = net.apply({"params": params}, x, tau, missing, train=train, rngs=rngs)
+    out = ScoreNet(config).apply({"params": params}, x, tau, missing)
     assert isinstance(out, jax.Array)
     return out
-
-
-def _input_shapes(num_views, latent_dim):
-    return (
-        jax.ShapeDtypeStruct((1, num_views, latent_dim), jnp.float32),
-        jax.ShapeDtypeStruct((1, num_views), jnp.float32),
-        jax.ShapeDtypeStruct((1, num_views), jnp.bool_),
-    )
-
-
-def _dtype(config: ScoreConfig):
-    """Return the operands' type; None follows the inputs and keeps float64."""
-    return jnp.bfloat16 if config.compute_dtype == "bfloat16" else None
 
 
 def _group_norm(config: ScoreConfig, x: Float[Array, "b i"], name: str) -> Array:
@@ -210,7 +173,7 @@ def _group_norm(config: ScoreConfig, x: Float[Array, "b i"], name: str) -> Array
     For bfloat16 the variance is E[x^2] - E[x]^2 of float32, which spares a pass over
     the features. Its error is below the features' own rounding.
     """
-    dtype = _dtype(config)
+    dtype = operand_dtype(config.compute_dtype)
     norm = nn.GroupNorm(
         config.num_groups,
         epsilon=1e-5,

@@ -6,14 +6,14 @@ ImageNet network: relu1_2 and relu2_2, timm's features.2/3 and features.7/8.
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow import ops
-from jaxgrow.nets.modules import Conv
+from jaxgrow.nets.modules import ComputeDtype, Conv, operand_dtype
 from jaxgrow.typing import FeaturesFn, Image, Params
 
 
@@ -66,7 +66,7 @@ def make_features_fn(
     *,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    compute_dtype: Literal["float32", "bfloat16"] = "float32",
+    compute_dtype: ComputeDtype = "float32",
 ) -> FeaturesFn:
     """Return the function from a picture in [-1, 1] to its features, weights fixed.
 
@@ -80,7 +80,7 @@ def make_features_fn(
         max(_block_of(name) for name in params),
         tuple(mean),
         tuple(std),
-        jnp.bfloat16 if compute_dtype == "bfloat16" else None,
+        operand_dtype(compute_dtype),
     )
     return lambda x: net.apply({"params": params}, x)  # pyright: ignore
 

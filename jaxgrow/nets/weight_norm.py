@@ -86,17 +86,14 @@ def normed(
 
 
 def _spectral(params, vectors, is_updated):
-    vectors = dict(vectors)
-    params = dict(params)
+    params, vectors = dict(params), dict(vectors)
     groups: dict[tuple, list[Path]] = {}
-    for path in _kernel_paths(params):
+    for path in (path for path in params if path[-1] == "kernel"):
         groups.setdefault((params[path].shape, is_updated(path)), []).append(path)
     for (_, update), paths in groups.items():
         kernels = jnp.stack([params[path] for path in paths])
-        w = _matrices(kernels)
-        u, v = (
-            jnp.stack([vectors[*path[:-1], name] for path in paths]) for name in "uv"
-        )
+        w = kernels.reshape(len(kernels), -1, kernels.shape[-1]).swapaxes(1, 2)
+        u, v = (jnp.stack([vectors[*p[:-1], name] for p in paths]) for name in "uv")
         if update:
             u, v = power_iteration(w, v)
         sigma = jnp.einsum("mo,mon,mn->m", u, w, v)
@@ -128,25 +125,12 @@ def _weight(params):
     normed_params = {}
     for path, leaf in params.items():
         if path[-1] == "kernel":
-            scale = params[*path[:-1], "scale"]
-            leaf = leaf * (scale / _lengths(leaf)).reshape(
-                (1,) * (leaf.ndim - 1) + (-1,)
-            )
+            length = jnp.sqrt(jnp.sum(leaf**2, axis=tuple(range(leaf.ndim - 1))))
+            factor = params[*path[:-1], "scale"] / length
+            leaf = leaf * factor.reshape((1,) * (leaf.ndim - 1) + (-1,))
         if path[-1] != "scale":
             normed_params[path] = leaf
     return unflatten_dict(normed_params)
-
-
-def _lengths(kernel: Float[Array, "..."]) -> Float[Array, " o"]:
-    return jnp.sqrt(jnp.sum(kernel**2, axis=tuple(range(kernel.ndim - 1))))
-
-
-def _kernel_paths(params: Mapping[Path, Any]) -> list[Path]:
-    return [path for path in params if path[-1] == "kernel"]
-
-
-def _matrices(kernels: Float[Array, "m *k o"]) -> Float[Array, "m o n"]:
-    return kernels.reshape(kernels.shape[0], -1, kernels.shape[-1]).swapaxes(1, 2)
 
 
 def normed_shapes(

@@ -178,7 +178,6 @@ def test_a_fresh_network_depends_on_the_seed_alone():
 OPTIONS = {
     "log_snr": {"time_features": "log_snr"},
     "mask": {"mask_input": True},
-    "multipliers": {"multipliers": (1, 2, 3)},
     "bfloat16": {"compute_dtype": "bfloat16"},
 }
 
@@ -260,23 +259,11 @@ def test_the_mask_is_read_where_asked():
     )
 
 
-def test_dropout_acts_in_training_only():
-    config = dataclasses.replace(TINY, dropout=0.5)
-    params, (x, tau, _) = random_params(TINY), inputs()
-    one, two = (
-        forward(config)(params, x, tau, dropout_key=jax.random.key(i)) for i in (0, 1)
-    )
-    assert not np.array_equal(one, two)
-    assert_identical(forward(config)(params, x, tau), forward(TINY)(params, x, tau))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"num_groups": 5}, "num_groups 5 does not divide width 64"),
         ({"width": 0}, "1 or more"),
-        ({"multipliers": ()}, "multipliers"),
-        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), not 1.0"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
