@@ -23,7 +23,11 @@ from experiments.nmr_dimvida import phases
 from experiments.nmr_dimvida.classify import classify
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.generate import generate_views
-from experiments.nmr_dimvida.objects import Objects, load_objects
+from experiments.nmr_dimvida.objects import (
+    Objects,
+    load_objects,
+    note_conditioning_views,
+)
 from experiments.nmr_dimvida.presets import PRESETS
 from experiments.nmr_dimvida.run import Run
 from experiments.shared import cli
@@ -65,27 +69,42 @@ def do_phases(config: Config, console: Console) -> None:
     trainings = config.autoencoder_training, config.score_training
     num_steps = sum(t.steps or 1_000 * (t.epochs or 0) for t in trainings)
     cli.start(config.hosts, num_steps=num_steps)
-    runs.claim(config.run_dir, EXPERIMENT, config)
-    run = Run(config, console)
-    runs.describe(config.run_dir, EXPERIMENT, config)
+    with runs.claimed(config.run_dir, EXPERIMENT):
+        run = Run(config, console)
+        objects, trainers = _accept(run)
+        runs.describe(config.run_dir, EXPERIMENT, config)
+        run.begin()
+        note_conditioning_views(config, objects)
+        while trainers:
+            trainers.pop(0).train()  # its data is freed
+        if "views" in config.phases:
+            generate_views(run, objects)
+            if hosts.is_first():
+                _evaluate(run, objects)
+            hosts.wait()
+        if "classify" in config.phases:
+            classify(run, objects)
+
+
+def _accept(run: Run) -> tuple[Objects, list[Trainer]]:
+    """Return the objects and trainings; write nothing, because it may refuse them.
+
+    Raises:
+        UserError: The data has a mistake, a phase lacks an earlier one, the run has
+            other settings, or a step does not fit into memory.
+    """
+    config, trainers, first_step = run.config, [], 0
+    phases.check(config)
     objects = load_objects(run)
-    trainers, first_step = [], 0
     for phase, make_training in phases.TRAINED.items():
         if phase in config.phases:
             trainers.append(Trainer(run, make_training(run, objects, first_step)))
+            trainers[-1].check()
         first_step += phases.num_steps(config, objects, phase)
     # Most of a short run on CPU is compilation, which would all come before any step.
     if jax.default_backend() != "cpu":
         preflight(trainers)
-    while trainers:
-        trainers.pop(0).train()  # its data is freed
-    if "views" in config.phases:
-        generate_views(run, objects)
-        if hosts.is_first():
-            _evaluate(run, objects)
-        hosts.wait()
-    if "classify" in config.phases:
-        classify(run, objects)
+    return objects, trainers
 
 
 def _evaluate(run: Run, objects: Objects) -> None:

@@ -34,7 +34,7 @@ class Objects(NamedTuple):
 
 
 def load_objects(run: Run) -> Objects:
-    """Read, render or map the views, and note what was found.
+    """Read, render or map the views, and note what was found; write no file of the run.
 
     Raises:
         UserError: The data has a mistake, or its cache cannot be written.
@@ -62,10 +62,17 @@ def load_objects(run: Run) -> Objects:
         f"{len(validation)} to validate it, {len(parts.c)} for classifiers, "
         f"{len(parts.e)} to test"
     )
-    if hosts.is_first():
-        chosen = {"c": _conditioning_views(parts.c), "e": _conditioning_views(parts.e)}
-        files.write_json(config.run_dir / "conditioning_views.json", chosen)
     return Objects(train, validation, parts.c, parts.e)
+
+
+def note_conditioning_views(config: Config, objects: Objects) -> None:
+    """Write the one view of every object of c and e, for comparisons with this run."""
+    if hosts.is_first():
+        chosen = {
+            "c": _conditioning_views(objects.c),
+            "e": _conditioning_views(objects.e),
+        }
+        files.write_json(config.run_dir / "conditioning_views.json", chosen)
 
 
 def _check_gaussian_path(d: ViewSet) -> None:
@@ -79,7 +86,7 @@ def _check_gaussian_path(d: ViewSet) -> None:
 
 
 def _conditioning_views(part: Partition) -> dict[str, int]:
-    """Return object -> number of its one view, for comparisons with this run."""
+    """Return object -> number of its one view."""
     return dict(zip(part.views.object_ids, part.conditioning.tolist(), strict=True))
 
 

@@ -7,7 +7,7 @@ from experiments.nmr_dimvida.coherence_phase import coherence_classifier_trainin
 from experiments.nmr_dimvida.config import Config, Phase, TrainingConfig
 from experiments.nmr_dimvida.latent_phases import regressor_training, score_training
 from experiments.nmr_dimvida.objects import Objects
-from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.run import Run, finished
 from jaxgrow.training.task import TrainingTask
 
 
@@ -26,3 +26,23 @@ def num_steps(config: Config, objects: Objects, phase: Phase) -> int:
     of_images = phase in ("autoencoder", "coherence_classifier")
     train = objects.train
     return training.num_steps(int(train.observed.sum()) if of_images else len(train))
+
+
+_NEEDS: dict[Phase, tuple[Phase, ...]] = {
+    "score": ("autoencoder",),
+    "regressor": ("autoencoder",),
+    "views": ("autoencoder", "score", "regressor", "coherence_classifier"),
+    "classify": ("autoencoder", "regressor"),
+}
+
+
+def check(config: Config) -> None:
+    """See that every phase finds what it needs of phases that are not run now.
+
+    Raises:
+        UserError: One does not.
+    """
+    for phase in config.phases:
+        for needed in _NEEDS.get(phase, ()):
+            if needed not in config.phases:
+                finished(config, needed)

@@ -1,6 +1,5 @@
 """From the config of one network's training to a task of the trainer."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,5 +135,4 @@ def _entries_path(run: Run) -> Path:
 
 
 def _entries(run: Run) -> dict[str, Any]:
-    path = _entries_path(run)
-    return json.loads(path.read_text()) if path.exists() else {}
+    return files.read_json(_entries_path(run), dict, absent={})

@@ -15,6 +15,7 @@ from experiments.places_grow.prepare import (
     stage_masks,
     validation_set,
 )
+from experiments.places_grow.stage import read_stages
 from experiments.shared import run_dir as runs
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation.figures import NEEDS_WEIGHTS
@@ -83,9 +84,9 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
         UserError: If the run has no trained stage.
     """
     config = runs.read_config(run_dir, EXPERIMENT, Config)
-    if not (run_dir / "stages.json").exists():
+    entries = read_stages(run_dir)
+    if not entries:
         raise UserError(f"{run_dir} has no finished stage yet: train it further first.")
-    entries = json.loads((run_dir / "stages.json").read_text())
     steps = {entry["resolution"]: entry["steps"] for entry in entries}
     wanted = config.unet_steps if unet_steps is None else unet_steps
     begun = time.monotonic()

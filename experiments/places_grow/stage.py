@@ -1,7 +1,6 @@
 """One stage of a run as a task of the trainer."""
 
 import functools
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +95,7 @@ class StageTraining:
     def task(self) -> TrainingTask:
         """Return the task; the stages before must be done."""
         config, stage = self._config, self.stage
-        before = _entries(self._run)[: stage.index]
+        before = self._entries[: stage.index]
         first_step = np.array(sum(entry["steps"] for entry in before))
         return TrainingTask(
             name=self.name,
@@ -129,7 +128,11 @@ class StageTraining:
 
     def is_done(self) -> bool:
         """Return True if the stage's weights and its entry in stages.json are there."""
-        return len(_entries(self._run)) > self.stage.index and self._weights.exists()
+        return len(self._entries) > self.stage.index and self._weights.exists()
+
+    @property
+    def _entries(self) -> list[dict[str, Any]]:
+        return read_stages(self._run.run_dir)
 
     @property
     def _weights(self) -> Path:
@@ -230,7 +233,7 @@ class StageTraining:
             "images_seen": entry["steps"] * config.batch_size,
             **entry,
         }
-        entries = [*_entries(self._run)[: self.stage.index], entry]
+        entries = [*self._entries[: self.stage.index], entry]
         saved_models.save_generator(
             self._weights,
             params,
@@ -242,10 +245,19 @@ class StageTraining:
         files.write_json(self._run.run_dir / "stages.json", entries)
 
 
-def _entries(run: TrainingRun) -> list[dict[str, Any]]:
-    """Return the finished stages, as stages.json has them."""
-    path = run.run_dir / "stages.json"
-    return json.loads(path.read_text()) if path.exists() else []
+def read_stages(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the finished stages, as stages.json has them; [] if there are none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = run_dir / "stages.json"
+    entries = files.read_json(path, list, absent=[])
+    with files.reading(path):
+        for entry in entries:
+            if not all(type(entry[n]) is int for n in ("resolution", "steps")):
+                raise TypeError(f"no stage: {entry}")
+    return entries
 
 
 def _draw(path: Path, images: np.ndarray, masks: np.ndarray, output: np.ndarray):

@@ -24,24 +24,29 @@ def train(config: Config, console: Console) -> None:
     """
     cli.start(config.hosts, num_steps=sum(config.growth.steps))
     placement = parallel.place(config.parallel, config.devices, config.batch_size)
-    runs.claim(config.run_dir, EXPERIMENT, config)
-    run, inputs = TrainingRun(config.run_dir, console, placement), Inputs()
-    stages = plan_stages(config.growth)
-    trainings = [StageTraining(run, config, stage, inputs) for stage in stages]
-    newest = _newest(run, trainings)
-    trainer = Trainer(run, newest.task())
-    trainer.resume()
-    runs.describe(config.run_dir, EXPERIMENT, config)
-    if newest is trainings[-1] and trainer.has_ended():
-        run.say(f"training is complete: {config.run_dir}")
-        return
-    inputs.load(config, run.note)
-    run.say(f"compiling the largest stage, {stages[-1].resolution} px")
-    Trainer(run, trainings[-1].task()).compile()
-    for training in trainings[newest.stage.index + 1 :]:
-        training.before = trainer.train()
-        trainer = Trainer(run, training.task())
-    trainer.train()
+    with runs.claimed(config.run_dir, EXPERIMENT):
+        run, inputs = TrainingRun(config.run_dir, console, placement), Inputs()
+        stages = plan_stages(config.growth)
+        trainings = [StageTraining(run, config, stage, inputs) for stage in stages]
+        newest = _newest(run, trainings)
+        inputs.load(config, run.note)
+        trainer = Trainer(run, newest.task())
+        trainer.check()
+        is_last = newest is trainings[-1]
+        if not (is_last and trainer.is_done()):
+            run.say(f"compiling the largest stage, {stages[-1].resolution} px")
+            Trainer(run, trainings[-1].task()).compile()
+        trainer.resume()
+        # The whole command is accepted: only from here on is anything new written.
+        runs.describe(config.run_dir, EXPERIMENT, config)
+        run.begin()
+        if is_last and trainer.has_ended():
+            run.say(f"training is complete: {config.run_dir}")
+            return
+        for training in trainings[newest.stage.index + 1 :]:
+            training.before = trainer.train()
+            trainer = Trainer(run, training.task())
+        trainer.train()
 
 
 def _newest(run: TrainingRun, trainings: Sequence[StageTraining]) -> StageTraining:

@@ -1,7 +1,8 @@
-"""A run's directory: the experiment and the config that it belongs to."""
+"""A run's directory: the experiment, the process and the config that it belongs to."""
 
-import json
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,30 +10,39 @@ import jax
 
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
-from jaxgrow.storage import configs, files
+from jaxgrow.storage import configs, files, lock
 
 
 Config = TypeVar("Config")
 
 
-def claim(run_dir: Path, experiment: str, config: Any) -> None:
-    """Make the run directory, or refuse one that belongs to something else."""
-    if hosts.is_first():
-        _claim(run_dir, experiment, config)
-    hosts.wait()
+@contextlib.contextmanager
+def claimed(run_dir: Path, experiment: str) -> Iterator[None]:
+    """Hold the run directory inside the `with` block; write nothing else into it.
+
+    Of several processes that train one run, the first one holds it.
+
+    Raises:
+        UserError: It belongs to something else, or another process is writing into it.
+    """
+    with contextlib.ExitStack() as stack:
+        if hosts.is_first():
+            _check_owner(run_dir, experiment)
+            stack.enter_context(lock.held(run_dir, command(experiment)))
+        hosts.wait()
+        yield
 
 
-def _claim(run_dir: Path, experiment: str, config: Any) -> None:
+def _check_owner(run_dir: Path, experiment: str) -> None:
     path = run_dir / "config.json"
-    # A kill may have left a hidden temporary file, which belongs to nobody.
-    there = run_dir.is_dir() and any(p.name[0] != "." for p in run_dir.iterdir())
-    if not there:
-        describe(run_dir, experiment, config)
-        return
+    # A kill may have left a hidden file, which belongs to nobody.
+    with files.disk_errors(run_dir, "read"):
+        there = run_dir.is_dir() and any(p.name[0] != "." for p in run_dir.iterdir())
+        if not there:
+            return
     try:
-        saved = json.loads(path.read_text())
-        owner = saved.get("experiment") if isinstance(saved, dict) else None
-    except (OSError, ValueError):
+        owner = files.read_json(path, dict).get("experiment")
+    except FileNotFoundError:
         owner = None
     if owner != experiment:
         held = "other files" if owner is None else f"a run of {owner}"
@@ -43,7 +53,7 @@ def _claim(run_dir: Path, experiment: str, config: Any) -> None:
 
 
 def describe(run_dir: Path, experiment: str, config: Any) -> None:
-    """Write config.json and versions.json."""
+    """Write config.json and versions.json, once the whole command is accepted."""
     if not hosts.is_first():
         return
     described = {"experiment": experiment, "config": config}
@@ -62,21 +72,22 @@ def read_config(run_dir: Path, experiment: str, kind: type[Config]) -> Config:
     Raises:
         UserError: If the folder is no run of this experiment and version.
     """
+    path = run_dir / "config.json"
     try:
-        saved = json.loads((run_dir / "config.json").read_text())
-        if saved["experiment"] != experiment:
-            raise ValueError(f"it is one of {saved['experiment']}")
-        return configs.from_plain(kind, saved["config"])
+        saved = files.read_json(path, dict)
     except FileNotFoundError:
         reason = "it has no config.json" if run_dir.is_dir() else "no such folder"
-    except KeyError as error:
-        reason = f"its config.json has no {error}"
-    except (OSError, TypeError, ValueError) as error:
-        reason = str(error)
-    raise UserError(
-        f"{run_dir} is no run of {experiment} of this version ({reason}): name the "
-        "--run-dir of one."
-    )
+        raise UserError(
+            f"{run_dir} is no run of {experiment} ({reason}): name the --run-dir of "
+            "one."
+        ) from None
+    if saved.get("experiment", experiment) != experiment:
+        raise UserError(
+            f"{run_dir} holds a run of {saved['experiment']} and no run of "
+            f"{experiment}: name the --run-dir of one."
+        )
+    with files.reading(path):
+        return configs.from_plain(kind, saved["config"])
 
 
 def command(experiment: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Atomic writing of files, and errors of the disk as sentences for the user."""
+"""Atomic writing and checked reading of files; errors are sentences for the user."""
 
 import contextlib
 import dataclasses
@@ -8,12 +8,14 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from jaxgrow.errors import UserError
 
+
+_Json = TypeVar("_Json")
 
 _MEND_SPACE = "free some space or choose another directory"
 _MEND_ACCESS = "choose a directory that you may write to"
@@ -70,6 +72,8 @@ def disk_errno(error: BaseException) -> int | None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` atomically: a reader sees either the old or the new bytes.
 
+    The new ones are on the disk when it returns, and survive a power cut.
+
     Raises:
         UserError: The disk is full, read-only or forbidden; the old file stays.
     """
@@ -77,11 +81,33 @@ def write_bytes(path: Path, data: bytes) -> None:
     with disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                file.write(data)
+                sync(file.fileno())
             os.replace(temporary, path)
+            for folder in (path.parent, path.parent.parent):  # each may be new
+                sync_folder(folder)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """Wait until an open file is on the disk, if its file system can tell."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
 
 
@@ -115,17 +141,72 @@ def plain(obj: Any) -> Any:
     raise TypeError(f"{type(obj).__name__} has no form in JSON: {obj!r}")
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors of reading and interpreting a run's file into a `UserError`."""
+    try:
+        with disk_errors(path, "read"):
+            yield
+    except UserError:
+        raise
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
+        reason = str(error).strip("'\"") or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it has no {reason}"
+        raise UserError(
+            f"{path} is damaged or of another version of jaxgrow ({reason[:200]}): put "
+            "a whole copy in its place, or delete it if it can be made again."
+        ) from error
+
+
+def read_json(path: Path, kind: type[_Json], absent: _Json | None = None) -> _Json:
+    """Read a JSON file that holds a dict or a list.
+
+    Args:
+        path: The file.
+        kind: `dict` or `list`.
+        absent: Returned if there is no such file.
+
+    Raises:
+        FileNotFoundError: There is no such file, and `absent` is None.
+        UserError: It is damaged, of another kind, or cannot be read.
+    """
+    if absent is not None and not path.exists():
+        return absent
+    with reading(path):
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, kind):
+            raise TypeError(f"it holds no {kind.__name__}")
+        return found
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of one JSON object per line; [] if there is no such file.
 
-    Lines that are not a JSON object, such as a partial last line, are left out.
+    A last line that a kill cut short is left out.
+
+    Raises:
+        UserError: Another line is no JSON object, or the file cannot be read.
     """
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            if isinstance(row, dict):
+    with reading(path):
+        *lines, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        for number, line in enumerate([*lines, last], start=1):
+            try:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("it is no object")
+            except (ValueError, RecursionError) as error:
+                if number <= len(lines):
+                    raise ValueError(f"line {number}: {error}") from error
+            else:
                 rows.append(row)
     return rows

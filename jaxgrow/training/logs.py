@@ -66,28 +66,38 @@ class MetricWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, allow_nan=False) + "\n")
+                file.flush()
+                files.sync(file.fileno())
 
     def truncate_after(self, step: int) -> None:
         """Drop the rows later than `step`, and a last line that a kill cut short.
 
         A resumed run calls this first, so that no step is in the file twice.
+
+        Raises:
+            UserError: The file is damaged, or the disk refuses.
         """
         if not (hosts.is_first() and self.path.exists()):
             return
         rows = files.read_json_lines(self.path)
-        kept = [json.dumps(row) for row in rows if row.get("step", 0) <= step]
+        with files.reading(self.path):
+            kept = [json.dumps(row) for row in rows if row.get("step", 0) <= step]
         files.write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a metrics file, oldest first; [] if there is no file.
 
-    A line that a kill cut short is left out.
+    A last line that a kill cut short is left out.
+
+    Raises:
+        UserError: The file is damaged.
     """
     rows = []
-    for row in files.read_json_lines(path):
-        not_finite = row.pop(_NOT_FINITE, {})
-        rows.append(row | {name: float(text) for name, text in not_finite.items()})
+    with files.reading(path):
+        for row in files.read_json_lines(path):
+            not_finite = row.pop(_NOT_FINITE, {})
+            rows.append(row | {name: float(text) for name, text in not_finite.items()})
     return rows
 
 

@@ -23,7 +23,8 @@ class Stopped(Exception):
 class TrainingRun:
     """State shared by all trainings of one run.
 
-    Of several processes that train one run, only the first prints and writes.
+    Of several processes that train one run, only the first prints and writes. Notes are
+    written from `begin` on, so that a refused command leaves the run as it was.
 
     Attributes:
         run_dir: Folder of everything that the run writes.
@@ -39,6 +40,12 @@ class TrainingRun:
         self.interrupt = Interrupt()
         self.metrics = MetricWriter(run_dir / "metrics.jsonl")
         self._notes: list[str] = []
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """Write the notes up to now, and every later one at once."""
+        self._is_begun = True
+        self._write_notes()
 
     def say(self, message: str) -> None:
         """Print a line."""
@@ -48,5 +55,8 @@ class TrainingRun:
         """Print a line and keep it in notes.json for the report."""
         self.say(message)
         self._notes.append(message)
-        if hosts.is_first():
+        self._write_notes()
+
+    def _write_notes(self) -> None:
+        if self._is_begun and hosts.is_first():
             files.write_json(self.run_dir / "notes.json", self._notes)

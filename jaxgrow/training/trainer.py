@@ -59,6 +59,30 @@ class Trainer:
         state = self.run.placement.like(task.shapes())
         self._compile(k, task.due(0, k), state, feed.like(), feed(0, k))
 
+    def check(self) -> None:
+        """See that result and checkpoints are of this training; write nothing.
+
+        Raises:
+            UserError: They were made with other settings, or a record is damaged.
+        """
+        self.is_done()
+        if self._has_begun():
+            with self._open_checkpoints() as checkpoints:
+                if (latest := checkpoints.latest_meta()) is not None:
+                    self._check(latest[1])
+
+    def _has_begun(self) -> bool:
+        return hosts.first_says([self._folder.is_dir()])[0]
+
+    def _check(self, meta: dict[str, Any]) -> None:
+        if meta.keys() != {"settings", "progress"}:
+            raise UserError(
+                f"{self._folder} holds checkpoints of something else, or of "
+                "another version: choose another run directory."
+            )
+        owner = f"the training of {self.task.label} in {self.run.run_dir}"
+        check_same(meta["settings"], self.task.settings, owner)
+
     def resume(self) -> None:
         """Read the newest checkpoint that is whole.
 
@@ -68,17 +92,13 @@ class Trainer:
         run, task = self.run, self.task
 
         def make_like(meta: dict[str, Any]) -> PyTree:
-            if meta.keys() != {"settings", "progress"}:
-                raise UserError(
-                    f"{self._folder} holds checkpoints of something else, or of "
-                    "another version: choose another run directory."
-                )
-            owner = f"the training of {task.label} in {run.run_dir}"
-            check_same(meta["settings"], task.settings, owner)
+            self._check(meta)
             return run.placement.like(task.shapes())
 
-        with self._open_checkpoints() as checkpoints:
-            found = checkpoints.restore_latest(make_like, run.say)
+        found = None
+        if self._has_begun():
+            with self._open_checkpoints() as checkpoints:
+                found = checkpoints.restore_latest(make_like, run.say)
         self._is_resumed = True
         if found is not None:
             self.progress = Progress(**found[2]["progress"])

@@ -16,7 +16,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.storage import configs, files
 from jaxgrow.training.logs import read_metrics
-from tests.support import dimvida
+from tests.support import dimvida, places
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,9 @@ def test_what_a_run_has_learnt_completes_views_from_python(finished):
 def test_other_settings_than_the_runs_are_refused(finished, capsys):
     _, run = finished
     line = [*dimvida.TINY, "--run-dir", run, "--score.width", "64"]
+    before = places.content_of(run)
     error = dimvida.run(capsys, *line).error
+    assert places.content_of(run) == before
     assert error.startswith("the training of score in")
     assert "score.width is 32 there and 64 here" in error
 
@@ -157,6 +159,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, ca
     assert "is not finite at step" in error
     assert "of autoencoder" in error
     assert "lower --autoencoder-training.learning-rate" in error
+    before = places.content_of(tmp_path / "run")
+    assert {"config.json", "notes.json"} <= before.keys()
+    line[-1] = "score"
+    assert "the phase autoencoder has not left" in dimvida.run(capsys, *line).error
+    assert places.content_of(tmp_path / "run") == before
 
 
 def test_a_run_of_the_other_system_is_refused(tmp_path, capsys):

@@ -15,7 +15,7 @@ from experiments.places_grow import prepare, stage
 from experiments.places_grow.__main__ import main, parse
 from jaxgrow.devices import memory
 from jaxgrow.inpainting.stages import plan_stages
-from jaxgrow.storage import files
+from jaxgrow.storage import files, lock
 from jaxgrow.training.checkpoint import Checkpointer
 from jaxgrow.training.trainer import Trainer
 from tests.support import places
@@ -152,7 +152,7 @@ def test_evaluate_needs_a_run(text, tmp_path, capsys):
     assert "no such folder" in said.error
     (tmp_path / "config.json").write_text(text)
     said = places.run(capsys, "evaluate", "--run", tmp_path)
-    assert said.error.startswith(f"{tmp_path} is no run of places_grow of this version")
+    assert said.error.startswith(f"{tmp_path / 'config.json'} is damaged or of another")
 
 
 def test_evaluate_needs_a_finished_stage(copy_of_trained, capsys):
@@ -169,6 +169,33 @@ def test_resuming_with_another_config_names_the_difference(
     assert "optimizer.warm-up is 0 there and 5 here" in said.error
     assert "net.width is 6 there and 8 here" in said.error
     assert (copy_of_trained / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["--net.width", "8"],
+        ["--seed", "1"],
+        ["--data.path", "nowhere"],
+        ["--devices", "99"],
+    ],
+)
+def test_a_refused_command_changes_no_file_of_the_run(
+    fields, line, copy_of_trained, capsys
+):
+    before = places.content_of(copy_of_trained)
+    assert places.run(capsys, *line, *fields).error
+    assert places.content_of(copy_of_trained) == before
+
+
+def test_a_run_that_another_process_trains_is_refused_and_not_touched(
+    line, copy_of_trained, capsys
+):
+    with lock.held(copy_of_trained, ["the first command"]):
+        before = places.content_of(copy_of_trained)
+        said = places.run(capsys, *line)
+        assert said.error.startswith(f"{copy_of_trained} is in use by process ")
+        assert places.content_of(copy_of_trained) == before
 
 
 def test_what_does_not_change_the_weights_may_change_on_resume(

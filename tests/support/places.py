@@ -72,6 +72,12 @@ def write_pictures(folder: Path, num_pictures=7) -> Path:
     return folder
 
 
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def tensors_of(run: Path, resolution=4) -> dict[str, bytes]:
     """The bits of the weights that a stage of a run has left."""
     file = run / "weights" / f"generator_r{resolution}.safetensors"
