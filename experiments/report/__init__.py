@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from experiments.report import inpainting, views
-from experiments.report.page import read_json, write_page
+from experiments.report.page import write_page
+from jaxgrow.storage import files
 
 
 def write_report(run_dir: Path) -> Path:
@@ -12,8 +13,9 @@ def write_report(run_dir: Path) -> Path:
     The run's config.json names its experiment.
 
     Raises:
-        UserError: The disk is full, read-only or forbidden.
+        UserError: A file of the run is damaged, or the disk is full, read-only or
+            forbidden.
     """
-    experiment = read_json(run_dir / "config.json", {}).get("experiment")
-    kind = views if experiment == "nmr_dimvida" else inpainting
+    config = files.read_json(run_dir / "config.json", dict, {})
+    kind = views if config.get("experiment") == "nmr_dimvida" else inpainting
     return write_page(run_dir, kind.content(run_dir))

@@ -55,7 +55,10 @@ _SETS = (
 
 def sections(run_dir: Path) -> list[Section]:
     """Return Tables II and III, controls, verdicts and curves; some may be empty."""
-    found = page.read_json(run_dir / "classify" / "results.json", {})
+    return page.read(run_dir / "classify" / "results.json", {}, _sections)
+
+
+def _sections(found: Row) -> list[Section]:
     if not found:
         return []
     by_objects, by_evaluations = found["objects_sweep"], found["evaluations_sweep"]

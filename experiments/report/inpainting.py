@@ -40,22 +40,22 @@ _HARDER = "10-50"
 
 def content(run_dir: Path) -> Content:
     """Return the evaluation, then the stages, the largest first."""
-    found = page.read_json(run_dir / "stages.json", [])
-    stages = [stage for stage in found if isinstance(stage, dict)]
-    rows = files.read_json_lines(run_dir / "metrics.jsonl")
-    evaluation = page.read_json(run_dir / "evaluation" / "results.json", {})
-    results = sorted(evaluation.get("results", []), key=lambda r: -r["resolution"])
-    charts = metric_charts(rows, "stage", "stage_step", "step of the stage")
+    log, evaluation = run_dir / "metrics.jsonl", run_dir / "evaluation" / "results.json"
+    stages, stage_facts = page.read(run_dir / "stages.json", [], _of_stages)
+    tables, best = page.read(evaluation, {}, _of_evaluation)
     panels = page.sample_panels(run_dir / "samples", r"r0*(\d+)_(\d+)")
-    by_name = {f"{stage.get('resolution')} px": stage for stage in stages}
+    with files.reading(log):
+        rows = files.read_json_lines(log)
+        charts = metric_charts(rows, "stage", "stage_step", "step of the stage")
+        names = sorted({*panels, *charts}, key=int, reverse=True)
     sections = [
         Section(
             "Evaluation on held-out photographs",
-            tables=[t for result in results for t in evaluation_tables(result)],
+            tables=tables,
             pictures=page.picture(run_dir / "evaluation" / "panel.png"),
             alt="Holes filled by every method, beside the original",
         ),
-        Section("Stages", tables=training_tables(by_name, _STAGE_COLUMNS)),
+        Section("Stages", tables=stages),
     ]
     sections += [
         Section(
@@ -65,32 +65,38 @@ def content(run_dir: Path) -> Content:
             charts=charts.get(stage, []),
             alt=f"Masked input, output, composite and original at {stage} px",
         )
-        for stage in sorted({*panels, *charts}, key=int, reverse=True)
+        for stage in names
     ]
-    top = headline(stages, rows, results, page.read_notes(run_dir))
-    return Content(top, sections)
-
-
-def headline(
-    stages: Sequence[dict[str, Any]],
-    rows: Sequence[dict[str, Any]],
-    results: Sequence[dict[str, Any]],
-    notes: Sequence[str],
-) -> list[tuple[str, str]]:
-    """Return name and value of the figures at the top, those that are known.
-
-    `results` has the largest resolution first.
-    """
-    facts = []
-    if stages:
-        wall_s = sum(stage.get("wall_s") or 0.0 for stage in stages)
-        facts.append(("final stage", f"{show(stages[-1].get('resolution'))} px"))
-        facts.append(("generator parameters", show(stages[-1].get("parameters"))))
-        facts.append(("training time", show(wall_s, "wall_s")))
-    facts += _best_numbers(results[0]) if results else _last_validation(rows)
+    facts = [*stage_facts, *(best or _last_validation(rows))]
     prefix = "perceptual term "
+    notes = page.read_notes(run_dir)
     terms = [n.removeprefix(prefix) for n in notes if n.startswith(prefix)]
-    return facts + [("perceptual term", term.partition(":")[0]) for term in terms]
+    facts += [("perceptual term", term.partition(":")[0]) for term in terms]
+    return Content(facts, sections)
+
+
+def _of_stages(
+    stages: Sequence[dict[str, Any]],
+) -> tuple[list[Table], list[tuple[str, str]]]:
+    """Return the table of the stages, and their figures for the top."""
+    if not stages:
+        return [], []
+    by_name = {f"{stage.get('resolution')} px": stage for stage in stages}
+    wall_s = sum(stage.get("wall_s") or 0.0 for stage in stages)
+    return training_tables(by_name, _STAGE_COLUMNS), [
+        ("final stage", f"{show(stages[-1].get('resolution'))} px"),
+        ("generator parameters", show(stages[-1].get("parameters"))),
+        ("training time", show(wall_s, "wall_s")),
+    ]
+
+
+def _of_evaluation(
+    found: dict[str, Any],
+) -> tuple[list[Table], list[tuple[str, str]]]:
+    """Return the tables, the largest stage first, and figures for the top."""
+    results = sorted(found.get("results", []), key=lambda r: -r["resolution"])
+    tables = [t for result in results for t in evaluation_tables(result)]
+    return tables, _best_numbers(results[0]) if results else []
 
 
 def _best_numbers(result: dict[str, Any]) -> list[tuple[str, str]]:

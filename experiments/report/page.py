@@ -5,9 +5,9 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -16,6 +16,7 @@ from experiments.report.tables import Table
 from jaxgrow.storage import files
 
 
+_Found = TypeVar("_Found")
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 _MAX_EARLIER = 3  # panels per group beside the last one
 
@@ -67,7 +68,8 @@ def write_page(run_dir: Path, content: Content) -> Path:
     missing are left out.
 
     Raises:
-        UserError: The disk is full, read-only or forbidden.
+        UserError: A file of the run is damaged, or the disk is full, read-only or
+            forbidden.
     """
     import jinja2
     from markupsafe import Markup
@@ -79,34 +81,38 @@ def write_page(run_dir: Path, content: Content) -> Path:
         lstrip_blocks=True,
     )
     number = itertools.count()
-    versions = read_json(run_dir / "versions.json", {})
+    versions = files.read_json(run_dir / "versions.json", dict, {})
+    with files.reading(run_dir / "versions.json"):
+        command = shlex.join(map(str, versions.pop("command", [])))
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         name=run_dir.resolve().name,
         headline=content.headline,
         sections=content.sections,
-        command=shlex.join(map(str, versions.pop("command", []))),
+        command=command,
         versions=_flatten(versions),
-        config=_flatten(read_json(run_dir / "config.json", {})),
+        config=_flatten(files.read_json(run_dir / "config.json", dict, {})),
         notes=read_notes(run_dir),
         draw=lambda chart: Markup(draw(chart, f"c{next(number)}")),
     )
     path = run_dir / "report.html"
-    files.write_bytes(path, page.encode())
+    files.write_bytes(path, page.encode(errors="replace"))
     return path
 
 
 def read_notes(run_dir: Path) -> list[str]:
     """Return the sentences that the run noted for its report."""
-    return [str(note) for note in read_json(run_dir / "notes.json", [])]
+    return [str(note) for note in files.read_json(run_dir / "notes.json", list, [])]
 
 
-def read_json(path: Path, absent: Any) -> Any:
-    """Return the content of a file, or `absent` unless it is whole and of that type."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return absent
-    return found if isinstance(found, type(absent)) else absent
+def read(path: Path, absent: Any, use: Callable[[Any], _Found]) -> _Found:
+    """Return what `use` makes of a JSON file, or of `absent` if there is none.
+
+    Raises:
+        UserError: The file is damaged, or does not hold what `use` looks for.
+    """
+    found = files.read_json(path, type(absent), absent)
+    with files.reading(path):
+        return use(found)
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:

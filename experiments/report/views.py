@@ -41,22 +41,24 @@ _NEEDS_WEIGHTS = "needs weights"
 
 def content(run_dir: Path) -> Content:
     """Return Table I with its panel and curve, then what was trained."""
-    found = page.read_json(run_dir / "views" / "table_1.json", {})
-    points = page.read_json(run_dir / "views" / "curve.json", [])
-    phases = page.read_json(run_dir / "phases.json", {})
-    rows = files.read_json_lines(run_dir / "metrics.jsonl")
+    path, log = run_dir / "views" / "table_1.json", run_dir / "metrics.jsonl"
+    tables = page.read(path, {}, table_one)
+    curve = page.read(run_dir / "views" / "curve.json", [], curve_charts)
+    networks = page.read(run_dir / "phases.json", {}, network_tables)
     panels = page.sample_panels(run_dir / "samples", r"([a-z]+)_(\d+)")
-    charts = metric_charts(rows, "phase", "phase_step", "step")
+    with files.reading(log):
+        rows = files.read_json_lines(log)
+        charts = metric_charts(rows, "phase", "phase_step", "step")
     sections = [
         Section(
             "Views of test objects from one conditioning view",
             pictures=page.picture(run_dir / "views" / "panel.png"),
             alt="The conditioning view framed, the generated ones, and the real ones",
         ),
-        Section("Quality of generated views (Table I)", tables=table_one(found)),
-        Section("Quality against network evaluations", charts=curve_charts(points)),
+        Section("Quality of generated views (Table I)", tables=tables),
+        Section("Quality against network evaluations", charts=curve),
         *classification.sections(run_dir),
-        Section("Networks", tables=training_tables(trained(phases), _COLUMNS)),
+        Section("Networks", tables=networks),
     ]
     sections += [
         Section(
@@ -68,7 +70,7 @@ def content(run_dir: Path) -> Content:
         )
         for phase, of_phase in charts.items()
     ]
-    return Content(headline(found), sections)
+    return Content(page.read(path, {}, headline), sections)
 
 
 def headline(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -206,6 +208,11 @@ def curve_charts(points: Sequence[dict[str, Any]]) -> list[Chart]:
         for title, x, y in axes
     ]
     return [chart for chart in charts if chart.curves]
+
+
+def network_tables(phases: dict[str, Any]) -> list[Table]:
+    """Return the table of `trained`."""
+    return training_tables(trained(phases), _COLUMNS)
 
 
 def trained(phases: dict[str, Any]) -> dict[str, dict[str, Any]]:

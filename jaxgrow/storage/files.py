@@ -31,6 +31,11 @@ _MEND_BY_ERRNO = {
     errno.EEXIST: _MEND_ACCESS,
     errno.ENAMETOOLONG: "choose a shorter path",
 }
+# Raised by code that finds other JSON than it expects.
+_UNEXPECTED = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(RecursionError, StopIteration),
+)
 # Errors whose text a library may wrap in an exception of its own.
 _WRAPPED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
@@ -149,13 +154,7 @@ def reading(path: Path) -> Iterator[None]:
             yield
     except UserError:
         raise
-    except (
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ) as error:
+    except _UNEXPECTED as error:
         reason = str(error).strip("'\"") or type(error).__name__
         if isinstance(error, KeyError):
             reason = f"it has no {reason}"

@@ -1,8 +1,8 @@
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,8 +188,10 @@ def test_the_last_panel_of_a_stage_comes_first(page):
         "notes.json",
     ],
 )
-@pytest.mark.parametrize("how", ["absent", "broken"])
-def test_a_missing_or_broken_part_is_left_out(finished_run, tmp_path, missing, how):
+@pytest.mark.parametrize("how", ["absent", "broken", "foreign"])
+def test_a_missing_part_is_left_out_and_a_broken_one_named(
+    finished_run, tmp_path, missing, how
+):
     run_dir = tmp_path / "run"
     shutil.copytree(finished_run, run_dir)
     path = run_dir / missing
@@ -197,11 +199,39 @@ def test_a_missing_or_broken_part_is_left_out(finished_run, tmp_path, missing, h
         shutil.rmtree(path)
     else:
         path.unlink()
-    if how == "broken" and path.suffix:
-        path.write_bytes(b'{"cut sh')
     if missing != "metrics.jsonl":
         (run_dir / "metrics.jsonl").write_text("")  # drawing is slow and the same
-    Page(write_report(run_dir))
+    if how == "absent" or not path.suffix.startswith(".json"):
+        Page(write_report(run_dir))
+        return
+    path.write_bytes(b'{"cut sh\n\n' if how == "broken" else b"3\n3\n")
+    with pytest.raises(
+        UserError, match=f"{path.name} is damaged or of another version"
+    ):
+        write_report(run_dir)
+
+
+FOREIGN = [
+    {"stages.json": [3]},
+    {"stages.json": [{"wall_s": "x"}]},
+    {"evaluation/results.json": {"results": [{}]}},
+    {"evaluation/results.json": {"results": 3}},
+    {"evaluation/results.json": {"results": [{"resolution": 8, "rows": [[]]}]}},
+    {"versions.json": {"command": 3}},
+    {"metrics.jsonl": {"stage": "x", "stage_step": 1}},
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN, ids=str)
+def test_a_whole_file_with_other_content_is_named(tmp_path, content):
+    ((name, found),) = content.items()
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found) + "\n")
+    with pytest.raises(
+        UserError, match=f"{path.name} is damaged or of another version"
+    ):
+        write_report(tmp_path)
 
 
 def test_an_empty_directory_gives_an_empty_page(tmp_path):
@@ -233,6 +263,6 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(UserError, match=r"cannot write .*report.html: no space left"):
         write_report(tmp_path)

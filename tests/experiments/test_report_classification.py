@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.report import classification, page
+from jaxgrow.errors import UserError
 from jaxgrow.multiview.evaluation import classification as statistics
 from jaxgrow.multiview.evaluation.classification import CellKey
 
@@ -135,8 +136,10 @@ def test_sets_modes_and_sweeps_have_their_tables_and_curves(html):
         assert label in text
 
 
-def test_a_run_without_results_or_with_a_broken_file_has_no_sections(tmp_path):
+def test_a_run_without_results_has_no_sections_and_a_broken_file_is_named(tmp_path):
     assert classification.sections(tmp_path) == []
     (tmp_path / "classify").mkdir()
-    (tmp_path / "classify" / "results.json").write_text("{")
-    assert classification.sections(tmp_path) == []
+    for text in ("{", "[]", '{"objects_sweep": 3}'):
+        (tmp_path / "classify" / "results.json").write_text(text)
+        with pytest.raises(UserError, match=r"results\.json is damaged"):
+            classification.sections(tmp_path)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import report
+from jaxgrow.errors import UserError
 
 
 METHODS = ("diffusion", "copy", "reconstruction (ceiling)")
@@ -196,6 +197,27 @@ def test_the_lowest_distance_of_a_set_is_the_best(run):
     page = report.write_report(run).read_text()
     (table,) = re.findall(r"<summary>LPIPS, by.*?</table>", page, re.DOTALL)
     assert re.findall(r'class="best">([^<]*)<', table) == ["0.500", "2.500"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"views/table_1.json": {"rows": []}},
+        {"views/table_1.json": {"rows": 3}},
+        {"views/curve.json": [3]},
+        {"phases.json": {"score": {}}},
+        {"phases.json": {"score": 3}},
+        {"classify/results.json": {"cells": []}},
+    ],
+    ids=str,
+)
+def test_a_whole_file_with_other_content_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text('{"experiment": "nmr_dimvida"}')
+    ((name, found),) = content.items()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(json.dumps(found))
+    with pytest.raises(UserError, match=f"{name} is damaged or of another version"):
+        report.write_report(tmp_path)
 
 
 def test_a_run_without_results_has_a_page_too(tmp_path):
