@@ -51,7 +51,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
 
     Raises:
         Unreadable: The file is of another kind.
-        UserError: The file is missing or damaged.
+        UserError: The file is missing or damaged, or has numbers that are not finite.
     """
     tensors, metadata = _open(path)
     try:
@@ -63,6 +63,12 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
         raise Unreadable(str(error).strip("'\"") or type(error).__name__) from error
     if digest != _digest(header, tensors):
         raise UserError(f"{path} is damaged: its content has changed; copy it again.")
+    for name, tensor in tensors.items():
+        if jnp.issubdtype(tensor.dtype, jnp.inexact) and not np.isfinite(tensor).all():
+            raise UserError(
+                f"{path} is of no use: {name} has numbers that are not finite; make "
+                "the file again."
+            )
     tree = {name: jnp.asarray(tensor) for name, tensor in tensors.items()}
     return header, traverse_util.unflatten_dict(tree, sep="/")
 

@@ -16,7 +16,12 @@ from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
 from jaxgrow.storage import files
 from jaxgrow.training.checkpoint.compare import check_leaves
-from jaxgrow.training.checkpoint.disk import check_space, is_damage, read_through
+from jaxgrow.training.checkpoint.disk import (
+    check_space,
+    is_damage,
+    make_alias,
+    read_through,
+)
 from jaxgrow.training.checkpoint.seal import (
     canonical,
     describe_leaves,
@@ -55,6 +60,10 @@ class Checkpointer:
         )
         with files.disk_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._alias = make_alias(self.directory)
+            self._root = self.directory
+            if self._alias is not None:
+                self._root = Path(self._alias.name) / "to"
             self._manager = self._open()
 
     def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
@@ -75,7 +84,7 @@ class Checkpointer:
         if json.loads(canonical(meta)) != meta:
             raise ValueError(f"meta does not survive a trip through JSON: {meta}")
         self.wait()
-        seal = make_seal(state, meta)
+        seal = make_seal(step, state, meta)
         if step in self._manager.all_steps():
             if self._read_header(step)[1]["state"] == seal["state"]:
                 return
@@ -140,7 +149,7 @@ class Checkpointer:
 
         Raises:
             UserError: Every checkpoint is damaged (all of them stay), or the newest
-                whole one holds other leaves than `make_like` says.
+                whole one holds other leaves than `make_like` says, or was renamed.
         """
         damaged: dict[int, str] = {}
         for step in self._newest_first():
@@ -176,6 +185,8 @@ class Checkpointer:
             self.wait()
         finally:
             self._manager.close()
+            if self._alias is not None:
+                self._alias.cleanup()
 
     def _open(self) -> ocp.CheckpointManager:
         """Return a manager without history; remove the remains of a broken save.
@@ -186,7 +197,7 @@ class Checkpointer:
         if hosts.is_first():
             for remains in self.directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(remains)
-        return ocp.CheckpointManager(self.directory, options=self._options)
+        return ocp.CheckpointManager(self._root, options=self._options)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -207,17 +218,27 @@ class Checkpointer:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def _read_header(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return `meta` and `seal` of a step, checked to belong together."""
+        """Return `meta` and `seal` of a step, checked to belong together.
+
+        Raises:
+            UserError: The folder was renamed.
+            DamagedCheckpoint: They are not what was written.
+        """
         json_args = ocp.args.JsonRestore()
         items = self._read(step, meta=json_args, seal=json_args)
         meta, seal = items["meta"], items["seal"]
         if not isinstance(seal, dict) or seal.get("header") != header_of(meta, seal):
             raise DamagedCheckpoint("its meta differs from the one that was saved")
+        if seal["step"] != step:
+            raise UserError(
+                f"{self.directory / str(step)} holds the checkpoint of step "
+                f"{seal['step']}: give the folder its old name, {seal['step']}."
+            )
         return meta, seal
 
     def _read(self, step: int, **items: Any) -> Any:
-        path = self.directory / str(step)
-        with files.disk_errors(path, "read"):
+        path = self._root / str(step)
+        with files.disk_errors(self.directory / str(step), "read"):
             try:
                 if "state" in items:
                     num_arrays = len(jax.tree.leaves(items["state"].item))

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -10,6 +12,32 @@ import tensorstore as ts
 
 from jaxgrow.errors import UserError
 from jaxgrow.storage import files
+
+
+_SAFE = re.compile(r"[\w/.,=+@ ~-]*")
+
+
+def make_alias(directory: Path) -> tempfile.TemporaryDirectory[str] | None:
+    """Return a new folder whose link `to` leads to `directory`; None if none is needed.
+
+    Orbax and TensorStore take paths for URLs and patterns, in which characters such as
+    % # ? [ have a meaning. Paths below the link have no such character.
+
+    Raises:
+        UserError: The directory of temporary files has such a path too, or several
+            processes, whose links would differ, share the directory.
+    """
+    if _SAFE.fullmatch(str(directory)):
+        return None
+    folder = tempfile.TemporaryDirectory(prefix="jaxgrow-")
+    if jax.process_count() > 1 or not _SAFE.fullmatch(folder.name):
+        folder.cleanup()
+        raise UserError(
+            f"checkpoints cannot be kept in {directory}, whose path has characters "
+            "with a meaning in URLs: choose one of letters, digits, - and _."
+        )
+    (Path(folder.name) / "to").symlink_to(directory, target_is_directory=True)
+    return folder
 
 
 def check_space(directory: Path, num_bytes: int) -> None:

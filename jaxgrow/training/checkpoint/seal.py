@@ -15,15 +15,16 @@ def canonical(obj: Any) -> str:
     return json.dumps(obj, sort_keys=True, allow_nan=False)
 
 
-def make_seal(state: PyTree, meta: dict[str, Any]) -> dict[str, Any]:
+def make_seal(step: int, state: PyTree, meta: dict[str, Any]) -> dict[str, Any]:
     """`leaves` by `describe_leaves`, and digests of the arrays and of the header."""
-    seal = {"leaves": describe_leaves(state), "state": digest_of(state)}
+    leaves = describe_leaves(state)
+    seal = {"step": step, "leaves": leaves, "state": digest_of(state)}
     return {**seal, "header": header_of(meta, seal)}
 
 
 def header_of(meta: Any, seal: dict[str, Any]) -> str:
     """Digest of `meta` and of the rest of the seal."""
-    parts = [meta, seal.get("leaves"), seal.get("state")]
+    parts = [meta, *(seal.get(name) for name in ("step", "leaves", "state"))]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
