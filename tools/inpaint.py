@@ -23,7 +23,7 @@ from rich.console import Console
 from jaxgrow.cli.flags import spell_flags
 from jaxgrow.data.files import list_images
 from jaxgrow.data.images import decode_image
-from jaxgrow.data.mask_files import load_mask
+from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.inpainter import Inpainter
@@ -189,7 +189,7 @@ def _by_stem(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {path.stem: path}
     found: dict[str, Path] = {}
-    for name in list_images(path):
+    for name in list_images(path).names:
         stem = PurePosixPath(name).with_suffix("").as_posix()
         if stem in found:
             raise UserError(

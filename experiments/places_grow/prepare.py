@@ -12,8 +12,8 @@ from experiments.places_grow.config import Config
 from jaxgrow.data import masks as hole_masks
 from jaxgrow.data import pyramid, sources
 from jaxgrow.data.batches import PictureBatch, plan_batch
-from jaxgrow.data.files import list_images, map_in_threads
-from jaxgrow.data.mask_files import load_mask
+from jaxgrow.data.files import list_images
+from jaxgrow.data.mask_files import try_masks
 from jaxgrow.data.sources import ImageSource
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.inpainting.batch import Data
@@ -43,14 +43,13 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
     Raises:
         UserError: The pictures or masks cannot be found, read, paired or cached.
     """
-    train, validation = sources.open_split(config.data, config.seed)
+    train, validation = sources.open_split(
+        config.data, config.seed, without=config.masks.folder_path
+    )
     data, resolutions = config.data, sorted(config.growth.resolutions)
     crops = sources.num_crops(data, len(train))
-    unread = dict.fromkeys([*_unread(train), *_unread(validation)])
-    if unread:
-        on_message(
-            f"skipped, as they cannot be read: {_some(list(unread), 'pictures')}"
-        )
+    for sentence in _left_out(train, validation):
+        on_message(sentence)
     if config.masks.folder_path is not None:
         _describe_masks(config.masks.folder_path, on_message)
 
@@ -101,23 +100,37 @@ def is_paired(config: Config) -> bool:
     return config.masks.pairing == "by-name"
 
 
-def _unread(source: ImageSource) -> tuple[str, ...]:
-    """Return the files that the source has left out."""
-    while isinstance(source, sources.Subset):
-        source = source.source
-    return getattr(source, "skipped", ())
+def _left_out(*halves: ImageSource) -> list[str]:
+    """Return sentences on the files that the sources have left out."""
+    unread: dict[str, str] = {}
+    remarks: dict[str, None] = {}
+    for source in halves:
+        while isinstance(source, sources.Subset):
+            source = source.source
+        unread |= getattr(source, "skipped", {})
+        remarks |= dict.fromkeys(getattr(source, "remarks", ()))
+    if unread:
+        some, why = _some(list(unread), "pictures"), next(iter(unread.values()))
+        return [*remarks, f"skipped, as they cannot be read: {some}; {why}"]
+    return list(remarks)
 
 
 def _describe_masks(folder: Path, on_message: Callable[[str], None]) -> None:
     """Report oddities of the user's own masks, or of the first of many."""
-    names = list_images(folder)[:_NUM_LOOKED_AT]
-    loaded = list(map_in_threads(lambda name: load_mask(folder / name), names))
-    grey = [n for n, (_, binary) in zip(names, loaded, strict=True) if not binary]
+    found = list_images(folder)
+    loaded, faults = try_masks(folder, found.names[:_NUM_LOOKED_AT])
+    on_message(f"{len(found.names)} masks of your own in {folder}")
+    for sentence in found.remarks(folder):
+        on_message(sentence)
+    if faults:
+        some, why = _some(list(faults), "masks"), next(iter(faults.values()))
+        on_message(f"not used, as they cannot be read: {some}; {why}")
+    grey = [name for name, (_, binary) in loaded.items() if not binary]
     if grey:
         some = _some(grey, "masks hold grey values")
         on_message(f"{some}: 128 and above is the hole, the rest is known")
-    areas = np.array([mask.mean() for mask, _ in loaded])
-    useless = [n for n, a in zip(names, areas, strict=True) if a in (0.0, 1.0)]
+    areas = np.array([mask.mean() for mask, _ in loaded.values()])
+    useless = [n for n, a in zip(loaded, areas, strict=True) if a in (0.0, 1.0)]
     if useless:
         some = _some(useless, "masks have no hole or nothing but hole")
         on_message(f"{some}: they are not used")

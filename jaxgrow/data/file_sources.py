@@ -1,19 +1,26 @@
 """Images in folders and tar archives, Places365 among them."""
 
 import hashlib
+import io
 import os
 import re
 import tarfile
 import weakref
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxgrow.data.files import list_images, map_in_threads, refuse_if_mostly_broken
-from jaxgrow.data.images import SUFFIXES, check_header, decode_image
+from jaxgrow.data.files import (
+    is_hidden,
+    list_images,
+    map_in_threads,
+    refuse_if_mostly_broken,
+)
+from jaxgrow.data.image_files import MAX_MEGAPIXELS, header_fault, looks_like_image
+from jaxgrow.data.images import decode_image
 from jaxgrow.errors import UserError
 
 
@@ -47,7 +54,8 @@ class ImageFolder:
     Attributes:
         names: Paths below the folder, sorted.
         groups: Subject of each image; see `group_of`.
-        skipped: Paths of the files that were left out.
+        skipped: Path of each file that was left out -> a sentence that says why.
+        remarks: Sentences on files that are no pictures.
     """
 
     def __init__(
@@ -56,6 +64,8 @@ class ImageFolder:
         *,
         group_by: GroupBy = "file",
         names: Sequence[str] | None = None,
+        without: Path | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ):
         """Find and check the images.
 
@@ -64,24 +74,30 @@ class ImageFolder:
             group_by: Rule by which two images show one subject.
             names: Trusted list of paths below `folder`, which saves walking through a
                 large tree.
+            without: Folder, perhaps below `folder`, whose files are not taken.
+            max_megapixels: Largest picture that is decoded.
 
         Raises:
             UserError: The folder does not exist or has no images, or over a fifth of
                 them are broken.
         """
-        self.folder = folder
-        self.skipped: tuple[str, ...] = ()
+        self.folder, self._max_megapixels = folder, max_megapixels
+        self.skipped: dict[str, str] = {}
+        self.remarks: list[str] = []
         if names is None:
-            names = list_images(folder)
-            if not names:
+            found = list_images(folder, without=without)
+            self.remarks = found.remarks(folder)
+            if not found.names:
                 raise UserError(
                     f"folder {folder} holds no images: put some in, as .jpg, .png, "
                     ".webp, .bmp, .gif or .tif files"
                 )
-            good = list(map_in_threads(lambda n: check_header(folder / n), names))
-            self.skipped = tuple(n for n, ok in zip(names, good, strict=True) if not ok)
-            refuse_if_mostly_broken(self.skipped, len(names), str(folder))
-            names = [n for n, ok in zip(names, good, strict=True) if ok]
+            self.skipped = _faults(
+                found.names,
+                lambda n: header_fault(folder / n, max_megapixels=max_megapixels),
+            )
+            refuse_if_mostly_broken(self.skipped, len(found.names), str(folder))
+            names = [n for n in found.names if n not in self.skipped]
         self.names = tuple(names)
         self.groups = tuple(group_of(name, group_by) for name in names)
 
@@ -89,7 +105,8 @@ class ImageFolder:
         return len(self.names)
 
     def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        return decode_image(self.folder / self.names[i])
+        file = self.folder / self.names[i]
+        return decode_image(file, max_megapixels=self._max_megapixels)
 
     def fingerprint(self) -> str:
         """Hash names and contents; above 2 GiB, names, sizes and times."""
@@ -103,34 +120,69 @@ class ImageTar:
     Attributes:
         names: Paths inside the archive, sorted.
         groups: Subject of each image; see `group_of`.
+        skipped: Path of each picture that cannot be read -> a sentence that says why.
     """
 
-    def __init__(self, archive: Path, *, group_by: GroupBy = "file"):
-        self.archive = archive
-        places: dict[str, tuple[int, int]] = {}
+    def __init__(
+        self,
+        archive: Path,
+        *,
+        group_by: GroupBy = "file",
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ):
+        self.archive, self._max_megapixels = archive, max_megapixels
+        self.skipped: dict[str, str] = {}
         try:
-            with tarfile.open(archive, "r:") as tar:
-                for member in tar:
-                    # tarfile keeps all members, a million of them, unless cleared.
-                    tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
-                    if member.isfile() and _is_image(member.name):
-                        places[member.name] = (member.offset_data, member.size)
+            with archive.open("rb") as file:
+                places = self._places_in(file)
         except FileNotFoundError:
             raise UserError(
                 f"archive {archive} does not exist: check its path"
             ) from None
-        except tarfile.TarError as error:
+        # Damaged headers make tarfile raise errors of many types.
+        except Exception as error:
             raise UserError(
                 f"archive {archive} cannot be read ({error}): it must be a whole, "
                 "uncompressed .tar; unpack other kinds and give the folder"
             ) from error
-        if not places:
+        total = len(places) + len(self.skipped)
+        if not total:
             raise UserError(f"archive {archive} holds no images: give another file")
+        refuse_if_mostly_broken(self.skipped, total, str(archive))
         self.names = tuple(sorted(places))
         self.groups = tuple(group_of(name, group_by) for name in self.names)
         self._places = [places[name] for name in self.names]
         self._file = os.open(archive, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
+
+    def _places_in(self, file: io.BufferedReader) -> dict[str, tuple[int, int]]:
+        """Return name -> offset and size of the pictures, links resolved."""
+        places: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
+        end = os.fstat(file.fileno()).st_size
+        for member in _members(file):
+            path = PurePosixPath(member.name)
+            if any(is_hidden(part) for part in path.parts if part != "."):
+                continue
+            if member.islnk() or member.issym():
+                start = path.parent if member.issym() else PurePosixPath()
+                links[member.name] = os.path.normpath(start / member.linkname)
+            elif member.isfile():
+                whole = member.offset_data + member.size <= end
+                head = os.pread(file.fileno(), 64, member.offset_data)
+                if not looks_like_image(member.name, head[: member.size]):
+                    continue
+                if member.issparse() or not whole:
+                    self.skipped[member.name] = f"{member.name} is sparse or cut short"
+                else:
+                    places[member.name] = (member.offset_data, member.size)
+        by_path = {os.path.normpath(name): place for name, place in places.items()}
+        for name, target in links.items():
+            if target in by_path:
+                places[name] = by_path[target]
+            elif looks_like_image(name, b""):
+                self.skipped[name] = f"{name} is a link to {target}, which is not there"
+        return places
 
     def __len__(self) -> int:
         return len(self.names)
@@ -139,18 +191,27 @@ class ImageTar:
         offset, size = self._places[i]
         # Unlike seek and read, pread lets several threads share the file.
         content = os.pread(self._file, size, offset)
-        return decode_image(content, f"{self.names[i]} in {self.archive}")
+        name = f"{self.names[i]} in {self.archive}"
+        return decode_image(content, name, max_megapixels=self._max_megapixels)
 
     def fingerprint(self) -> str:
         """Hash the archive's content; above 2 GiB, its size and time."""
         return fingerprint_files([self.archive], self.names)
 
 
-def open_images(path: Path, group_by: GroupBy) -> ImageFolder | ImageTar:
+def open_images(
+    path: Path,
+    group_by: GroupBy,
+    *,
+    without: Path | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> ImageFolder | ImageTar:
     """Open the images of a folder, or of a tar archive if `path` is a file."""
     if path.is_file():
-        return ImageTar(path, group_by=group_by)
-    return ImageFolder(path, group_by=group_by)
+        return ImageTar(path, group_by=group_by, max_megapixels=max_megapixels)
+    return ImageFolder(
+        path, group_by=group_by, without=without, max_megapixels=max_megapixels
+    )
 
 
 def open_places365(
@@ -178,9 +239,14 @@ def _part(
         if (root / folder).is_dir():
             if not (root / listing).is_file():
                 return ImageFolder(root / folder)
-            lines = (root / listing).read_text().splitlines()
+            # Editors may put a byte-order mark first.
+            text = (root / listing).read_text("utf-8-sig", "surrogateescape")
             # "/a/airfield/00000001.jpg 0" or "Places365_val_00000001.jpg 165"
-            names = [line.rsplit(" ", 1)[0].lstrip("/") for line in lines if line]
+            names = [
+                line.rsplit(" ", 1)[0].lstrip("/")
+                for line in text.splitlines()
+                if line.strip()
+            ]
             return ImageFolder(root / folder, names=names)
     return ImageTar(root / tar) if (root / tar).is_file() else None
 
@@ -196,7 +262,7 @@ def fingerprint_files(
         hashed_bytes: Largest total size of which the content is read, 2 GiB.
     """
     stamps = list(map_in_threads(_stamp, paths))
-    digest = hashlib.sha256("\n".join(names).encode())
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape"))
     if sum(size for size, _ in stamps) > hashed_bytes:
         for size, time in stamps:
             digest.update(f"{size} {time}\n".encode())
@@ -210,16 +276,34 @@ def _stamp(path: Path) -> tuple[int, int]:
     """Return size in bytes and time of change in ns; (-1, -1) if there is no file."""
     try:
         stat = path.stat()
-    except FileNotFoundError:
+    except OSError:  # also a link to itself
         return -1, -1
     return stat.st_size, stat.st_mtime_ns
 
 
 def _hash_file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    try:
+        if not path.is_file():  # a FIFO would be waited for
+            return b""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""
 
 
-def _is_image(name: str) -> bool:
-    path = Path(name)
-    return path.suffix.lower() in SUFFIXES and path.name[0] != "."
+def _faults(
+    names: Sequence[str], fault_of: Callable[[str], str | None]
+) -> dict[str, str]:
+    """Return name -> fault of those that have one."""
+    faults = zip(names, map_in_threads(fault_of, names), strict=True)
+    return {name: fault for name, fault in faults if fault is not None}
+
+
+def _members(file: io.BufferedReader) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive; `tarfile` would keep a million of them."""
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+            if member.size < 0:  # the next member would lie before this one
+                raise tarfile.ReadError(f"{member.name} has a negative size")
+            yield member

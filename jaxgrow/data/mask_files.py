@@ -1,25 +1,16 @@
-"""Masks from image files, whose white part is the hole."""
+"""Folders of masks, scaled to squares."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxgrow.data import images
 from jaxgrow.data.files import list_images, map_in_threads
+from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.data.resample import area_means, running_sums
 from jaxgrow.errors import UserError
-
-
-def load_mask(file: str | Path) -> tuple[Bool[np.ndarray, "h w"], bool]:
-    """Read the hole pixels of a mask image; the bool is True if it is black and white.
-
-    Values of 128 and above are holes; in a file of zeros and ones, the ones.
-    """
-    values = images.decode_grey(file)
-    if values.max() == 1:
-        return values == 1, True
-    return values >= 128, bool(np.isin(values, (0, 255)).all())
 
 
 def shrink_mask(
@@ -59,6 +50,29 @@ def top_cells(score: Float[np.ndarray, "r r"], count: int) -> Bool[np.ndarray, "
     return mask.reshape(score.shape)
 
 
+def try_masks(
+    folder: Path, names: Sequence[str], convert: Callable = lambda mask: mask
+) -> tuple[dict[str, tuple[Any, bool]], dict[str, str]]:
+    """Read masks; one that cannot be read does not end it.
+
+    Returns:
+        Name -> `convert` of the mask and whether it has two values; and name -> the
+        sentence that says why it cannot be read.
+    """
+
+    def load(name: str) -> tuple[Any, bool] | str:
+        try:
+            mask, is_binary = load_mask(folder / name)
+        except UserError as error:
+            return str(error)
+        return convert(mask), is_binary
+
+    loaded = dict(zip(names, map_in_threads(load, names), strict=True))
+    faults = {name: what for name, what in loaded.items() if isinstance(what, str)}
+    masks = {n: what for n, what in loaded.items() if not isinstance(what, str)}
+    return masks, faults
+
+
 class MaskFolder:
     """All usable masks of a folder, scaled to squares of one resolution.
 
@@ -66,26 +80,26 @@ class MaskFolder:
         masks: (n, r, r), True is a hole.
         areas: (n,), hole fraction of each mask.
         names: Paths below the folder, one per mask.
-        skipped: Paths of masks without a hole or without a known pixel.
+        skipped: Paths of masks that cannot be read, or have no hole or nothing else.
         not_binary: Paths of masks with grey values.
     """
 
     def __init__(self, folder: Path, resolution: int):
-        files = list_images(folder)
+        files = list_images(folder).names
         if not files:
             raise UserError(f"mask folder {folder} holds no images: add some masks")
 
-        def load(name: str):
-            mask, binary = load_mask(folder / name)
+        def shrink(mask: Bool[np.ndarray, "h w"]) -> np.ndarray | None:
             usable = mask.any() and not mask.all()
-            return (shrink_mask(mask, resolution) if usable else None), binary
+            return shrink_mask(mask, resolution) if usable else None
 
-        loaded = dict(zip(files, map_in_threads(load, files), strict=True))
+        loaded, faults = try_masks(folder, files, shrink)
         usable = {name: mask for name, (mask, _) in loaded.items() if mask is not None}
         if not usable:
+            why = f"; {next(iter(faults.values()))}" if faults else ""
             raise UserError(
                 f"no mask in {folder} has both a hole and known pixels: white (128 and "
-                "above) marks the hole, black the rest"
+                f"above) marks the hole, black the rest{why}"
             )
         self.names = tuple(usable)
         self.skipped = tuple(name for name in files if name not in usable)

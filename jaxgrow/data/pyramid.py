@@ -17,8 +17,14 @@ from PIL import Image
 
 from jaxgrow.data import cache
 from jaxgrow.data.file_sources import fingerprint_files
-from jaxgrow.data.files import list_images, map_in_threads, refuse_if_mostly_broken
-from jaxgrow.data.mask_files import load_mask, shrink_mask
+from jaxgrow.data.files import (
+    list_images,
+    map_in_threads,
+    refuse_if_mostly_broken,
+    stem_of,
+)
+from jaxgrow.data.mask_files import shrink_mask
+from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.data.resample import area_means, average_2x2, block_means, running_sums
 from jaxgrow.data.sources import ImageSource
 from jaxgrow.errors import UserError
@@ -27,7 +33,7 @@ from jaxgrow.errors import UserError
 # Keys are resolutions: the middle axes have that length.
 Levels = dict[int, UInt8[np.ndarray, "k _ _ c"]]
 _CROPS = 0xC2095  # a stream of random numbers of its own
-_FORMAT = 3  # to be raised when the computation of the pixels changes
+_FORMAT = 4  # to be raised when the computation of the pixels changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,15 +178,15 @@ def cut_levels(
 def pair_masks(names: Sequence[str], mask_folder: Path) -> list[str]:
     """Return the mask file of the same path but for its suffix, for each image name."""
     found: dict[str, str] = {}
-    for file in list_images(mask_folder):
-        stem = Path(file).with_suffix("").as_posix()
+    for file in list_images(mask_folder).names:
+        stem = stem_of(file)
         if stem in found:
             raise UserError(
                 f"masks {found[stem]} and {file} in {mask_folder} have the same name: "
                 "keep one of them"
             )
         found[stem] = file
-    partners = [found.get(Path(name).with_suffix("").as_posix()) for name in names]
+    partners = [found.get(stem_of(name)) for name in names]
     lone = [n for n, mask in zip(names, partners, strict=True) if mask is None]
     if lone:
         some = ", ".join(lone[:3]) + (", ..." if len(lone) > 3 else "")

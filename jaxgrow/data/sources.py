@@ -6,7 +6,9 @@ subject.
 
 import collections
 import dataclasses
+import functools
 import hashlib
+import os
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,6 +17,7 @@ from jaxtyping import Int, UInt8
 
 from jaxgrow.data.array_sources import TfdsImages, digits, idx_images
 from jaxgrow.data.file_sources import GroupBy, ImageFolder, open_images, open_places365
+from jaxgrow.data.image_files import MAX_MEGAPIXELS
 from jaxgrow.errors import UserError
 
 
@@ -80,6 +83,8 @@ class DataConfig:
     max_images: int | None = None
     """Use at most this many training images, chosen at random, and `val_fraction` of
     this number for validation."""
+    max_megapixels: float = MAX_MEGAPIXELS
+    """folder: largest picture that is read, in millions of pixels."""
     tfds_name: str = "places365_small"
     """Name of the TensorFlow data set."""
     cache_dir: Path | None = None
@@ -99,6 +104,8 @@ class DataConfig:
             raise UserError(
                 f"val_fraction {self.val_fraction} must lie between 0 and 1"
             )
+        if not self.max_megapixels > 0:
+            raise UserError(f"max_megapixels {self.max_megapixels} must be above 0")
         counts = (self.crops_per_image, self.val_crops_per_image, self.max_images)
         if any(count is not None and count < 1 for count in counts):
             raise UserError(
@@ -132,17 +139,19 @@ def embedded_photos() -> ImageFolder:
     return ImageFolder(PHOTOS, group_by="prefix")
 
 
-def open_split(config: DataConfig, seed: int) -> tuple[ImageSource, ImageSource]:
+def open_split(
+    config: DataConfig, seed: int, *, without: Path | None = None
+) -> tuple[ImageSource, ImageSource]:
     """Open training and validation images, with no subject in both.
 
     The embedded photographs have a fixed split, and a source with a validation part
     keeps it. Otherwise subjects are drawn by `seed` until `val_fraction` of the images
-    is held out.
+    is held out. Pictures in the folder `without`, say of masks, are not taken.
 
     Raises:
         UserError: The data cannot be found or read, or cannot be split.
     """
-    train, val = _open(config)
+    train, val = _open(config, without)
     if val is None:
         held_out = VALIDATION_SUBJECTS
         if config.source != "photos":
@@ -166,7 +175,9 @@ def num_crops(config: DataConfig, num_images: int) -> int:
     return min(256, max(1, _ENOUGH_CROPS // num_images))
 
 
-def _open(config: DataConfig) -> tuple[ImageSource, ImageSource | None]:
+def _open(
+    config: DataConfig, without: Path | None
+) -> tuple[ImageSource, ImageSource | None]:
     if config.source == "photos":
         return embedded_photos(), None
     if config.source == "digits":
@@ -177,19 +188,26 @@ def _open(config: DataConfig) -> tuple[ImageSource, ImageSource | None]:
     assert config.path is not None  # checked by DataConfig
     if config.source == "idx":
         return idx_images(config.path, "train"), idx_images(config.path, "t10k")
+    open_folder = functools.partial(
+        open_images,
+        group_by=config.group_by,
+        without=without,
+        max_megapixels=config.max_megapixels,
+    )
     if config.val_path is not None:
         _refuse_overlap(config.path, config.val_path)
     if config.source == "places365":
         train, val = open_places365(config.path)
     else:
-        train, val = open_images(config.path, config.group_by), None
+        train, val = open_folder(config.path), None
     if config.val_path is not None:
-        val = open_images(config.val_path, config.group_by)
+        val = open_folder(config.val_path)
     return train, val
 
 
 def _refuse_overlap(path: Path, val_path: Path) -> None:
-    train, val = path.resolve(), val_path.resolve()
+    # Path.resolve fails on a link that leads to itself.
+    train, val = Path(os.path.realpath(path)), Path(os.path.realpath(val_path))
     if train == val or train in val.parents or val in train.parents:
         raise UserError(
             f"validation images in {val_path} are among the training images in {path}: "

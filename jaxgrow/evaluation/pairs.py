@@ -2,15 +2,15 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from jaxgrow.data.files import list_images
+from jaxgrow.data.files import list_images, stem_of
 from jaxgrow.data.images import decode_image
-from jaxgrow.data.mask_files import load_mask
+from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.errors import UserError
 
 
@@ -37,7 +37,7 @@ class LoadedPair(NamedTuple):
 
 def files_by_name(folder: Path) -> dict[str, Path]:
     """Return path below the folder -> image file; raise a `UserError` if empty."""
-    found = {name: folder / name for name in list_images(folder)}
+    found = {name: folder / name for name in list_images(folder).names}
     if not found:
         raise UserError(f"{folder} holds no images: give a folder of images.")
     return found
@@ -51,7 +51,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for name, path in files_by_name(folder).items():
-        stem = PurePosixPath(name).with_suffix("").as_posix()
+        stem = stem_of(name)
         if stem in found:
             raise UserError(
                 f"{found[stem]} and {path} differ in type only: rename one."

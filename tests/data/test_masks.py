@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxgrow.data import mask_files, masks
+from jaxgrow.data import mask_files, mask_reading, masks
 from jaxgrow.errors import UserError
 
 
@@ -233,15 +233,16 @@ def test_folder_masks_are_drawn_whole_and_odd_ones_are_named(tmp_path):
 def test_a_mask_file_of_zeros_and_ones_is_binary(tmp_path):
     values = np.eye(8, dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "01.png")
-    mask, binary = mask_files.load_mask(tmp_path / "01.png")
+    mask, binary = mask_reading.load_mask(tmp_path / "01.png")
     np.testing.assert_array_equal(mask, values == 1)
     assert binary
 
 
 def test_mask_pixels_from_128_on_are_holes(tmp_path):
-    Image.fromarray(np.array([[0, 127], [128, 255]], np.uint8)).save(tmp_path / "m.png")
-    mask, binary = mask_files.load_mask(tmp_path / "m.png")
-    np.testing.assert_array_equal(mask, [[False, False], [True, True]])
+    values = np.array([0, 0, 0, 0, 127, 128, 255, 255, 255, 255], np.uint8)
+    Image.fromarray(values.repeat(2).reshape(10, 2)).save(tmp_path / "m.png")
+    mask, binary = mask_reading.load_mask(tmp_path / "m.png")
+    np.testing.assert_array_equal(mask[:, 0], values >= 128)
     assert not binary
 
 

@@ -100,7 +100,7 @@ def test_zip_and_folder_are_the_same(root, tmp_path):
 def test_a_second_call_decodes_nothing(root, tmp_path, monkeypatch):
     archive = zip_folder(root, tmp_path / "nmr.zip")
     first = {path: as_dict(read(path, tmp_path)) for path in (root, archive)}
-    monkeypatch.setattr(nmr, "_decode", None)
+    monkeypatch.setattr(nmr, "decode_image", None)
     assert as_dict(read(root, tmp_path)) == first[root]
     monkeypatch.setattr(nmr, "open_archive", None)
     assert as_dict(read(archive, tmp_path)) == first[archive]
@@ -236,7 +236,7 @@ def test_a_damaged_view_is_named(root, tmp_path):
     file = root / CHAIR / "27train1" / "image" / "0006.png"
     file.write_bytes(file.read_bytes()[:60])
     assert refusal(root, tmp_path).startswith(
-        f"view {CHAIR}/27train1/image/0006.png cannot be read"
+        f"image {CHAIR}/27train1/image/0006.png cannot be read"
     )
 
 

@@ -151,7 +151,12 @@ def test_useless_masks_among_good_ones_are_named(line, tmp_path):
 
 
 def test_grey_masks_are_taken_at_half_with_a_warning(line, tmp_path):
-    own = with_masks(tmp_path / "m", lambda i: places.hole(value=200 if i else 255))
+    def make(i):
+        values = np.array(places.hole())
+        values[0, 0] = 30 if i else 0
+        return Image.fromarray(values)
+
+    own = with_masks(tmp_path / "m", make)
     said = messages_of(line, *own)
     assert "6 masks hold grey values (1.png, 2.png, 3.png, ...): 128 and above" in said
     assert "grey values" in messages_of(line, *own, "--masks.pairing", "by-name")

@@ -12,6 +12,7 @@ from jaxgrow.errors import UserError
 
 # Raised by `zipfile` for a damaged archive.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+_MAX_BYTES = 2**26  # of one unpacked file: a view, a list or cameras
 
 
 class FolderFiles:
@@ -36,6 +37,12 @@ class FolderFiles:
     def read(self, name: str) -> bytes:
         """Read a file; raise a `UserError` if it cannot be read."""
         try:
+            size = (self.path / name).stat().st_size
+            if size > _MAX_BYTES:
+                raise UserError(
+                    f"file {self.path / name} has {size} bytes, more than {_MAX_BYTES} "
+                    "of a view or list: replace it"
+                )
             return (self.path / name).read_bytes()
         except OSError as error:
             raise UserError(
@@ -78,7 +85,13 @@ class ZipFiles:
         return any(n.startswith(name + "/") for n in self._zip.NameToInfo)
 
     def read(self, name: str) -> bytes:
-        """Read a file; raise a `UserError` if it is damaged."""
+        """Read a file; raise a `UserError` if it is damaged or absurdly large."""
+        size = self._zip.getinfo(name).file_size
+        if size > _MAX_BYTES:
+            raise UserError(
+                f"{name} in archive {self.path} unpacks to {size} bytes, more than "
+                f"{_MAX_BYTES} of a view or list: download the archive again"
+            )
         try:
             return self._zip.read(name)
         except ZIP_ERRORS as error:

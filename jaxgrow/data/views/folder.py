@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from jaxgrow.data.file_sources import fingerprint_files
-from jaxgrow.data.files import list_images, map_in_threads
+from jaxgrow.data.files import is_hidden, list_images, map_in_threads, printable
 from jaxgrow.data.images import decode_image
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Listing
@@ -55,7 +55,9 @@ class ObjectFolders:
     def __init__(self, config: ViewDataConfig, seed: int):
         assert config.path is not None  # checked by ViewDataConfig
         self._config, self._seed, self._root = config, seed, config.path
-        found = _find_objects(self._root)
+        listed = list_images(self._root)
+        self._remarks = listed.remarks(self._root)
+        found = _find_objects(self._root, listed.names)
         self._names = tuple(
             choose_classes({o.class_name for o in found}, config.classes, names={})
         )
@@ -84,6 +86,7 @@ class ObjectFolders:
             for o in self._objects
         ]
         entries, notes = divide(candidates, self._names, self._config, self._seed)
+        notes = (*notes, *self._remarks)
         num_missing = int((~self._observed).sum())
         if num_missing:
             notes = (
@@ -135,8 +138,7 @@ class ObjectFolders:
         return observed
 
 
-def _find_objects(root: Path) -> list[_Object]:
-    names = list_images(root)
+def _find_objects(root: Path, names: Sequence[str]) -> list[_Object]:
     tops = {name.split("/")[0] for name in names}
     has_split = {"train", "test"} <= tops
     depth = 4 if has_split else 3
@@ -147,7 +149,7 @@ def _find_objects(root: Path) -> list[_Object]:
         if name.count("/") != depth - 1:
             layout = "<train or test>/" * has_split + "<class>/<object>/<view>"
             raise UserError(f"image {name} in {root} is not at {layout}: move it there")
-        path, file = name.rsplit("/", 1)
+        path, file = printable(name).rsplit("/", 1)
         views = folders.setdefault(path, {})
         view = Path(file).stem
         if view in views:
@@ -180,8 +182,8 @@ def _refuse_empty(root: Path, has_split: bool, objects: set[str]) -> None:
     tops = [root / "train", root / "test"] if has_split else [root]
     for what, pattern, full in (("class", "*/", classes), ("object", "*/*/", objects)):
         for folder in sorted(f for top in tops for f in top.glob(pattern)):
-            name = folder.relative_to(root).as_posix()
-            if name not in full and not re.search(r"(^|/)\.", name):
+            name = printable(folder.relative_to(root).as_posix())
+            if name not in full and not any(map(is_hidden, name.split("/"))):
                 raise UserError(
                     f"{what} {name} in {root} holds no images: add some or remove it"
                 )

@@ -10,15 +10,14 @@ not used. The top folder is optional.
 
 import dataclasses
 import functools
-import io
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import map_in_threads
+from jaxgrow.data.images import decode_image
 from jaxgrow.data.views.archives import FolderFiles, ZipFiles, open_archive
 from jaxgrow.data.views.cameras import azimuths_of, find_views, read_eyes
 from jaxgrow.data.views.config import ViewDataConfig
@@ -98,7 +97,7 @@ class Nmr:
 
     def _view(self, folder: str, index: int) -> UInt8[np.ndarray, "h w 3"]:
         name = _view_name(folder, index)
-        pixels = _decode(self._files.read(name), name)
+        pixels = decode_image(self._files.read(name), name)
         return resize_view(pixels, self._config.size, self._config.resize, name)
 
     @functools.cached_property
@@ -177,7 +176,8 @@ def _read_lists(
                     f"class {class_name} in {files.path} has no list {listing}: "
                     "download the data again, or leave the class out of classes"
                 )
-            for object_id in dict.fromkeys(files.read(name).decode().split()):
+            text = files.read(name).decode("utf-8-sig", errors="backslashreplace")
+            for object_id in dict.fromkeys(text.split()):
                 candidates.append(
                     Candidate(f"{synset}/{object_id}", label, object_id, held_out)
                 )
@@ -216,15 +216,3 @@ def _view_name(folder: str, index: int) -> str:
 
 def _degrees(config: ViewDataConfig) -> str:
     return ", ".join(f"{azimuth:g}" for azimuth in config.azimuths) + " degrees"
-
-
-def _decode(content: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode without alpha, because the renders are on white already."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return np.array(image.convert("RGB"))
-    # Damaged files make Pillow's decoders raise errors of many types.
-    except Exception as error:
-        raise UserError(
-            f"view {name} cannot be read ({error}): unpack or download the data again"
-        ) from error

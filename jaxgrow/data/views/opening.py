@@ -17,7 +17,7 @@ from jaxgrow.data.views.view_set import Partition, Partitions, ViewSet
 from jaxgrow.errors import UserError
 
 
-_FORMAT = 2  # to be raised when the computation of the pixels or the split changes
+_FORMAT = 3  # to be raised when the computation of the pixels or the split changes
 _SOURCES: dict[str, Callable[[ViewDataConfig, int], ViewSource]] = {
     "synthetic": Synthetic,
     "nmr": Nmr,
