@@ -108,7 +108,7 @@ def _accept(run: Run) -> tuple[Objects, list[Trainer]]:
 
 
 def _evaluate(run: Run, objects: Objects) -> None:
-    if evaluation.is_current(run.config):
+    if evaluation.is_current(run, objects):
         run.say("the views are evaluated already")
     else:
         evaluation.evaluate(run, objects)

@@ -71,6 +71,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         "autoencoder",
         training,
         num_examples=int(objects.train.observed.sum()),
+        inputs=objects.inputs,
         first_step=first_step,
         feed=image_feed(run, objects.train, "autoencoder", training.batch_size),
         variables=lambda: (_fresh_autoencoder(config, objects.train), {}),

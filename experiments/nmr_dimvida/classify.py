@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from experiments.nmr_dimvida.classify_train import (
 )
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
-from experiments.nmr_dimvida.run import Run
+from experiments.nmr_dimvida.run import Run, finished
 from experiments.shared import run_dir as runs
 from jaxgrow.devices import hosts
 from jaxgrow.errors import UserError
@@ -55,11 +54,12 @@ def classify(run: Run, objects: Objects) -> None:
     config, begun = run.config, time.monotonic()
     sets = Sets(config, objects)
     if hosts.is_first():
-        _claim(config, sets)
+        _claim(config, sets, objects)
     hosts.wait()
     cells, missing = cells_of(config), _missing_weights(run)
     path = config.run_dir / _FOLDER / "results.json"
-    if all(hosts.first_says([_is_current(config, path, cells)])):
+    made_from = _made_from(config, sets, objects, cells)
+    if all(hosts.first_says([_is_current(path, made_from)])):
         run.say("the classifiers are trained and tested already")
         return
     trainer = CellTrainer(run, objects.c.views.class_names)
@@ -73,7 +73,7 @@ def classify(run: Run, objects: Objects) -> None:
         "num_test": len(objects.e),
         "num_classes": len(objects.c.views.class_names),
         "seeds": list(range(config.classify.seeds)),
-        "settings": _settings(config),
+        "made_from": _made_from(config, sets, objects, cells),
         "provenance": record_provenance(
             runs.command(EXPERIMENT),
             seeds={"run": config.seed},
@@ -223,28 +223,33 @@ def _objects_sweep(found: _Found, most_per_class: int) -> list[dict[str, Any]]:
     ]
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    """Everything but the trained classifiers that decides the results."""
-    return files.plain({"classify": config.classify, "generate": config.generate})
-
-
-def _is_current(config: Config, path: Path, cells: Sequence[Cell]) -> bool:
-    """True if the results are of these settings and newer than all classifiers."""
-    if not path.exists():
-        return False
+def _made_from(
+    config: Config, sets: Sets, objects: Objects, cells: Sequence[Cell]
+) -> dict[str, Any] | None:
+    """Return everything that decides the results; None before all is trained."""
     weights = [
         cell.weights_path(config, seed)
         for cell in cells
         for seed in range(config.classify.seeds)
     ]
-    made = path.stat().st_mtime
-    saved = json.loads(path.read_text()).get("settings")
-    return saved == _settings(config) and all(
-        file.exists() and file.stat().st_mtime <= made for file in weights
-    )
+    if not all(path.exists() for path in weights):
+        return None
+    makers = [finished(config, "autoencoder"), finished(config, "regressor")]
+    plain = files.plain({"classify": config.classify, "generate": config.generate})
+    return plain | {
+        "model": sets.ca.header["model"],
+        "objects": [objects.digests[part] for part in ("d", "c", "e")],
+        "networks": files.hash_files([*weights, *makers]),
+    }
 
 
-def _claim(config: Config, sets: Sets) -> None:
+def _is_current(path: Path, made_from: dict[str, Any] | None) -> bool:
+    """Return True if the results are of these settings, objects and networks."""
+    before = files.read_json(path, dict, absent={}).get("made_from")
+    return made_from is not None and before == made_from
+
+
+def _claim(config: Config, sets: Sets, objects: Objects) -> None:
     """Write down the settings of the trainings, or refuse others than before."""
     chosen = files.plain(config.classify)
     names = ("epochs", "batch_size", "learning_rate", "width", "small_stem")
@@ -253,15 +258,16 @@ def _claim(config: Config, sets: Sets) -> None:
     made = ("model", "sampler", "seed", "object_ids")
     ca = {name: sets.ca.header[name] for name in made}
     fields |= {"seed": config.seed, "samples": sets.augmented.shape[1], "ca": ca}
+    fields["objects"] = objects.digests["c"]
     fields = files.plain(fields)
     path = config.run_dir / _FOLDER / "settings.json"
-    if not path.exists():
+    before = files.read_json(path, dict, absent={})
+    if not before:
         files.write_json(path, fields)
         return
-    before = json.loads(path.read_text())
     changed = [name for name in fields if before.get(name) != fields[name]]
     if changed:
-        what = "the generated views" if changed == ["ca"] else changed[0]
+        what = {"ca": "the generated views"}.get(changed[0], changed[0])
         raise UserError(
             f"the classifiers in {config.run_dir} were trained otherwise, the first "
             f"difference being {what}: pass another --run-dir, or delete "

@@ -59,6 +59,7 @@ def coherence_classifier_training(
         "coherence_classifier",
         training,
         num_examples=int(objects.train.observed.sum()),
+        inputs=objects.inputs,
         first_step=first_step,
         feed=image_feed(
             run, objects.train, "coherence_classifier", training.batch_size

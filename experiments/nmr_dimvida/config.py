@@ -200,8 +200,8 @@ class Config:
         }[phase]
         plain = files.plain(self)
         chosen = {name: plain[name] for name in names}
-        # Neither the cache's place nor the number of objects outside of partition d
-        # changes what is learnt from d.
-        for name in ("cache_dir", "objects_c", "objects_e"):
+        # Neither a place nor the number of objects outside of partition d changes what
+        # is learnt from d, whose content is compared too.
+        for name in ("path", "cache_dir", "objects_c", "objects_e"):
             chosen["data"].pop(name)
         return chosen

@@ -1,6 +1,5 @@
 """The phase `views`: Table I, its baselines, and quality against evaluations."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from jaxtyping import Bool
 from rich.progress import Progress
 
 from experiments.nmr_dimvida import panels
-from experiments.nmr_dimvida.config import EXPERIMENT, Config
+from experiments.nmr_dimvida.config import EXPERIMENT, Config, Phase
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.run import Run, finished
 from experiments.report.tables import to_markdown
@@ -44,6 +43,7 @@ def evaluate(run: Run, objects: Objects) -> None:
         UserError: The weights of an earlier phase are missing or damaged.
     """
     config, begun = run.config, time.monotonic()
+    made_from = _made_from(config, objects)
     view_generator = ViewGenerator.load(config.run_dir)
     classifier = saved_classifiers.load_classifier(
         finished(config, "coherence_classifier")
@@ -77,7 +77,7 @@ def evaluate(run: Run, objects: Objects) -> None:
             "data": config.data.source,
             "size": test.size,
             "num_objects": len(test),
-            "settings": _settings(config),
+            "made_from": made_from,
             "num_evaluations": config.sampler.num_evaluations,
             "coherence_classifier_accuracy": accuracy,
             "rows": rows,
@@ -144,10 +144,8 @@ def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
     Raises:
         UserError: The autoencoder or the regressor is missing or damaged.
     """
-    saved = saved_models.load_autoencoder(finished(config, "autoencoder"))
-    regressor = saved_models.load_latent_model(
-        finished(config, "regressor"), "regressor"
-    )
+    weights = finished(config, "regressor").parent
+    saved, regressor = saved_models.load_with_autoencoder(weights, "regressor")
     azimuths = library.azimuths or np.linspace(
         0, 360, library.num_views, endpoint=False
     )
@@ -209,19 +207,29 @@ def _with_one_view(
     return part.views.take(rows), missing
 
 
-def is_current(config: Config) -> bool:
-    """True if Table I is of these settings and newer than the run's networks."""
-    path = config.run_dir / _FOLDER / "table_1.json"
-    if not path.exists():
-        return False
-    weights = (config.run_dir / "weights").glob("*.safetensors")
-    made = path.stat().st_mtime
-    return json.loads(path.read_text()).get("settings") == _settings(config) and all(
-        made >= w.stat().st_mtime for w in weights
+def is_current(run: Run, objects: Objects) -> bool:
+    """Return True if Table I is of these settings, objects and networks.
+
+    Raises:
+        UserError: The file of Table I is damaged, or a network is missing.
+    """
+    path = run.run_dir / _FOLDER / "table_1.json"
+    before = files.read_json(path, dict, absent={}).get("made_from")
+    return before == _made_from(run.config, objects)
+
+
+def _made_from(config: Config, objects: Objects) -> dict[str, Any]:
+    """Return everything that decides Table I and the curve; content by its hash."""
+    names = ("sampler", "table_objects", "curve")
+    phases: tuple[Phase, ...] = (
+        *("autoencoder", "score", "regressor", "coherence_classifier"),
     )
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """Everything but the networks that decides Table I and the curve."""
-    names = ("sampler", "table_objects", "curve", "weights_dir")
-    return {name: files.plain(getattr(config, name)) for name in names}
+    nets = map(config.pretrained, ("squeezenet_lpips", "inception_fid"))
+    return {
+        **{name: files.plain(getattr(config, name)) for name in names},
+        "objects": [objects.digests[part] for part in ("d", "e")],
+        "networks": files.hash_files([finished(config, phase) for phase in phases]),
+        "pretrained": {
+            path.stem: files.hash_files([path]) for path in nets if path.exists()
+        },
+    }

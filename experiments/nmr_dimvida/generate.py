@@ -25,6 +25,7 @@ from jaxgrow.devices import hosts
 from jaxgrow.multiview import generated_set
 from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.storage import files
 from jaxgrow.training import logs
 from jaxgrow.training.run import Stopped
 
@@ -83,7 +84,7 @@ def generate_views(run: Run, objects: Objects) -> None:
     """
     config = run.config
     weights = [finished(config, phase) for phase in ("autoencoder", "score")]
-    model = generated_set.model_digest(weights)
+    model = files.hash_files(weights)
     view_generator = ViewGenerator.load(config.run_dir)
     # Several hosts do not agree on a stop here: a signal ends one at once, and with it
     # all of them, which loses no more than a kill does.

@@ -134,8 +134,19 @@ class _Latents:
         names = view_names(config, self.objects.train)
         return SavedLatentModel(
             *(config.score, state.eval_params, stats, names),
-            *(config.sde, info, train.gaussian),
+            *(config.sde, info, train.gaussian, self.digest),
         )
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the autoencoder's weights."""
+        return self.autoencoder.digest
+
+    def inputs(self) -> dict[str, str | None]:
+        """Return what the model is made from, without a network that is not trained."""
+        there = weights_path(self.run.config, "autoencoder").exists()
+        autoencoder = {"autoencoder": self.digest} if there else {}
+        return self.objects.inputs() | autoencoder
 
     def like(self) -> LatentData:
         """Shapes of the training latents, before the autoencoder is trained."""
@@ -187,6 +198,7 @@ def _latent_task(
         phase,
         training,
         num_examples=n,
+        inputs=data.inputs,
         first_step=first_step,
         feed=Feed(
             run.placement,

@@ -25,12 +25,20 @@ _MAX_VALIDATION = 512
 
 
 class Objects(NamedTuple):
-    """Partition d in its training and validation parts, and partitions c and e."""
+    """Partition d in its training and validation parts, and partitions c and e.
+
+    `digests` has the hash of each partition.
+    """
 
     train: ViewSet
     validation: ViewSet
     c: Partition
     e: Partition
+    digests: dict[str, str]
+
+    def inputs(self) -> dict[str, str | None]:
+        """Return what the networks of the generative model are made from."""
+        return {"objects": self.digests["d"]}
 
 
 def load_objects(run: Run) -> Objects:
@@ -62,7 +70,7 @@ def load_objects(run: Run) -> Objects:
         f"{len(validation)} to validate it, {len(parts.c)} for classifiers, "
         f"{len(parts.e)} to test"
     )
-    return Objects(train, validation, parts.c, parts.e)
+    return Objects(train, validation, parts.c, parts.e, parts.digests)
 
 
 def note_conditioning_views(config: Config, objects: Objects) -> None:

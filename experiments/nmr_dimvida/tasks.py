@@ -38,6 +38,7 @@ def make_task(
     validate: Callable[[int, TrainState], Validation],
     save: Callable[[TrainState, dict[str, Any]], None],
     result: Path,
+    inputs: Callable[[], dict[str, str | None]] = dict,
     examples: str = "images",
     name: str | None = None,
     remedy: str = "",
@@ -58,6 +59,7 @@ def make_task(
         validate: (step, state) -> values of the validation; may draw.
         save: Writes `result`, from the last state and facts about the training.
         result: File for the next phases.
+        inputs: Name -> hash of the data and networks that it is made from.
         examples: What the rows of the batches are, in plural.
         name: Name of the training where its phase has several. It then has a metrics
             file of its own.
@@ -93,6 +95,7 @@ def make_task(
         name=label,
         label=label,
         settings=run.config.result_fields(phase),
+        inputs=inputs,
         num_steps=num_steps,
         batch_size=num_models * training.batch_size,
         examples=examples,

@@ -75,12 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
             evaluation.evaluate_run(command.run, command.unet_steps, console)
             run_dir = command.run
         else:
-            train(command, console)
+            pictures = train(command, console).pictures
             run_dir = command.run_dir
             if not hosts.is_first():
                 return
-            if command.evaluate and not evaluation.is_current(run_dir):
-                evaluation.evaluate_run(run_dir, None, console)
+            if command.evaluate and not evaluation.is_current(command, pictures):
+                evaluation.evaluate(command, pictures, console)
         path = report.write_report(run_dir)
         console.print(f"report: {path}", markup=False, highlight=False)
 

@@ -98,13 +98,16 @@ class Config:
     def result_fields(self) -> dict[str, Any]:
         """Return the fields that decide the weights.
 
-        The others may change when a run is resumed.
+        The others may change when a run is resumed. So may paths, because the content
+        behind them is compared, see `stage.Inputs.digests`.
         """
         plain = files.plain(self)
         for name in (
             *("run_dir", "devices", "parallel", "hosts", "steps_per_call"),
-            *("device_data_mb", "evaluate", "weights_dir", "unet_steps"),
+            *("device_data_mb", "evaluate", "weights_dir", "unet_steps", "vgg_weights"),
         ):
             del plain[name]
-        del plain["data"]["cache_dir"]
+        for name in ("path", "val_path", "cache_dir"):
+            del plain["data"][name]
+        del plain["masks"]["folder_path"]
         return plain

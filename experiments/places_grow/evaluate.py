@@ -1,9 +1,11 @@
 """Evaluation of a run's generators against the baselines."""
 
+import dataclasses
 import functools
-import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -11,6 +13,7 @@ from rich.progress import Progress, TaskID
 from experiments.places_grow.config import EXPERIMENT, Config
 from experiments.places_grow.prepare import (
     Pictures,
+    digests_of,
     load_pictures,
     stage_masks,
     validation_set,
@@ -27,29 +30,12 @@ from jaxgrow.inpainting.stages import Stage, learning_rate, plan_stages
 from jaxgrow.nets.growing import Generator
 from jaxgrow.pretrained import networks
 from jaxgrow.pretrained.feature_metrics import FeatureNets
+from jaxgrow.storage import files, lock
 from jaxgrow.storage.provenance import record_provenance
 from jaxgrow.training import logs
 
 
 _SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
-
-
-def is_current(run_dir: Path) -> bool:
-    """True if every finished stage is evaluated, with every feature network at hand."""
-    path, stages = run_dir / "evaluation" / "results.json", run_dir / "stages.json"
-    if not path.exists() or not stages.exists():
-        return False
-    config = runs.read_config(run_dir, EXPERIMENT, Config)
-    nets = {
-        "lpips": config.pretrained("squeezenet_lpips"),
-        "fid": config.pretrained("inception_fid"),
-    }
-    at_hand = {metric: file for metric, file in nets.items() if file.exists()}
-    results = json.loads(path.read_text())["results"]
-    return all(
-        path.stat().st_mtime >= file.stat().st_mtime
-        for file in (stages, *at_hand.values())
-    ) and all(at_hand.keys() <= result.get("labels", {}).keys() for result in results)
 
 
 def load_nets(config: Config) -> FeatureNets:
@@ -81,57 +67,122 @@ def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> Non
         console: For progress and tables.
 
     Raises:
-        UserError: If the run has no trained stage.
+        UserError: The run has no trained stage, its pictures are not where they were,
+            or another process evaluates it.
     """
     config = runs.read_config(run_dir, EXPERIMENT, Config)
-    entries = read_stages(run_dir)
-    if not entries:
-        raise UserError(f"{run_dir} has no finished stage yet: train it further first.")
-    steps = {entry["resolution"]: entry["steps"] for entry in entries}
-    wanted = config.unet_steps if unet_steps is None else unet_steps
-    begun = time.monotonic()
+    if unet_steps is not None:
+        config = dataclasses.replace(config, unet_steps=unet_steps)
+    config = dataclasses.replace(config, run_dir=run_dir)
+    _stages(config)
+    for path in (config.data.path, config.data.val_path, config.masks.folder_path):
+        if path is not None and not path.exists():
+            raise UserError(
+                f"{path}, with pictures or masks of the run {run_dir}, is not there: "
+                "give the training command again with the place where they are now."
+            )
     say = functools.partial(console.print, markup=False, highlight=False)
-    nets, pictures = load_nets(config), load_pictures(config, say)
-    stages = [s for s in plan_stages(config.growth) if s.resolution in steps]
-    stages = [s for s in stages if s.resolution >= _SMALLEST] or stages[-1:]
-    results = []
-    for stage in stages:
-        methods = {"generator": _load_generator(run_dir, stage), **BASELINES}
-        num_steps = steps[stage.resolution] if wanted is None else wanted
-        test = validation_set(config, pictures, stage.resolution)
-        with logs.progress_bar(console) as bar:
-            if num_steps > 0:
-                name = f"U-Net, L1, {num_steps} steps"
-                methods[name] = _train_unet(config, pictures, stage, num_steps, bar)
-            task = bar.add_task(
-                f"evaluating {stage.resolution} px", total=None, unit="sets"
-            )
-            result = compare.evaluate(
-                methods,
-                test.images,
-                test.masks_by_bin,
-                test.photo,
-                test.names,
-                nets=nets,
-                on_progress=functools.partial(_advance, bar, task),
-            )
-        results.append(result)
-    provenance = record_provenance(
-        runs.command(EXPERIMENT),
-        seeds={"run": config.seed, "bootstrap": 0},
-        wall_s=time.monotonic() - begun,
-    )
-    write_results(run_dir / "evaluation", results, provenance)
-    say(to_markdown(results, provenance))
+    evaluate(config, load_pictures(config, say), console)
+
+
+def is_current(config: Config, pictures: Pictures) -> bool:
+    """Return True if the run has results of its weights, pictures and networks.
+
+    Raises:
+        UserError: Results of before are damaged, or no stage is finished.
+    """
+    path = config.run_dir / "evaluation" / "results.json"
+    before = files.read_json(path, dict, absent={}).get("made_from")
+    return before == _made_from(config, pictures, _stages(config))
+
+
+def _stages(config: Config) -> list[Stage]:
+    """Return the stages to evaluate, with the steps that they took."""
+    steps = {e["resolution"]: e["steps"] for e in read_stages(config.run_dir)}
+    if not steps:
+        raise UserError(
+            f"{config.run_dir} has no finished stage yet: train it further first."
+        )
+    stages = [
+        stage._replace(num_steps=steps[stage.resolution])
+        for stage in plan_stages(config.growth)
+        if stage.resolution in steps
+    ]
+    return [s for s in stages if s.resolution >= _SMALLEST] or stages[-1:]
+
+
+def _made_from(
+    config: Config, pictures: Pictures, stages: Sequence[Stage]
+) -> dict[str, Any]:
+    """Return everything that decides the results; content by its hash."""
+    nets = ("squeezenet_lpips", "inception_fid")
+    there = [path for path in map(config.pretrained, nets) if path.exists()]
+    return {
+        "unet_steps": config.unet_steps,
+        "pictures": digests_of(config, pictures),
+        "networks": {path.stem: files.hash_files([path]) for path in there},
+        "stages": {
+            str(stage.resolution): files.hash_files([_weights(config, stage)])
+            for stage in stages
+        },
+    }
+
+
+def evaluate(config: Config, pictures: Pictures, console: Console) -> None:
+    """Write the results of a run whose pictures are loaded; see `evaluate_run`."""
+    with lock.held(config.run_dir / "evaluation", runs.command(EXPERIMENT)):
+        begun, stages = time.monotonic(), _stages(config)
+        made_from, nets = _made_from(config, pictures, stages), load_nets(config)
+        results = [_measure(config, pictures, nets, s, console) for s in stages]
+        provenance = record_provenance(
+            runs.command(EXPERIMENT),
+            seeds={"run": config.seed, "bootstrap": 0},
+            wall_s=time.monotonic() - begun,
+        )
+        write_results(config.run_dir / "evaluation", results, provenance, made_from)
+    text = to_markdown(results, provenance)
+    console.print(text, markup=False, highlight=False)
+
+
+def _measure(
+    config: Config,
+    pictures: Pictures,
+    nets: FeatureNets,
+    stage: Stage,
+    console: Console,
+) -> compare.EvalResult:
+    methods = {"generator": _load_generator(config, stage), **BASELINES}
+    wanted = config.unet_steps
+    num_steps = stage.num_steps if wanted is None else wanted
+    test = validation_set(config, pictures, stage.resolution)
+    with logs.progress_bar(console) as bar:
+        if num_steps > 0:
+            name = f"U-Net, L1, {num_steps} steps"
+            methods[name] = _train_unet(config, pictures, stage, num_steps, bar)
+        task = bar.add_task(
+            f"evaluating {stage.resolution} px", total=None, unit="sets"
+        )
+        return compare.evaluate(
+            methods,
+            test.images,
+            test.masks_by_bin,
+            test.photo,
+            test.names,
+            nets=nets,
+            on_progress=functools.partial(_advance, bar, task),
+        )
 
 
 def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
-def _load_generator(run_dir: Path, stage: Stage) -> FillFn:
-    path = run_dir / "weights" / saved_models.file_name(stage.resolution)
-    saved = saved_models.load_generator(path)
+def _weights(config: Config, stage: Stage) -> Path:
+    return config.run_dir / "weights" / saved_models.file_name(stage.resolution)
+
+
+def _load_generator(config: Config, stage: Stage) -> FillFn:
+    saved = saved_models.load_generator(_weights(config, stage))
     paint = functools.partial(fill.paint, Generator(saved.config, saved.resolution))
     return unet_baseline.as_fill(paint, (saved.params, saved.stats))
 

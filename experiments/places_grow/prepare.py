@@ -12,6 +12,7 @@ from experiments.places_grow.config import Config
 from jaxgrow.data import masks as hole_masks
 from jaxgrow.data import pyramid, sources
 from jaxgrow.data.batches import PictureBatch, plan_batch
+from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import list_images
 from jaxgrow.data.mask_files import try_masks
 from jaxgrow.data.sources import ImageSource
@@ -93,6 +94,22 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
         ),
         paired_masks=paired,
     )
+
+
+def digests_of(config: Config, pictures: Pictures) -> dict[str, str | None]:
+    """Return name -> hash of the content of pictures and of the user's own masks."""
+    masks = None
+    if pictures.paired_masks is not None:
+        masks = pictures.paired_masks.digest
+    elif config.masks.folder_path is not None:
+        folder = config.masks.folder_path
+        names = list_images(folder).names
+        masks = fingerprint_files([folder / name for name in names], names)
+    return {
+        "training pictures": pictures.train.digest,
+        "validation pictures": pictures.validation.digest,
+        "masks": masks,
+    }
 
 
 def is_paired(config: Config) -> bool:

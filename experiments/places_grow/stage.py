@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from experiments.places_grow.config import Config
 from experiments.places_grow.prepare import (
     Pictures,
+    digests_of,
     load_pictures,
     picture_feed,
     validation_set,
@@ -42,10 +43,17 @@ _PANEL_ROWS = 8
 
 
 class Inputs:
-    """The pictures of a run and its perceptual features, once they are loaded."""
+    """The pictures of a run and its perceptual features, once they are loaded.
+
+    Attributes:
+        pictures: Both halves of the data.
+        features_fn: Of the perceptual term; None = it is off.
+        digests: Name -> hash of the content of everything that was loaded.
+    """
 
     pictures: Pictures
     features_fn: FeaturesFn | None
+    digests: dict[str, str | None]
 
     def load(self, config: Config, on_message: Callable[[str], None]) -> None:
         """Load both.
@@ -56,6 +64,13 @@ class Inputs:
         self.features_fn, perceptual_note = load_features(config)
         on_message(perceptual_note)
         self.pictures = load_pictures(config, on_message)
+        perceptual = (
+            files.hash_files([config.vgg_weights]) if self.features_fn else None
+        )
+        self.digests = {
+            **digests_of(config, self.pictures),
+            "weights of the perceptual network": perceptual,
+        }
 
 
 def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
@@ -101,6 +116,7 @@ class StageTraining:
             name=self.name,
             label=f"the {stage.resolution} px stage",
             settings=config.result_fields(),
+            inputs=lambda: self._inputs.digests,
             num_steps=stage.num_steps,
             batch_size=config.batch_size,
             examples="images",

@@ -15,8 +15,8 @@ from jaxgrow.training.run import TrainingRun
 from jaxgrow.training.trainer import Trainer
 
 
-def train(config: Config, console: Console) -> None:
-    """Train every stage that is not trained yet.
+def train(config: Config, console: Console) -> Inputs:
+    """Train every stage that is not trained yet, and return what was trained on.
 
     Raises:
         UserError: For a mistake of the user's, or a loss that is not finite.
@@ -42,11 +42,12 @@ def train(config: Config, console: Console) -> None:
         run.begin()
         if is_last and trainer.has_ended():
             run.say(f"training is complete: {config.run_dir}")
-            return
+            return inputs
         for training in trainings[newest.stage.index + 1 :]:
             training.before = trainer.train()
             trainer = Trainer(run, training.task())
         trainer.train()
+        return inputs
 
 
 def _newest(run: TrainingRun, trainings: Sequence[StageTraining]) -> StageTraining:

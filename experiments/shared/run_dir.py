@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from experiments.shared import presets
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 from jaxgrow.storage import configs, files, lock
@@ -53,9 +54,18 @@ def _check_owner(run_dir: Path, experiment: str) -> None:
 
 
 def describe(run_dir: Path, experiment: str, config: Any) -> None:
-    """Write config.json and versions.json, once the whole command is accepted."""
+    """Write config.json and versions.json, once the whole command is accepted.
+
+    Paths of the data are written in full, so that they hold in every folder.
+    """
     if not hosts.is_first():
         return
+    paths = {
+        name: value.absolute()
+        for name, value in presets.values(config)
+        if isinstance(value, Path) and name.startswith(("data.", "masks."))
+    }
+    config = presets.derive(config, paths)
     described = {"experiment": experiment, "config": config}
     files.write_json(run_dir / "config.json", described)
     versions = {

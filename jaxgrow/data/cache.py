@@ -7,6 +7,7 @@ name and then renamed.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -72,11 +73,13 @@ class CachedArrays:
     Attributes:
         arrays: Mapped from disk, read-only.
         about: The description that `Build.fill` returned.
+        checksums: Name of each array -> its shape and checksum.
         was_damaged: True if an older folder had to be replaced.
     """
 
     arrays: dict[str, np.ndarray]
     about: dict[str, Any]
+    checksums: dict[str, Any]
     was_damaged: bool
 
 
@@ -121,6 +124,11 @@ def open_or_build(
     return dataclasses.replace(cached, was_damaged=was_damaged)
 
 
+def hash_json(plain: Any) -> str:
+    """Return the SHA-256 of JSON, in hexadecimal."""
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
 def checksum_of(file: Path) -> int:
     """CRC-32 of a file's content."""
     checksum = 0
@@ -146,7 +154,7 @@ def _read(folder: Path) -> CachedArrays | None:
             name: _map_file(_raw_file(folder, name), **array)
             for name, array in meta["arrays"].items()
         }
-        return CachedArrays(arrays, meta["about"], was_damaged=False)
+        return CachedArrays(arrays, meta["about"], meta["arrays"], was_damaged=False)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

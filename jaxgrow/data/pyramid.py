@@ -5,8 +5,6 @@ Speck et al. (2023) name rebuilding the data for each resolution as their bottle
 
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +45,7 @@ class Pyramid:
         image_index: Index of each row's image in the source.
         skipped: Names of broken images, which have no rows.
         was_damaged: True if a damaged cache was found and rebuilt.
+        digest: Hash of all pixels.
     """
 
     images: dict[int, UInt8[np.ndarray, "n _ _ c"]]
@@ -54,6 +53,7 @@ class Pyramid:
     image_index: Int[np.ndarray, " n"]
     skipped: tuple[str, ...]
     was_damaged: bool
+    digest: str
 
 
 def load_pyramid(
@@ -248,8 +248,7 @@ def _load(
     num_bytes = num_rows * job.channels * sum(r**2 for r in job.resolutions)
     build = cache.Build(num_bytes, functools.partial(_fill, job, on_progress))
     crops = [job.crops_per_image, job.min_crop, job.seed]
-    text = json.dumps([_FORMAT, job.resolutions, *identity, *crops])
-    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    key = cache.hash_json([_FORMAT, job.resolutions, *identity, *crops])[:32]
     cached = cache.open_or_build(key, cache_dir, lambda: build)
     skipped = cached.about["skipped"]
     kept = np.setdiff1d(np.arange(len(names)), skipped)
@@ -260,6 +259,7 @@ def _load(
         image_index=image_index,
         skipped=tuple(names[i] for i in skipped),
         was_damaged=cached.was_damaged,
+        digest=cache.hash_json(cached.checksums),
     )
 
 

@@ -5,9 +5,8 @@ their conditioning views), images.npy (n, k, v, h, w, 3) and progress.json.
 """
 
 import dataclasses
-import hashlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +56,6 @@ class GeneratedSet:
         return len(self.labels)
 
 
-def model_digest(weights: Iterable[Path]) -> str:
-    """Return the sha256 of the contents of files, in their order, in hexadecimal.
-
-    Raises:
-        UserError: One of them is missing or cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in weights:
-        try:
-            with files.disk_errors(path, "read"), path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except FileNotFoundError:
-            raise UserError(f"no weights at {path}: no such file.") from None
-    return digest.hexdigest()
-
-
 def generate(
     folder: Path,
     view_generator: ViewGenerator,
@@ -97,7 +80,7 @@ def generate(
         folder: Made if need be.
         view_generator: The model.
         partition: Objects with one conditioning view each; no other view is read.
-        model: `model_digest` of the model's weights.
+        model: `files.hash_files` the model's weights.
         conditioning: View as which each conditioning image is taken; None = the view
             that it shows.
         sampler: Sampler and number of network evaluations.

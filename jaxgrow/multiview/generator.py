@@ -64,15 +64,12 @@ class ViewGenerator:
         """Load the weights in a run directory of nmr_dimvida.
 
         Raises:
-            UserError: They are missing, damaged or of another version.
+            UserError: They are missing, damaged, of another version, or of two runs.
         """
-        folder = Path(run_dir) / "weights"
-        return cls(
-            saved_models.load_autoencoder(folder / "autoencoder.safetensors"),
-            saved_models.load_latent_model(folder / "score.safetensors", "score"),
-            batch_size,
-            num_devices,
+        saved, model = saved_models.load_with_autoencoder(
+            Path(run_dir) / "weights", "score"
         )
+        return cls(saved, model, batch_size, num_devices)
 
     def gaussian_alone(self) -> "ViewGenerator":
         """Return a generator whose network gives 0, for samples of the Gaussian path.

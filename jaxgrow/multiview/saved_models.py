@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 
+from jaxgrow.errors import UserError
 from jaxgrow.multiview import gaussian
 from jaxgrow.multiview.denoiser import Denoiser
 from jaxgrow.multiview.gaussian import GaussianPath
@@ -14,7 +15,7 @@ from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets import autoencoder, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.score import ScoreConfig
-from jaxgrow.storage import configs, network_file
+from jaxgrow.storage import configs, network_file, tensor_file
 from jaxgrow.typing import Params
 
 
@@ -26,6 +27,11 @@ class SavedAutoencoder(NamedTuple):
 
     config: AutoencoderConfig
     params: Params
+
+    @property
+    def digest(self) -> str:
+        """Hash of the weights."""
+        return tensor_file.hash_tensors(self.params)
 
 
 class SavedLatentModel(NamedTuple):
@@ -39,6 +45,8 @@ class SavedLatentModel(NamedTuple):
         sde: The noise process of the training; unused by the regressor.
         info: Notes of the training.
         gaussian: Closed form that it adds to, with `config.gaussian_path`.
+        autoencoder: `SavedAutoencoder.digest` of the one that made its latents; None =
+            unknown.
     """
 
     config: ScoreConfig
@@ -48,6 +56,7 @@ class SavedLatentModel(NamedTuple):
     sde: VPSDE
     info: dict[str, Any]
     gaussian: GaussianPath | None = None
+    autoencoder: str | None = None
 
     @property
     def denoiser(self) -> Denoiser:
@@ -84,6 +93,7 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
         "view_names": saved.view_names,
         "sde": saved.sde,
         "info": saved.info,
+        "autoencoder": saved.autoencoder,
     }
     tree = {"params": saved.params, "stats": saved.stats._asdict()}
     if saved.gaussian is not None:
@@ -110,5 +120,25 @@ def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     if config.gaussian_path:
         path_of = gaussian.fit_path(tree["covariance"], num_views)
     return SavedLatentModel(
-        config, tree["params"], stats, names, sde, header["info"], path_of
+        *(config, tree["params"], stats, names, sde, header["info"], path_of),
+        header["autoencoder"],
     )
+
+
+def load_with_autoencoder(
+    weights: Path, kind: LatentModel
+) -> tuple[SavedAutoencoder, SavedLatentModel]:
+    """Load the autoencoder and a latent model from a run's folder of weights.
+
+    Raises:
+        UserError: A file is missing, damaged, of another kind or does not fit, or the
+            model was trained on the latents of another autoencoder.
+    """
+    paths = [weights / f"{name}.safetensors" for name in ("autoencoder", kind)]
+    saved, model = load_autoencoder(paths[0]), load_latent_model(paths[1], kind)
+    if model.autoencoder not in (None, saved.digest):
+        raise UserError(
+            f"{paths[1]} was trained with another autoencoder than {paths[0]}: take "
+            "both from one run."
+        )
+    return saved, model

@@ -3,10 +3,11 @@
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,6 +145,22 @@ def plain(obj: Any) -> Any:
     if obj is None or isinstance(obj, str | bool | int | float):
         return obj
     raise TypeError(f"{type(obj).__name__} has no form in JSON: {obj!r}")
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Return the sha256 of the contents of files, in their order, in hexadecimal.
+
+    Raises:
+        UserError: One of them is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with disk_errors(path, "read"), path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except FileNotFoundError:
+            raise UserError(f"no weights at {path}: no such file.") from None
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

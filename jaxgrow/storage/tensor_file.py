@@ -84,6 +84,11 @@ def difference(tree: PyTree, shapes: PyTree) -> str | None:
     return None
 
 
+def hash_tensors(tree: PyTree) -> str:
+    """Return the SHA-256 of the name, type, shape and bytes of every array."""
+    return _digest({}, {n: np.asarray(leaf) for n, leaf in flatten(tree).items()})
+
+
 def flatten(tree: PyTree) -> dict[str, Any]:
     return traverse_util.flatten_dict(tree, sep="/")
 

@@ -36,6 +36,8 @@ class TrainingTask:
         label: The training in sentences and at the progress bar.
         settings: Fields that decide the result, as JSON; a resumed training must have
             the same.
+        inputs: Returns name -> hash of the content of everything else that decides the
+            result, such as pictures; what is not there yet is left out.
         num_steps: Steps in all.
         batch_size: Examples of a step, over all devices and models.
         examples: What the examples are, in plural.
@@ -64,6 +66,7 @@ class TrainingTask:
     name: str
     label: str
     settings: dict[str, Any]
+    inputs: Callable[[], dict[str, str | None]]
     num_steps: int
     batch_size: int
     examples: str

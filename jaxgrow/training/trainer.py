@@ -75,13 +75,19 @@ class Trainer:
         return hosts.first_says([self._folder.is_dir()])[0]
 
     def _check(self, meta: dict[str, Any]) -> None:
-        if meta.keys() != {"settings", "progress"}:
+        if meta.keys() != {"settings", "inputs", "progress"}:
             raise UserError(
                 f"{self._folder} holds checkpoints of something else, or of "
                 "another version: choose another run directory."
             )
         owner = f"the training of {self.task.label} in {self.run.run_dir}"
         check_same(meta["settings"], self.task.settings, owner)
+        here, there = self.task.inputs(), meta["inputs"]
+        if other := [name for name in here if here[name] != there.get(name)]:
+            raise UserError(
+                f"{owner} was made with other {' and other '.join(other)}, by their "
+                "content: give the same again or choose another run directory."
+            )
 
     def resume(self) -> None:
         """Read the newest checkpoint that is whole.
@@ -242,7 +248,12 @@ class Trainer:
         if not all(np.isfinite(leaf).all() for leaf in leaves):
             self._refuse("a weight or moment", self.progress.step)
         progress = dataclasses.asdict(self.progress)
-        meta = {"settings": self.task.settings, "progress": progress}
+        task = self.task
+        meta = {
+            "settings": task.settings,
+            "inputs": task.inputs(),
+            "progress": progress,
+        }
         self._checkpoints.save(self.progress.step, state, meta)
 
     def _finish(self, state: Any) -> None:

@@ -25,8 +25,9 @@ from experiments.nmr_dimvida.presets import PRESETS
 from experiments.nmr_dimvida.run import Run
 from jaxgrow.data.views import Partition
 from jaxgrow.errors import UserError
-from jaxgrow.multiview.generated_set import model_digest, open_generated
+from jaxgrow.multiview.generated_set import open_generated
 from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.storage import files
 from jaxgrow.training.run import Stopped
 from tests.support import dimvida, small_views
 from tests.support.painter import Idle, Painter
@@ -44,7 +45,7 @@ def partition(seed):
 @pytest.fixture(scope="module")
 def objects():
     train = small_views.objects(3, 9)
-    return Objects(train, train, partition(1), partition(2))
+    return Objects(train, train, partition(1), partition(2), {})
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,9 @@ def config(tmp_path):
 
 
 def start(config):
-    return Run(config, Console(quiet=True))
+    run = Run(config, Console(quiet=True))
+    run.begin()
+    return run
 
 
 def bytes_of(config):
@@ -78,7 +81,7 @@ def test_every_file_is_there_and_says_what_made_it(config, objects):
     generate_views(start(config), objects)
     found = {name: open_generated(generated_folder(config, name)) for name in NAMES}
     weights = config.run_dir / "weights"
-    digest = model_digest(
+    digest = files.hash_files(
         [weights / "autoencoder.safetensors", weights / "score.safetensors"]
     )
     for name, views in found.items():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.places_grow import evaluate
+from experiments.places_grow import evaluate, prepare
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import Config
 from experiments.places_grow.presets import PRESETS
@@ -167,20 +167,27 @@ def test_the_same_command_again_changes_nothing_but_the_report(finished, capsys)
 
 
 @pytest.mark.slow
-def test_weights_that_come_later_ask_for_a_new_evaluation(finished, tmp_path):
-    _, run = finished
-    assert evaluate.is_current(run)
+def test_an_evaluation_is_current_by_what_it_was_made_from(finished, tmp_path):
+    line, run = finished
     text = (run / "evaluation" / "results.md").read_text()
     assert "LPIPS needs weights: python -m tools.export_weights" in text
-    later = tmp_path / "run"
-    shutil.copytree(run, later)
-    described = json.loads((later / "config.json").read_text())
-    described["config"]["weights_dir"] = str(tmp_path)
-    files.write_json(later / "config.json", described)
-    assert evaluate.is_current(later)
+    later = shutil.copytree(run, tmp_path / "run")
+    config = dataclasses.replace(parse(line), run_dir=later, weights_dir=tmp_path)
+    pictures = prepare.load_pictures(config, lambda message: None)
+    assert evaluate.is_current(config, pictures)
+    for path in later.rglob("*"):
+        os.utime(path)
+    assert evaluate.is_current(config, pictures)
+    other = pictures._replace(validation=pictures.train)
+    assert not evaluate.is_current(config, other)
+    assert not evaluate.is_current(dataclasses.replace(config, unet_steps=7), pictures)
+    (weights,) = (later / "weights").glob("*r8.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"x")
+    assert not evaluate.is_current(config, pictures)
+    weights.write_bytes(whole)
     (tmp_path / "squeezenet_lpips.safetensors").touch()
-    os.utime(tmp_path / "squeezenet_lpips.safetensors", (0, 0))
-    assert not evaluate.is_current(later)
+    assert not evaluate.is_current(config, pictures)
 
 
 @pytest.mark.slow

@@ -209,14 +209,46 @@ def test_what_does_not_change_the_weights_may_change_on_resume(
     assert saved["config"]["unet_steps"] == 3
 
 
+def latest_meta(run):
+    checkpointer = Checkpointer(run / "checkpoints" / "stage_0")
+    found = checkpointer.latest_meta()
+    checkpointer.close()
+    assert found is not None
+    return found
+
+
+def test_pictures_are_known_by_their_content_and_not_by_their_path(
+    line, pictures, copy_of_trained, tmp_path, capsys
+):
+    moved = shutil.copytree(pictures, tmp_path / "moved")
+    line = [*line, "--data.path", moved]
+    said = places.run(capsys, *line)
+    assert said.status == 0
+    assert "training is complete" in said.out
+    saved = json.loads((copy_of_trained / "config.json").read_text())
+    assert saved["config"]["data"]["path"] == str(moved)
+    before = places.content_of(copy_of_trained)
+    for picture in moved.iterdir():
+        places.picture(int(picture.stem) + 100).save(picture)
+    said = places.run(capsys, *line)
+    assert (
+        "was made with other training pictures and other validation pictures, by their "
+        "content: give the same again or choose another run directory."
+    ) in said.error
+    shutil.rmtree(moved)
+    assert f"folder {moved} does not exist" in places.run(capsys, *line).error
+    said = places.run(capsys, "evaluate", "--run", copy_of_trained)
+    assert said.error.startswith(f"{moved}, with pictures or masks of the run ")
+    assert places.content_of(copy_of_trained) == before
+
+
 def test_a_checkpoint_of_another_stage_is_refused(line, copy_of_trained, capsys):
-    config = parse([str(word) for word in line])
+    _, meta = latest_meta(copy_of_trained)
     grown = parse([str(w) for w in (*line, "--growth.resolutions", "8")])
     (larger,) = plan_stages(grown.growth)
     folder = copy_of_trained / "checkpoints" / "stage_0"
     shutil.rmtree(folder)
     checkpointer = Checkpointer(folder)
-    meta = {"settings": config.result_fields(), "progress": {"step": 2}}
     nets = stage.make_networks(grown, larger)
     state = stage.enter_stage(grown, nets, larger, None)
     checkpointer.save(2, state, meta)

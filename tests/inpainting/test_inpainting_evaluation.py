@@ -197,7 +197,7 @@ def test_protocol_hash_changes_with_a_mask_a_name_and_a_bin(masks_by_bin):
 
 
 def test_result_files_record_where_they_come_from(result, source, tmp_path):
-    results.write_results(tmp_path, [result], source)
+    results.write_results(tmp_path, [result], source, {"networks": {}})
     written = json.loads((tmp_path / "results.json").read_text())
     origin = written["provenance"]
     assert origin["command"][-1] == "a b"
@@ -205,6 +205,7 @@ def test_result_files_record_where_they_come_from(result, source, tmp_path):
     assert origin["wall_s"] == 12.3
     assert origin["versions"]["jax"] == jax.__version__
     assert origin["device"].startswith("cpu")
+    assert written["made_from"] == {"networks": {}}
     (found,) = written["results"]
     assert len(found["protocol_sha256"]) == 64
     assert len(found["rows"]) == len(result.rows)

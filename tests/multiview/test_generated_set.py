@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from jaxgrow.data.views import Partition
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import chunked_images
-from jaxgrow.multiview.generated_set import model_digest, open_generated
+from jaxgrow.multiview.generated_set import open_generated
 from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.storage import files
 from tests.support import painter, small_views
 from tests.support.painter import (
     CONDITIONING,
@@ -282,7 +283,9 @@ def test_a_models_digest_is_that_of_the_contents_of_its_files(tmp_path):
     for path, content in zip(paths, (b"1", b"2", b"1"), strict=True):
         path.write_bytes(content)
     a, b, c = paths
-    assert model_digest([a, b]) == model_digest([c, b]) != model_digest([b, a])
-    assert len(model_digest([a])) == 64
+    assert (
+        files.hash_files([a, b]) == files.hash_files([c, b]) != files.hash_files([b, a])
+    )
+    assert len(files.hash_files([a])) == 64
     with pytest.raises(UserError, match=r"no weights at .*: no such file"):
-        model_digest([a, tmp_path / "absent"])
+        files.hash_files([a, tmp_path / "absent"])

@@ -1,5 +1,6 @@
 """Generation of views: conditioning views are kept, missing ones are never read."""
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -154,6 +155,24 @@ def test_networks_come_back_from_their_files_bit_for_bit(view_generator, tmp_pat
     assert found.class_names == saved.class_names
     assert_identical(found.params, saved.params)
     assert_identical(found.stats, saved.stats)
+
+
+def test_a_score_network_is_taken_with_its_own_autoencoder_alone(tmp_path):
+    saved, model = small_views.saved_autoencoder(), small_views.latent_model()
+    write_weights(tmp_path / "weights")
+    path = tmp_path / "weights" / "score.safetensors"
+    saved_models.save_latent_model(
+        path, "score", model._replace(autoencoder=saved.digest)
+    )
+    ViewGenerator.load(tmp_path)
+    other = jax.tree.map(lambda x: x + 1, saved.params)
+    saved_models.save_autoencoder(
+        tmp_path / "weights" / "autoencoder.safetensors",
+        saved._replace(params=other),
+        {},
+    )
+    with pytest.raises(UserError, match=f"{path} was trained with another autoencoder"):
+        ViewGenerator.load(tmp_path)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path):

@@ -48,6 +48,7 @@ def make_task(folder, **changed):
         name="sum",
         label="the sum",
         settings={"rate": 1.0},
+        inputs=dict,
         num_steps=NUM_STEPS,
         batch_size=2,
         examples="numbers",
@@ -169,6 +170,21 @@ def test_other_settings_and_other_checkpoints_are_refused(tmp_path):
         train(tmp_path, settings={"rate": 2.0})
     with pytest.raises(UserError, match="holds other arrays"):
         train(tmp_path, shapes=lambda: {"y": jnp.zeros(())})
+
+
+def test_other_inputs_are_refused_by_their_content(tmp_path):
+    train(tmp_path, inputs=lambda: {"pictures": "a", "network": None})
+    for now, named in (
+        ({"pictures": "b", "network": None}, "other pictures, by"),
+        ({"pictures": "b", "network": "c"}, "other pictures and other network, by"),
+        ({"network": "c"}, "other network, by"),
+    ):
+        task = make_task(tmp_path, inputs=lambda now=now: now)
+        for use in (Trainer.check, Trainer.resume):
+            with pytest.raises(UserError, match=f"the sum in .* with {named}"):
+                use(Trainer(new_run(tmp_path), task))
+    # What is not made yet cannot be compared yet.
+    Trainer(new_run(tmp_path), make_task(tmp_path, inputs=dict)).check()
 
 
 def test_what_is_not_finite_is_refused_with_its_step_and_what_is_kept(tmp_path):

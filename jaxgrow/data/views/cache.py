@@ -18,8 +18,8 @@ def load_views(
     cache_dir: Path | None,
     list_objects: Callable[[], Listing],
     on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[dict[Part, ViewSet], tuple[str, ...]]:
-    """Return the views of each part and notes, from the cache or decoded now.
+) -> tuple[dict[Part, ViewSet], tuple[str, ...], dict[str, str]]:
+    """Return views and hash of each part, and notes, from the cache or decoded now.
 
     Args:
         key: Hash of everything that decides the pixels and their order.
@@ -43,7 +43,7 @@ def load_views(
     if cached.was_damaged:
         parent = cache_dir or runtime.cache_folder()
         notes = (*notes, f"the cache in {parent} was damaged and has been built anew")
-    return views, notes
+    return views, notes, {part: _digest(part, cached) for part in PARTS}
 
 
 def _fill(
@@ -71,6 +71,13 @@ def _fill(
         "notes": listing.notes,
         "objects": objects,
     }
+
+
+def _digest(part: Part, cached: cache.CachedArrays) -> str:
+    """Hash everything about a part, and nothing of the others."""
+    about = {name: cached.about[name] for name in ("class_names", "azimuths")}
+    objects = cached.about["objects"][part]
+    return cache.hash_json([about, objects, cached.checksums.get(part)])
 
 
 def _view_set(part: Part, cached: cache.CachedArrays) -> ViewSet:

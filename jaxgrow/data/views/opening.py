@@ -56,7 +56,7 @@ def open_partitions(
             f"{error.filename or config.path} cannot be read ({error.strerror}): check "
             "the disk and your right to read it"
         ) from error
-    views, notes = load_views(
+    views, notes, digests = load_views(
         _key(config, seed, fingerprint),
         config.cache_dir,
         source.list_objects,
@@ -67,6 +67,7 @@ def open_partitions(
         c=_choose_one_view(views["c"], seed),
         e=_choose_one_view(views["e"], seed),
         notes=notes,
+        digests=digests,
     )
 
 

@@ -77,9 +77,11 @@ class Partitions:
         c: One view each, to train classifiers.
         e: One view each, to test.
         notes: Sentences for the user on repairs and assumptions.
+        digests: Part -> hash of its pixels, names and classes.
     """
 
     d: ViewSet
     c: Partition
     e: Partition
     notes: tuple[str, ...]
+    digests: dict[str, str]

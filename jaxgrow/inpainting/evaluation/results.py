@@ -3,9 +3,9 @@
 import io
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -53,17 +53,20 @@ _CELL, _GAP, _FONT_SIZE = 128, 4, 13
 
 
 def write_results(
-    directory: Path, results: Sequence[EvalResult], provenance: Provenance
+    directory: Path,
+    results: Sequence[EvalResult],
+    provenance: Provenance,
+    made_from: Mapping[str, Any],
 ) -> None:
-    """Write results.json, results.md and, per resolution, panel_<r>px.png.
+    """Write results.md, panel_<r>px.png of every resolution, and then results.json.
 
-    panel.png shows the largest resolution.
+    panel.png shows the largest resolution. `made_from` is an entry of results.json that
+    tells a later run whether the results are current.
 
     Raises:
         UserError: The disk is full, read-only or forbidden.
     """
     ordered = sorted(results, key=lambda result: result.resolution)
-    files.write_json(directory / "results.json", to_json(ordered, provenance))
     text = to_markdown(ordered, provenance)
     files.write_bytes(directory / "results.md", text.encode())
     for result in ordered:
@@ -73,6 +76,8 @@ def write_results(
         files.write_bytes(directory / name, png.getvalue())
         if result is ordered[-1]:
             files.write_bytes(directory / "panel.png", png.getvalue())
+    found = to_json(ordered, provenance) | {"made_from": dict(made_from)}
+    files.write_json(directory / "results.json", found)
 
 
 def to_json(results: Sequence[EvalResult], provenance: Provenance) -> dict:
