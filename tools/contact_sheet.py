@@ -21,6 +21,7 @@ from rich.console import Console
 
 from jaxgrow import viz
 from jaxgrow.cli.flags import spell_flags
+from jaxgrow.cli.start import prepare
 from jaxgrow.data import procedural
 from jaxgrow.errors import UserError
 from jaxgrow.storage import files
@@ -54,6 +55,7 @@ class Config:
 
 def main(config: Config) -> int:
     """Write the sheet; return the exit status."""
+    config = prepare(config)
     console = Console()
     try:
         with files.disk_errors(config.out):

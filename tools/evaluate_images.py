@@ -21,6 +21,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from jaxgrow.cli.flags import spell_flags
+from jaxgrow.cli.start import prepare
+from jaxgrow.data.files import list_images
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation import classifiers as saved_classifiers
@@ -89,6 +91,7 @@ class Evaluation:
 
 def main(config: Config) -> int:
     """Measure, print and write the figures; return the exit status."""
+    config = prepare(config)
     runtime.configure()
     runtime.keep_compiled()
     start, console = time.perf_counter(), Console()
@@ -130,6 +133,10 @@ def evaluate(config: Config, console: Console) -> Evaluation:
         loaded = networks.load_features(config.weights_lpips, "squeezenet_lpips")
         nets["lpips"] = loaded.provenance
     features_fn = None if inception is None else inception.features_fn
+    for folder in (config.real, config.fake, config.masks):
+        if folder is not None and folder.is_dir():
+            for sentence in list_images(folder).remarks(folder):
+                note(sentence)
     with progress_bar(console) as bar:
         if config.unpaired:
             found = _measure_sets(config, features_fn, bar)

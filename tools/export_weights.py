@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxgrow.cli.flags import spell_flags
+from jaxgrow.cli.start import prepare
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.nets.vgg19 import VGG19_BLOCKS
@@ -51,6 +52,7 @@ class Config:
 
 def main(config: Config) -> int:
     """Write the file; return the exit status."""
+    config = prepare(config)
     runtime.configure()
     start = time.perf_counter()
     try:

@@ -3,32 +3,40 @@
     python -m tools.inpaint --images photos --masks masks --out filled
 
 A mask is white where the hole is and has the name of its picture: a/b.png is the mask
-of a/b.jpg. A single mask file is used for all pictures. Results are upright PNG files
-under the names of the pictures. The exit status is 0 if every picture was written, 1
-if some were skipped, 2 if nothing could be done.
+of a/b.jpg. A single mask file is used for all pictures. Results have the names of the
+pictures and keep their colour profile, EXIF entries, grey and transparency. They are
+PNG files, or JPEG files for JPEG pictures. Results that exist are kept, so that the
+same command goes on where it was stopped. The exit status is 0 if every picture has a
+result, 1 if some were skipped, 2 if nothing could be done.
 """
 
+import collections
 import dataclasses
-import io
+import os
+import signal
 import sys
-from collections.abc import Callable
+import warnings
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import tyro
-from jaxtyping import UInt8
-from PIL import Image
+from jaxtyping import Bool
 from rich.console import Console
 
 from jaxgrow.cli.flags import spell_flags
-from jaxgrow.data.files import list_images
-from jaxgrow.data.images import decode_image
+from jaxgrow.cli.start import prepare
+from jaxgrow.data.files import list_images, stem_of
+from jaxgrow.data.image_files import MAX_MEGAPIXELS, is_jpeg
 from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.inpainter import Inpainter
 from jaxgrow.storage import files
 from jaxgrow.training.logs import progress_bar
+from tools.inpaint_pictures import Format, Note, Picture, read_picture
+
+
+_FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,7 @@ class Config:
     """A folder of masks named as their pictures, or one mask for all; white (128 and
     above) is the hole."""
     out: Path
-    """Folder of the results, created if absent."""
+    """Folder of the results, created if absent; for one picture also a .png or .jpg."""
     weights: Path | None = None
     """A .safetensors file or a run directory; None for those in the package."""
     resolution: int | None = None
@@ -50,6 +58,16 @@ class Config:
     """Read masks that are black where the hole is."""
     force: bool = False
     """Replace existing results."""
+    format: Format | None = None
+    """Format of the results; None for JPEG if the picture is JPEG, and PNG else."""
+    quality: int = 95
+    """Quality of JPEG results, 1 to 100."""
+    max_megapixels: float = MAX_MEGAPIXELS
+    """Largest picture that is read, in millions of pixels."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise UserError(f"quality {self.quality} must be 1 to 100")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +79,26 @@ class Job:
     out: Path
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The pictures of a command.
+
+    Attributes:
+        jobs: The pictures to fill.
+        left_out: A sentence for every picture that cannot be filled.
+        done: Number of pictures whose results exist.
+        remarks: Sentences on files that are no pictures.
+    """
+
+    jobs: list[Job]
+    left_out: list[str]
+    done: int
+    remarks: list[str]
+
+
 def main(config: Config) -> int:
     """Fill the pictures; return the exit status."""
+    config = prepare(config)
     runtime.configure()
     runtime.keep_compiled()
     try:
@@ -70,79 +106,103 @@ def main(config: Config) -> int:
     except UserError as error:
         print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            f"stopped: what is done is in {config.out}; the same command goes on.",
+            file=sys.stderr,
+        )
+        return 128 + signal.SIGINT
     return 1 if num_skipped else 0
 
 
-def plan(config: Config) -> tuple[list[Job], list[str]]:
-    """Return the jobs, and a sentence for every picture that is left out.
+def plan(config: Config) -> Plan:
+    """Find the pictures and their masks.
 
     Raises:
         UserError: A folder is missing or empty, no names match, or the results would
             be among the pictures or the masks.
     """
-    images, masks = _by_stem(config.images), _by_stem(config.masks)
     _check_folders(config)
-    jobs, left_out = [], []
-    for stem, image in images.items():
-        mask = masks.get(stem) if config.masks.is_dir() else config.masks
-        out = config.out / f"{stem}.png"
-        if mask is None:
-            left_out.append(
-                f"{image} has no mask {config.masks / stem}.png or the like"
-            )
+    images, remarks = _names(config.images, without=config.masks)
+    masks, more = _names(config.masks, without=None)
+    partners = collections.defaultdict(list)
+    for name in masks:
+        partners[stem_of(name)].append(name)
+    outs = {name: _out_of(config, name) for name in images}
+    same = collections.Counter(outs.values())
+    found = Plan([], [], 0, [*remarks, *more])
+    num_done = 0
+    for name, out in outs.items():
+        image = config.images / name if config.images.is_dir() else config.images
+        paths = [config.masks]
+        if config.masks.is_dir():
+            own = partners[stem_of(name)]
+            # Two names may differ only in how their accents are written.
+            exact = [mask for mask in own if _stem(mask) == _stem(name)]
+            paths = [config.masks / mask for mask in (exact or own)]
+        if not paths:
+            wanted = config.masks / f"{_stem(name)}.png"
+            found.left_out.append(f"{image} has no mask {wanted} or the like")
+        elif len(paths) > 1:
+            found.left_out.append(f"{image} has two masks, {paths[0]} and {paths[1]}")
+        elif same[out] > 1:
+            found.left_out.append(f"{image} and another picture would both be {out}")
+        elif any(_is_same(out, source) for source in (image, paths[0])):
+            found.left_out.append(f"{out} is a source itself: name another folder")
         elif out.exists() and not config.force:
-            left_out.append(f"{out} exists: add --force to replace it")
-        elif out.resolve() in (image.resolve(), mask.resolve()):
-            left_out.append(f"{out} is a source itself: name another folder")
+            num_done += 1
         else:
-            jobs.append(Job(image, mask, out))
-    if config.masks.is_dir() and not images.keys() & masks.keys():
+            found.jobs.append(Job(image, paths[0], out))
+    if config.masks.is_dir() and not any(partners[stem_of(name)] for name in images):
         raise UserError(
-            f"no mask in {config.masks} has the name of a picture: {left_out[0]}."
+            f"no mask in {config.masks} has the name of a picture: {found.left_out[0]}."
         )
-    return jobs, left_out
+    return dataclasses.replace(found, done=num_done)
 
 
-def fill(
-    job: Job, inpainter: Inpainter, *, invert: bool, note: Callable[[str], None]
-) -> UInt8[np.ndarray, "h w 3"]:
+def fill(job: Job, inpainter: Inpainter, config: Config, note: Note) -> Picture:
     """Fill the holes of a job's picture.
 
     Args:
         job: The picture and its mask.
         inpainter: The trained inpainter.
-        invert: True if the hole is black.
+        config: Says how pictures and masks are read.
         note: Called with a sentence on each oddity.
 
     Raises:
-        UserError: A file is broken, the mask has another size, or it is all hole.
+        UserError: A file is broken, the mask has another size or no hole, or it is all
+            hole.
     """
-    image = decode_image(job.image)
-    mask, is_binary = load_mask(job.mask)
-    mask = ~mask if invert else mask
-    if mask.shape != image.shape[:2]:
+    limit = config.max_megapixels
+    picture = read_picture(job.image, note, max_megapixels=limit)
+    mask, is_binary = load_mask(job.mask, max_megapixels=limit)
+    mask = ~mask if config.invert else mask
+    pixels = picture.pixels
+    if mask.shape != pixels.shape[:2]:
         raise UserError(
             f"{job.mask} has {mask.shape[1]}x{mask.shape[0]} pixels and {job.image} "
-            f"{image.shape[1]}x{image.shape[0]}: give both in one size"
+            f"{pixels.shape[1]}x{pixels.shape[0]}: give both in one size"
         )
-    hint = "leave --invert out" if invert else "add --invert"
-    if mask.all():
-        raise UserError(f"{job.mask} is all hole, inverted perhaps: {hint}")
+    _check_hole(job, mask, config, note)
     if not is_binary:
         note(f"{job.mask} has grey values: 128 and above counts as white")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said above
+        return picture.filled(mask, inpainter(pixels, mask))
+
+
+def _check_hole(
+    job: Job, mask: Bool[np.ndarray, "h w"], config: Config, note: Note
+) -> None:
+    hint = "leave --invert out" if config.invert else "add --invert"
+    if mask.all():
+        raise UserError(f"{job.mask} is all hole, inverted perhaps: {hint}")
+    if not mask.any():
+        raise UserError(
+            f"{job.mask} has no hole, so that nothing is to be filled: mark it in white"
+        )
     if mask.mean() > 0.5:
         note(f"{job.mask} is {mask.mean():.0%} hole: it looks inverted: {hint}")
-    if not mask.any():
-        note(f"{job.mask} has no hole: its picture is copied")
-        return image
-    return inpainter(image, mask)
-
-
-def write_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write a PNG file atomically, and create its folder."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "PNG")
-    files.write_bytes(path, data.getvalue())
 
 
 def _fill_all(config: Config, console: Console) -> int:
@@ -157,60 +217,104 @@ def _fill_all(config: Config, console: Console) -> int:
     def note(sentence: str) -> None:
         say(f"note: {sentence}.")
 
-    jobs, left_out = plan(config)
+    found = plan(config)
     inpainter = Inpainter.load(config.weights, config.resolution)
     with files.disk_errors(config.out):
-        config.out.mkdir(parents=True, exist_ok=True)
-    for reason in left_out:
+        _folder_of(config).mkdir(parents=True, exist_ok=True)
+    for sentence in found.remarks:
+        note(sentence)
+    for reason in found.left_out:
         say(f"skipped: {reason}.")
+    if found.done:
+        note(f"{found.done} results exist: add --force to replace them")
     num_written = 0
     with progress_bar(console) as bar:
-        task = bar.add_task("pictures", total=len(jobs), unit="pictures")
-        for job in jobs:
+        task = bar.add_task("pictures", total=len(found.jobs), unit="pictures")
+        for job in found.jobs:
             try:
-                filled = fill(job, inpainter, invert=config.invert, note=note)
+                filled = fill(job, inpainter, config, note)
             except UserError as error:
-                say(f"skipped: {str(error).rstrip('.')}.")
+                reason = spell_flags(str(error), Config).rstrip(".")
+                say(f"skipped: {reason}.")
             else:
-                write_png(job.out, filled)
+                kind = _FORMATS.get(job.out.suffix.lower(), "jpeg")
+                content = filled.encoded(kind, config.quality, note)
+                files.write_bytes(job.out, content)
                 num_written += 1
             bar.advance(task)
-    total = len(jobs) + len(left_out)
+    total = len(found.jobs) + len(found.left_out) + found.done
     say(f"Wrote {num_written} of {total} pictures to {config.out}.")
-    return total - num_written
+    return total - num_written - found.done
 
 
-def _by_stem(path: Path) -> dict[str, Path]:
-    """Map paths below the folder, without suffix, to files; or the name of one file.
+def _names(path: Path, *, without: Path | None) -> tuple[list[str], list[str]]:
+    """Return the pictures below a folder, or the name of one file; and remarks.
 
     Raises:
-        UserError: There is no file, or two would have the same result.
+        UserError: There is no file.
     """
     if path.is_file():
-        return {path.stem: path}
-    found: dict[str, Path] = {}
-    for name in list_images(path).names:
-        stem = PurePosixPath(name).with_suffix("").as_posix()
-        if stem in found:
-            raise UserError(
-                f"{found[stem]} and {path / name} differ in type only: rename one."
-            )
-        found[stem] = path / name
-    if not found:
+        return [path.name], []
+    found = list_images(path, without=without)
+    if not found.names:
         raise UserError(f"{path} holds no images: give a folder of images or a file.")
-    return found
+    return found.names, found.remarks(path)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _out_of(config: Config, name: str) -> Path:
+    """Return the file of a picture's result."""
+    if _is_file(config):
+        return config.out
+    source = config.images / name if config.images.is_dir() else config.images
+    kind = config.format or ("jpeg" if is_jpeg(source) else "png")
+    ending = PurePosixPath(name).suffix
+    if kind == "png":
+        ending = ".png"
+    elif ending.lower() not in (".jpg", ".jpeg", ".jpe", ".jfif"):
+        ending = ".jpg"
+    return config.out / f"{_stem(name)}{ending}"
+
+
+def _is_file(config: Config) -> bool:
+    """True if the result is named as a file."""
+    is_named = config.out.suffix.lower() in _FORMATS and not config.out.is_dir()
+    return is_named and config.images.is_file()
+
+
+def _folder_of(config: Config) -> Path:
+    return config.out.absolute().parent if _is_file(config) else config.out
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    # Path.resolve fails on a link that leads to itself.
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _check_folders(config: Config) -> None:
-    if config.masks.samefile(config.images):
+    if _is_same(config.masks, config.images):
         raise UserError(
             f"images and masks are both {config.images}: put each mask under its "
             "picture's name into a folder of its own."
         )
-    if config.out.exists() and not config.out.is_dir():
+    if _is_file(config):
+        kind = _FORMATS[config.out.suffix.lower()]
+        if config.format not in (None, kind):
+            raise UserError(f"{config.out} is no {config.format}: name it otherwise.")
+        return
+    if os.path.lexists(config.out) and not config.out.is_dir():
         raise UserError(f"{config.out} is a file: name a folder for the results.")
+    if config.out.suffix.lower() in _FORMATS and not config.out.is_dir():
+        raise UserError(
+            f"{config.out} is named like a picture, but {config.images} is a folder: "
+            "name a folder for the results."
+        )
+    out = Path(os.path.realpath(config.out))
     for folder in (config.images, config.masks):
-        if folder.is_dir() and config.out.resolve().is_relative_to(folder.resolve()):
+        if folder.is_dir() and out.is_relative_to(os.path.realpath(folder)):
             raise UserError(
                 f"results in {config.out} would lie among the files of {folder}: name "
                 "another folder."

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from experiments.shared import short_help
 from jaxgrow.cli.flags import spell_flags
+from jaxgrow.cli.start import prepare
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 from jaxgrow.training.run import Stopped
@@ -92,7 +93,7 @@ class Program:
 
 def _parse(kind: type, fields: list[str], **options: Any) -> Any:
     with _own_errors():
-        return tyro.cli(kind, args=fields, **options)
+        return prepare(tyro.cli(kind, args=fields, **options))
 
 
 @contextlib.contextmanager

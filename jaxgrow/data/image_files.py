@@ -73,6 +73,13 @@ def looks_like_image(name: str, head: bytes) -> bool:
     return known or bool(_SUFFIX.fullmatch(Path(name).suffix))
 
 
+def is_jpeg(file: Path) -> bool:
+    """True if a file can be read and begins like JPEG."""
+    with contextlib.suppress(OSError), _stream(file) as stream:
+        return bool(re.match(FORMATS["JPEG"], stream.read(_HEAD)))
+    return False
+
+
 def open_image(
     file: str | Path | bytes,
     name: str | None = None,

@@ -131,7 +131,8 @@ class Subset:
     def fingerprint(self) -> str:
         """Hash the whole source and the names taken from it."""
         whole = self.source.fingerprint()
-        return hashlib.sha256("\n".join([whole, *self.names]).encode()).hexdigest()
+        names = "\n".join([whole, *self.names]).encode(errors="surrogateescape")
+        return hashlib.sha256(names).hexdigest()
 
 
 def embedded_photos() -> ImageFolder:

@@ -173,7 +173,7 @@ class ImageSet:
 
     def add(self, name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
         self.count += 1
-        self.digest.update(f"{name} {pixels.shape} ".encode())
+        self.digest.update(f"{name} {pixels.shape} ".encode(errors="surrogateescape"))
         self.digest.update(pixels.tobytes())
         if self._features is not None:
             self._waiting.append(resize_one(pixels))

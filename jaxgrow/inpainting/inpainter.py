@@ -178,6 +178,10 @@ def _checked(
             f"mask {i} is all hole, which leaves nothing to go by: 1 marks the hole; "
             "invert a mask that marks what is known."
         )
+    if hole.mean() > 0.5:
+        notes.append(
+            f"mask {i} is {hole.mean():.0%} hole: it looks inverted, 1 marks the hole."
+        )
     if not hole.any():
         notes.append(f"mask {i} has no hole: its image comes back unchanged.")
     return image, hole

@@ -37,6 +37,7 @@ def hole(height, width, seed=0):
     return mask
 
 
+@pytest.mark.filterwarnings("ignore:mask 0 is:UserWarning")
 @settings(max_examples=25, deadline=None)
 @given(
     size=st.tuples(st.integers(2, 40), st.integers(2, 40)),
@@ -191,3 +192,9 @@ def test_weights_are_loaded_from_a_file_a_run_or_the_package(tmp_path, monkeypat
     assert Inpainter.load(run, 4).resolution == 4
     with pytest.raises(UserError, match="holds weights for 8 px, not 4"):
         Inpainter.load(file, 4)
+
+
+def test_a_mask_that_looks_inverted_is_warned_of(inpainter):
+    (image,), (mask,) = pictures([(20, 20)])
+    with pytest.warns(UserWarning, match=r"mask 0 is \d+% hole: it looks inverted"):
+        inpainter(image, ~mask)

@@ -1,6 +1,7 @@
 import errno
 import functools
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -106,8 +107,8 @@ def test_an_existing_result_stays_unless_forced(paint, one):
     filled = read(one / "out" / "a.png")
     write(one / "out" / "a.png", picture(seed=9))
     status, said = paint()
-    assert status == 1
-    assert "skipped: out/a.png exists: add --force" in said
+    assert status == 0
+    assert "note: 1 results exist: add --force" in said
     np.testing.assert_array_equal(read(one / "out" / "a.png"), picture(seed=9))
     assert paint("--force")[0] == 0
     np.testing.assert_array_equal(read(one / "out" / "a.png"), filled)
@@ -136,12 +137,12 @@ def test_a_mask_that_is_mostly_hole_looks_inverted_and_can_be_inverted(paint, on
     np.testing.assert_array_equal(read(one / "out/a.png"), read(one / "out3/a.png"))
 
 
-def test_a_picture_without_a_hole_is_copied_with_a_note(paint, one):
+def test_a_picture_without_a_hole_is_no_success(paint, one):
     write(one / "masks" / "a.png", 0 * hole())
     status, said = paint()
-    assert status == 0
-    assert "note: masks/a.png has no hole: its picture is copied." in said
-    np.testing.assert_array_equal(read(one / "out" / "a.png"), picture())
+    assert status == 1
+    assert "skipped: masks/a.png has no hole, so that nothing is to be filled" in said
+    assert not list((one / "out").iterdir())
 
 
 def test_what_cannot_be_filled_is_skipped_with_its_reason(paint, one):
@@ -194,7 +195,7 @@ def test_a_photograph_is_turned_upright(paint, tmp_path):
         (["--masks", "empty"], "empty holds no images"),
         (["--masks", "images"], "images and masks are both images"),
         (["--masks", "others"], "no mask in others has the name of a picture"),
-        (["--images", "twice"], "twice/a.bmp and twice/a.png differ in type only"),
+        (["--out", "odd.png"], "named like a picture, but images is a folder"),
         (["--out", "masks/a.png"], "masks/a.png is a file: name a folder"),
         (["--out", "empty/file/out"], "cannot write empty/file/out"),
         (["--weights", "absent"], "no weights at absent"),
@@ -206,8 +207,6 @@ def test_a_mistake_that_stops_everything_is_one_sentence(paint, one, args, messa
     (one / "empty").mkdir()
     (one / "empty" / "file").touch()
     write(one / "others" / "b.png", hole())
-    for suffix in ("png", "bmp"):
-        write(one / "twice" / f"a.{suffix}", picture())
     status, said = paint(*args)
     assert status == 2
     assert said.startswith("error: ")
@@ -238,3 +237,106 @@ def test_the_help_names_every_option(capsys):
     for name in ("images", "masks", "out", "weights", "resolution", "invert", "force"):
         assert f"--{name}" in said
     assert "python -m tools.inpaint --images photos" in said
+
+
+def test_one_bad_entry_is_named_and_the_others_are_filled(paint, one):
+    odd = os.fsencode(one / "images") + b"/stra\xdfe.png"
+    write(one / "images" / "tmp.png", picture())
+    os.rename(one / "images" / "tmp.png", odd)
+    (one / "images" / "loop.png").symlink_to("loop.png")
+    os.mkfifo(one / "images" / "pipe.png")
+    (one / "images" / "apple.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    (one / "images" / "notes.txt").write_text("no picture")
+    (one / "images" / "Thumbs.db").write_bytes(b"\0")
+    write(one / "mask.png", hole())
+    status, said = paint("--masks", "mask.png")
+    assert status == 1
+    assert "skipped: image images/loop.png cannot be read" in said
+    assert "skipped: image images/pipe.png cannot be read (it is no regular" in said
+    assert "skipped: image images/apple.heic is HEIC, which is not read" in said
+    assert "note: passed over in images: notes.txt (no picture)." in said
+    assert "Thumbs.db" not in said
+    assert sorted(os.listdir(os.fsencode(one / "out"))) == [b"a.png", b"stra\xdfe.png"]
+
+
+def test_accents_written_in_two_ways_are_one_name(paint, tmp_path):
+    name = "caf\u00e9"
+    for folder, form in (("images", "NFC"), ("masks", "NFD")):
+        path = tmp_path / folder / f"{unicodedata.normalize(form, name)}.png"
+        write(path, picture() if folder == "images" else hole())
+    assert paint()[0] == 0
+    assert (tmp_path / "out" / f"{name}.png").exists()
+    # Both forms beside each other are two pictures with a mask each.
+    for folder, form in (("images", "NFD"), ("masks", "NFC")):
+        path = tmp_path / folder / f"{unicodedata.normalize(form, name)}.png"
+        write(path, picture(seed=1) if folder == "images" else hole())
+    assert paint()[0] == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("folder", ["masks", "holes"])
+def test_masks_in_a_folder_of_the_pictures_are_no_pictures(paint, one, folder):
+    write(one / "images" / folder / "a.png", hole())
+    status, said = paint("--masks", f"images/{folder}")
+    assert status == 0
+    assert "Wrote 1 of 1 pictures" in said
+
+
+def test_a_stopped_batch_goes_on_and_ends_well(paint, tmp_path, monkeypatch):
+    for name in "abc":
+        write(tmp_path / "images" / f"{name}.png", picture())
+        write(tmp_path / "masks" / f"{name}.png", hole())
+    fill = inpaint.fill
+
+    def stop_at_b(job, *rest):
+        if job.image.stem == "b":
+            raise KeyboardInterrupt
+        return fill(job, *rest)
+
+    monkeypatch.setattr(inpaint, "fill", stop_at_b)
+    status, said = paint()
+    assert status == 130
+    assert "stopped: what is done is in out; the same command goes on." in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    monkeypatch.setattr(inpaint, "fill", fill)
+    status, said = paint()
+    assert (status, "Wrote 2 of 3 pictures" in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "kind", "name"),
+    [
+        ([], "JPEG", "out/a.JPG"),
+        (["--format", "png"], "PNG", "out/a.png"),
+        (["--out", "result.png"], "PNG", "result.png"),
+        (["--out", "deep/result.jpeg"], "JPEG", "deep/result.jpeg"),
+    ],
+)
+def test_the_format_is_that_of_the_picture_or_as_asked(
+    paint, tmp_path, args, kind, name
+):
+    write(tmp_path / "images" / "a.JPG", picture(), format="JPEG", quality=98)
+    write(tmp_path / "masks" / "a.png", hole())
+    status, said = paint("--images", "images/a.JPG", *args)
+    assert status == 0
+    assert ("JPEG changes known pixels a little" in said) == (kind == "JPEG")
+    with Image.open(tmp_path / name) as found:
+        assert (found.format, found.size) == (kind, (10, 12))
+    assert paint("--images", "images/a.JPG", *args)[0] == 0
+
+
+def test_quality_decides_the_size_of_jpeg_results(paint, tmp_path):
+    write(tmp_path / "images" / "a.jpg", picture(64, 64), quality=98)
+    write(tmp_path / "masks" / "a.png", hole(64, 64))
+    for quality in ("30", "95"):
+        assert paint("--quality", quality, "--out", quality)[0] == 0
+    small, large = ((tmp_path / q / "a.jpg").stat().st_size for q in ("30", "95"))
+    assert 2 * small < large
+    with pytest.raises(SystemExit):
+        paint("--quality", "0")
+
+
+def test_a_larger_picture_is_allowed_by_its_option(paint, one):
+    status, said = paint("--max-megapixels", "0.0001")
+    assert status == 1
+    assert "set --max-megapixels to allow it" in said

@@ -256,7 +256,7 @@ def _measure_rows(_, filled, images, masks):
 
 def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
     """Return the SHA-256 over image names, bins and masks, in their order."""
-    digest = hashlib.sha256("\0".join(names).encode())
+    digest = hashlib.sha256("\0".join(names).encode(errors="surrogateescape"))
     for bin, masks in masks_by_bin.items():
         digest.update(f"\0{bin} {masks.shape}\0".encode())
         digest.update(masks.astype(np.uint8).tobytes())
