@@ -6,6 +6,7 @@ parameters at 64 px; the authors' own is not public.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -210,10 +211,24 @@ def init_variables(
     return weight_norm.init_normed(shapes, net.config.norm, seed)
 
 
-def _module_shapes(net, channels: int, fading: bool) -> dict[str, PyTree]:
-    x = jnp.zeros((1, net.resolution, net.resolution, channels))
-    fade = 1.0 if fading else None
-    return jax.eval_shape(lambda: net.init(jax.random.key(0), x, fade=fade))
+def _module_shapes(
+    net: Generator | Discriminator, channels: int, fading: bool
+) -> dict[str, PyTree]:
+    return _shapes_of(type(net), net.config, net.resolution, channels, fading)
+
+
+# A stage asks several times, and each trace takes tenths of a second.
+@functools.cache
+def _shapes_of(
+    kind: type[Generator] | type[Discriminator],
+    config: NetConfig,
+    resolution: int,
+    channels: int,
+    fading: bool,
+) -> dict[str, PyTree]:
+    net, fade = kind(config, resolution), 1.0 if fading else None
+    x = jax.ShapeDtypeStruct((1, resolution, resolution, channels), jnp.float32)
+    return jax.eval_shape(lambda x: net.init(jax.random.key(0), x, fade=fade), x)
 
 
 def apply(
