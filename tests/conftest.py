@@ -1,5 +1,6 @@
 """Strict numerics, two virtual devices, and a cheap compiler for every test."""
 
+import gc
 import math
 import os
 
@@ -16,8 +17,12 @@ def _choose_quick_emitters():
     jaxlib 0.11.1 has only the other emitters, and aborts on a flag it does not know.
     """
     flags = os.environ.get("XLA_FLAGS", "")
+    if "codegen_split_count" not in flags:
+        # A small program gains nothing from parts that are compiled side by side.
+        flags += " --xla_cpu_parallel_codegen_split_count=1"
     if "fusion_emitters" not in flags and jaxlib.version.__version_info__ < (0, 11):
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+        flags += " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = flags
 
 
 # `make test` asks for a cheap compiler.
@@ -26,6 +31,13 @@ if jax.config.read("jax_disable_most_optimizations"):
 runtime.configure()
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what lives to the end, and most of its rounds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture

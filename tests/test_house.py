@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import functools
 import itertools
 import re
 import subprocess
@@ -19,10 +20,11 @@ FOLDERS = ["jaxgrow", "experiments", "tools", "benchmarks", "tests", "docs", ".c
 TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".txt", ".yaml", ".jinja", ".json"}
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-package = importlib.import_module({package!r})
-for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    importlib.import_module(module.name)
-print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+    print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 QUESTIONS = re.compile(r"(What|Whether|Where|Which|How)\b")
@@ -42,17 +44,26 @@ SOURCES = sorted(
 )
 
 
-def top_level_modules_after_importing_all_of(package):
-    """Names of all top-level modules that a new interpreter then holds."""
-    command = [sys.executable, "-c", IMPORT_ALL.format(package=package)]
+@pytest.fixture(scope="module")
+def held():
+    """{package: names of the top-level modules of an interpreter that imports it}."""
+    packages = ["jaxgrow.data", "jaxgrow"]
+    command = [sys.executable, "-c", IMPORT_ALL, *packages]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    return set(ran.stdout.split())
+    names = [set(line.split()) for line in ran.stdout.splitlines()]
+    return dict(zip(packages, names, strict=True))
+
+
+@functools.cache
+def nodes_of(path):
+    """All nodes of the file at `path`, its module first."""
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
 def imported_modules(path):
     """Full names of the modules that the file at `path` imports, wherever it does."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -102,17 +113,15 @@ def test_constraints_name_no_address():
     assert not re.search(r"://|@|index-url|find-links", text)
 
 
-def test_the_package_imports_what_belongs_to_an_extra_only_when_it_is_used():
-    held = top_level_modules_after_importing_all_of("jaxgrow")
-    assert "jax" in held
+def test_the_package_imports_what_belongs_to_an_extra_only_when_it_is_used(held):
+    assert "jax" in held["jaxgrow"]
     late = {"torch", "torchvision", "timm", "tensorflow", "tensorflow_datasets"}
     late |= {"cv2", "skimage", "sklearn", "matplotlib", "tyro"}
-    assert not held & late
+    assert not held["jaxgrow"] & late
 
 
-def test_data_is_read_without_jax():
-    held = top_level_modules_after_importing_all_of("jaxgrow.data")
-    assert not held & {"jax", "flax", "optax", "orbax"}
+def test_data_is_read_without_jax(held):
+    assert not held["jaxgrow.data"] & {"jax", "flax", "optax", "orbax"}
 
 
 def test_linen_stays_in_nets():
@@ -127,17 +136,17 @@ def test_linen_stays_in_nets():
 
 
 def package_files(*folders):
-    """{path relative to the root: parsed file} of these folders."""
+    """{path relative to the root: nodes of the file} of these folders."""
     return {
-        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+        path.relative_to(ROOT).as_posix(): nodes_of(path)
         for path in SOURCES
         if path.relative_to(ROOT).parts[0] in folders
     }
 
 
-def docstrings(tree):
+def docstrings(nodes):
     """String statements of modules, classes and functions: theirs and their fields'."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             values = [line.value for line in node.body if isinstance(line, ast.Expr)]
             constants = [v for v in values if isinstance(v, ast.Constant)]
@@ -148,16 +157,16 @@ def test_docstrings_say_what_a_thing_is_or_does():
     files = package_files("jaxgrow", "experiments", "tools", "benchmarks")
     found = [
         f"{path}:{node.lineno}"
-        for path, tree in files.items()
-        for node in docstrings(tree)
+        for path, nodes in files.items()
+        for node in docstrings(nodes)
         if QUESTIONS.match(node.value.strip())
     ]
     assert not found
 
 
-def public_names(tree):
+def public_names(module):
     """Names that a module defines at its top level, without a leading underscore."""
-    for node in tree.body:
+    for node in module.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names = [node.name]
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -170,19 +179,19 @@ def public_names(tree):
 
 def test_a_public_name_is_defined_once_in_the_package():
     places = collections.defaultdict(list)
-    for path, tree in package_files("jaxgrow").items():
-        for name in public_names(tree):
+    for path, (module, *_) in package_files("jaxgrow").items():
+        for name in public_names(module):
             places[name].append(path)
     assert not {name: where for name, where in places.items() if len(set(where)) > 1}
 
 
 def test_errors_of_the_package_name_fields_and_not_flags():
     found = []
-    for path, tree in package_files("jaxgrow").items():
-        texts = {id(node) for node in docstrings(tree)}
+    for path, nodes in package_files("jaxgrow").items():
+        texts = {id(node) for node in docstrings(nodes)}
         found += [
             f"{path}:{node.lineno} {node.value}"
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
             if id(node) not in texts and FLAG.search(node.value)
             if path not in SPELLS_FLAGS
@@ -204,9 +213,12 @@ def test_the_names_a_user_starts_from_are_imported_on_first_use():
         jaxgrow.Painter  # noqa: B018
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_a_file_can_be_read_in_one_sitting(path):
-    assert len(path.read_text().splitlines()) <= 400
+def test_a_file_can_be_read_in_one_sitting():
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
+        for path in SOURCES
+    }
+    assert not {path: length for path, length in lengths.items() if length > 400}
 
 
 def test_no_file_names_a_folder_of_one_machine():

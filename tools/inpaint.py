@@ -175,7 +175,8 @@ def fill(job: Job, inpainter: Inpainter, config: Config, note: Note) -> Picture:
     """
     limit = config.max_megapixels
     picture = read_picture(job.image, note, max_megapixels=limit)
-    mask, is_binary = load_mask(job.mask, invert=config.invert, max_megapixels=limit)
+    mask, is_binary = load_mask(job.mask, max_megapixels=limit)
+    mask = ~mask if config.invert else mask
     pixels = picture.pixels
     if mask.shape != pixels.shape[:2]:
         raise UserError(

@@ -51,12 +51,18 @@ def assert_same_training(found, expected):
     assert_identical(found.step, expected.step)
 
 
-@both_kinds
-def test_two_devices_equal_one(two):
-    """The whole step: both networks, batch norm over devices, the log."""
+@pytest.fixture(scope="module")
+def trained_on_one():
+    """(configuration, batches, state, metrics) with batch norm on one device."""
     config = LossConfig(adversarial_weight=0.3)
     batches = [small_gan.make_batch(i) for i in range(2)]
-    expected, on_one = run("batch", config, batches, ONE)
+    return config, batches, *run("batch", config, batches, ONE)
+
+
+@both_kinds
+def test_two_devices_equal_one(two, trained_on_one):
+    """The whole step: both networks, batch norm over devices, the log."""
+    config, batches, expected, on_one = trained_on_one
     shares = [two.shard_batch(b) for b in batches]
     found, on_two = run("batch", config, shares, two)
     assert_same_training(found, expected)

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from jaxgrow.data.batches import MIRROR
-from jaxgrow.inpainting.batch import Data, gather
+from jaxgrow.inpainting import batch
+from jaxgrow.inpainting.batch import Data
 from jaxgrow.pixels import to_signed
 from tests.support import small_gan
-from tests.support.oracles import assert_identical
+from tests.support.oracles import assert_identical, quick_jit
 from tests.support.small_gan import rows
+
+
+gather = quick_jit(batch.gather)
 
 
 @pytest.fixture(scope="module")

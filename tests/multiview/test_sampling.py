@@ -103,7 +103,7 @@ def test_two_keys_give_two_draws_and_one_key_the_same():
     "config",
     [
         *SAMPLERS.values(),
-        SamplerConfig(name="repaint"),
+        pytest.param(SamplerConfig(name="repaint"), marks=pytest.mark.slow),
         SamplerConfig(name="repaint", num_steps=20, jump_length=5, guidance=0.0),
         SamplerConfig(name="heun", num_steps=1),
         SamplerConfig(name="dpm++", num_steps=1, grid="log_snr"),
@@ -118,8 +118,8 @@ def test_the_cost_that_a_config_names_is_the_number_of_calls(config):
         return 0.1 * x
 
     run = jax.jit(functools.partial(sample_missing, counted, SDE, config))
-    missing = jnp.array([[True, False]])
-    jax.block_until_ready(run(keys_for(1), jnp.zeros((1, 2, 1)), missing))
+    missing = np.array([[True, False]])
+    jax.block_until_ready(run(keys_for(1), np.zeros((1, 2, 1), np.float32), missing))
     jax.effects_barrier()
     assert len(calls) == config.num_evaluations
 
@@ -137,8 +137,15 @@ def test_the_network_is_traced_once_per_branch(name):
     assert len(traced) == (2 if name == "guided" else 1)
 
 
-@pytest.mark.parametrize("grid", ["time", "log_snr"])
-@pytest.mark.parametrize("num_steps", [1, 7])
+@pytest.mark.parametrize(
+    ("num_steps", "grid"),
+    [
+        (1, "time"),
+        (7, "log_snr"),
+        pytest.param(1, "log_snr", marks=pytest.mark.slow),
+        pytest.param(7, "time", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", ["ddim", "heun", "dpm++", "sde_dpm++"])
 def test_no_noise_is_left_where_the_network_knows_the_answer(name, num_steps, grid):
     answer = jnp.asarray(latents())

@@ -229,18 +229,12 @@ def test_a_program_is_exported_for_every_platform_unless_an_entry_point_chose_it
 
 
 @pytest.mark.parametrize(
-    ("arguments", "switch", "is_used"),
-    [
-        ((), None, False),
-        (("False",), None, False),
-        (("True",), None, True),
-        (("True",), "false", False),
-        (("False",), "true", True),
-    ],
+    ("arguments", "is_used"),
+    [((), False), (("False",), False), (("True",), True)],
 )
 @needs_onednn
 def test_an_entry_point_chooses_it_and_its_programs_are_not_stored(
-    arguments, switch, is_used, tmp_path
+    arguments, is_used, tmp_path
 ):
     env = {k: v for k, v in os.environ.items() if not k.startswith("JAX")}
     env |= {
@@ -248,12 +242,19 @@ def test_an_entry_point_chooses_it_and_its_programs_are_not_stored(
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_RAISE_PERSISTENT_CACHE_ERRORS": "1",
     }
-    env |= {} if switch is None else {runtime.ONEDNN_SWITCH: switch}
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
     assert (TARGET in done.stdout) == is_used
     kept = [path for path in tmp_path.rglob("*") if "lambda" in path.name]
     assert bool(kept) == (bool(arguments) and not is_used)
+
+
+@needs_onednn
+@pytest.mark.parametrize("switch", ["false", "true"])
+def test_the_environment_overrides_the_entry_points_choice(switch, monkeypatch):
+    monkeypatch.setenv(runtime.ONEDNN_SWITCH, switch)
+    runtime.configure(onednn=switch == "false")
+    assert is_left_to_xla() == (switch == "false")
 
 
 @needs_onednn

@@ -59,6 +59,18 @@ def assert_identical(actual: PyTree, expected: PyTree) -> None:
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
+def norm_of(tree: PyTree) -> float:
+    """Of all values of a tree together."""
+    return float(
+        np.sqrt(
+            sum(
+                np.sum(np.square(a, dtype=np.float64))
+                for a in jax.tree.leaves(jax.device_get(tree))
+            )
+        )
+    )
+
+
 def convolve(x: np.ndarray, kernel: np.ndarray, stride: int = 1) -> np.ndarray:
     """(b, h, w, i) with a (k, k, i, o) kernel and symmetric padding (k - 1) / 2."""
     k = kernel.shape[0]

@@ -128,10 +128,10 @@ def rows(*indices, flip=False, symmetry=0, augmentation=None, images=None):
     """A batch of rows of pictures and masks."""
     n = len(indices)
     return PictureBatch(
-        image_index=jnp.array(indices),
-        flip=jnp.full(n, flip),
-        mask_index=jnp.array(indices),
-        mask_symmetry=jnp.broadcast_to(jnp.int32(symmetry), (n,)),
+        image_index=np.array(indices, np.int32),
+        flip=np.full(n, flip),
+        mask_index=np.array(indices, np.int32),
+        mask_symmetry=np.broadcast_to(np.int32(symmetry), (n,)),
         augmentation=augmentation,
         images=images,
     )
