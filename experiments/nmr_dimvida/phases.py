@@ -8,6 +8,7 @@ from experiments.nmr_dimvida.config import Config, Phase, TrainingConfig
 from experiments.nmr_dimvida.latent_phases import regressor_training, score_training
 from experiments.nmr_dimvida.objects import Objects
 from experiments.nmr_dimvida.run import Run, finished
+from experiments.shared import run_dir as runs
 from jaxgrow.training.task import TrainingTask
 
 
@@ -40,8 +41,9 @@ def check(config: Config) -> None:
     """See that every phase finds what it needs of phases that are not run now.
 
     Raises:
-        UserError: One does not.
+        UserError: One does not, or the folder of pretrained networks is absent.
     """
+    runs.check_weights_dir(config.weights_dir)
     for phase in config.phases:
         for needed in _NEEDS.get(phase, ()):
             if needed not in config.phases:

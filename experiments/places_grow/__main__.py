@@ -24,7 +24,7 @@ from experiments.places_grow.config import Config
 from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.shared import cli
-from jaxgrow.devices import hosts, runtime
+from jaxgrow.devices import hosts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ _PROGRAM = cli.Program(
         "growth.steps": "batches of each stage",
         "growth.freeze": "older stages: all, generator, slow or none",
         "devices": "local devices to train on; None = all",
-        "vgg_weights": "perceptual network; without the file the term is off",
+        "vgg_weights": "perceptual network; without this file the term is off",
     },
 )
 
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     def body(console: Console) -> None:
         command = parse(sys.argv[1:] if arguments is None else arguments)
         if isinstance(command, Evaluate):
-            runtime.keep_compiled()
+            cli.start(hosts.HostsConfig(), num_steps=0)
             evaluation.evaluate_run(command.run, command.unet_steps, console)
             run_dir = command.run
         else:

@@ -58,8 +58,9 @@ class Config:
     """Optimisers."""
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
     """Losses."""
-    vgg_weights: Path = VGG_WEIGHTS
-    """VGG19 weights of the perceptual term; without the file the term is off."""
+    vgg_weights: Path | None = VGG_WEIGHTS
+    """VGG19 weights of the perceptual term. It is off if this is None, or if it is the
+    default and that file is not there."""
     log_every: int = 100
     """Steps between two rows of metrics.jsonl."""
     validate_every: int = 500

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments.places_grow.config import Config
+from experiments.places_grow.config import VGG_WEIGHTS, Config
 from experiments.places_grow.prepare import (
     Pictures,
     digests_of,
@@ -19,6 +19,7 @@ from experiments.places_grow.prepare import (
     picture_feed,
     validation_set,
 )
+from experiments.shared import run_dir as runs
 from jaxgrow import viz
 from jaxgrow.devices import hosts, parallel
 from jaxgrow.devices.memory import Programs
@@ -61,32 +62,32 @@ class Inputs:
         Raises:
             UserError: The data or the weights have a mistake.
         """
+        runs.check_weights_dir(config.weights_dir)
         self.features_fn, perceptual_note = load_features(config)
         on_message(perceptual_note)
         self.pictures = load_pictures(config, on_message)
-        perceptual = (
-            files.hash_files([config.vgg_weights]) if self.features_fn else None
-        )
-        self.digests = {
-            **digests_of(config, self.pictures),
-            "weights of the perceptual network": perceptual,
-        }
+        self.digests = {**digests_of(config, self.pictures), "perceptual network": None}
+        if self.features_fn is not None and config.vgg_weights is not None:
+            digest = files.hash_files([config.vgg_weights])
+            self.digests["perceptual network"] = digest
 
 
 def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
     """Return the perceptual term's features, and a sentence about them.
 
-    The features are None if their weights are absent.
+    The features are None if the term is off.
+
+    Raises:
+        UserError: A file that the user names is not there, or is of no use.
     """
-    if not config.vgg_weights.exists():
+    path = config.vgg_weights
+    if path is None or (path == VGG_WEIGHTS and not path.exists()):
         return None, (
             "perceptual term off: it needs weights: python -m tools.export_weights "
-            f"vgg19 --prefix blocks12 --out {config.vgg_weights}"
+            f"vgg19 --prefix blocks12 --out {VGG_WEIGHTS}"
         )
-    net = load_perceptual(
-        config.vgg_weights, compute_dtype=config.losses.perceptual_dtype
-    )
-    note = f"perceptual term on: {net.provenance.label} from {config.vgg_weights}"
+    net = load_perceptual(path, compute_dtype=config.losses.perceptual_dtype)
+    note = f"perceptual term on: {net.provenance.label} from {path}"
     return net.features_fn, note
 
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
+import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -122,10 +125,59 @@ def start(config: hosts.HostsConfig, *, num_steps: int) -> None:
     Args:
         config: The processes of the run.
         num_steps: Training steps of the run.
+
+    Raises:
+        UserError: The others did not come, or there is no device to run on.
     """
     runtime.configure(onednn=num_steps >= _LONG_STEPS)
     hosts.join(config)
+    runtime.find_devices()
     runtime.keep_compiled()
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came outside of a training, which would have saved and stopped."""
+
+
+class _OutputEnded(Exception):
+    """Standard output takes no more text."""
+
+
+class _Console(Console):
+    """A console that says why it cannot print, where Rich's ends the process."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with _output():
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # else Python tries once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _OutputEnded(error.strerror) from error
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: Any) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(body: Callable[[Console], None], config: type) -> int:
@@ -137,24 +189,37 @@ def run(body: Callable[[Console], None], config: type) -> int:
             are spelled as flags.
     """
     runtime.configure()
-    console = Console(soft_wrap=True)
-    status, together = 0, False
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names need not be in its encoding
+            stream.reconfigure(errors="backslashreplace")
+    status, sentence = 0, None
     try:
-        body(console)
-        together = True
+        with _sigterm_raises():
+            try:
+                body(_Console(soft_wrap=True))
+            finally:
+                with _output():
+                    print(end="", flush=True)
     except UserError as error:
-        print(f"error: {spell_flags(str(error), config)}", file=sys.stderr)
-        status = 2
+        status, sentence = 2, f"error: {spell_flags(str(error), config)}"
     except Stopped as stopped:
-        print(f"stopped: {stopped}", file=sys.stderr)
-        status, together = stopped.exit_status, True
-    except KeyboardInterrupt:
-        print("stopped: nothing is lost; the same command goes on.", file=sys.stderr)
-        status = 128 + signal.SIGINT
+        status, sentence = stopped.exit_status, f"stopped: {stopped}"
+    except _OutputEnded as ended:
+        status = 128 + signal.SIGPIPE
+        sentence = f"stopped: the output takes no more text ({ended})."
+    except KeyboardInterrupt as interrupt:
+        number, came = signal.SIGINT, ""
+        if isinstance(interrupt, _Terminated):
+            number, came = signal.SIGTERM, "SIGTERM came: "
+        status = 128 + number
+        sentence = f"stopped: {came}nothing is lost; the same command goes on."
     except Exception:
         if not hosts.are_several():
             raise
         traceback.print_exc()
         status = 1
+    if sentence is not None:
+        print(sentence, file=sys.stderr)
+    together = status == 0 or (sentence or "").startswith("stopped: SIG")
     hosts.leave(status, together=together)
     return status

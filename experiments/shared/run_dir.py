@@ -15,6 +15,7 @@ from jaxgrow.storage import configs, files, lock
 
 
 Config = TypeVar("Config")
+_WEIGHTS_DIR = Path("weights")  # the default, which need not be there
 
 
 @contextlib.contextmanager
@@ -74,6 +75,15 @@ def describe(run_dir: Path, experiment: str, config: Any) -> None:
         "command": command(experiment),
     }
     files.write_json(run_dir / "versions.json", versions)
+
+
+def check_weights_dir(folder: Path) -> None:
+    """Refuse a folder of pretrained networks that the user names and that is absent."""
+    if folder != _WEIGHTS_DIR and not folder.is_dir():
+        raise UserError(
+            f"there is no folder {folder} of pretrained networks: name one that is "
+            "there, or leave weights_dir out."
+        )
 
 
 def read_config(run_dir: Path, experiment: str, kind: type[Config]) -> Config:

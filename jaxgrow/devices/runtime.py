@@ -4,10 +4,13 @@ import importlib.metadata
 import os
 import platform
 import re
+import stat
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+
+from jaxgrow.errors import UserError
 
 
 ONEDNN_SWITCH = "JAXGROW_ONEDNN"
@@ -59,10 +62,36 @@ def cache_folder() -> Path:
     """Return the folder `jaxgrow` in $XDG_CACHE_HOME, or in ~/.cache.
 
     Raises:
-        RuntimeError: There is no home directory.
+        UserError: There is no home directory.
     """
-    parent = os.environ.get("XDG_CACHE_HOME")
-    return (Path(parent) if parent else Path.home() / ".cache") / "jaxgrow"
+    if parent := os.environ.get("XDG_CACHE_HOME"):
+        return Path(parent) / "jaxgrow"
+    try:
+        return Path.home() / ".cache" / "jaxgrow"
+    except RuntimeError as error:
+        raise UserError(
+            "this user has no home directory for the cache: set XDG_CACHE_HOME, or "
+            "cache_dir where there is such an option."
+        ) from error
+
+
+def find_devices() -> None:
+    """Start JAX on its devices; call it after `hosts.join`.
+
+    Raises:
+        UserError: There is none of the kind that JAX_PLATFORMS names.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        reason = str(error).split("\n")[0].split(" (you may need")[0].rstrip(". ")
+        raise UserError(
+            f"JAX cannot use the devices that JAX_PLATFORMS={wanted} names ({reason}): "
+            "unset it, or set it to cpu."
+        ) from error
 
 
 def keep_compiled(folder: Path | None = None) -> None:
@@ -94,7 +123,8 @@ def keep_compiled(folder: Path | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except (OSError, RuntimeError) as error:
+        _refuse_if_shared(folder.resolve())
+    except (OSError, UserError) as error:
         warnings.warn(
             f"compiled programs are not kept ({error}): set JAX_COMPILATION_CACHE_DIR "
             "to a folder of yours, or JAX_ENABLE_COMPILATION_CACHE=false",
@@ -107,9 +137,22 @@ def keep_compiled(folder: Path | None = None) -> None:
         config.update(name, _MIN_COMPILE_S)
 
 
+def _refuse_if_shared(folder: Path) -> None:
+    """Refuse a folder into which others can put programs, itself or by its parents."""
+    for place in (folder, *folder.parents):
+        about = place.stat()
+        # A group with the user's own number has no other member.
+        others = 0o002 if about.st_gid == about.st_uid else 0o022
+        is_open = about.st_mode & others and not about.st_mode & stat.S_ISVTX
+        if is_open or about.st_uid not in (0, os.geteuid()):
+            raise UserError(f"other users can write to {place}")
+
+
 def _set_flag(name: str, value: str) -> None:
-    """Add a flag to XLA_FLAGS unless the user has set it."""
-    flags = os.environ.get("XLA_FLAGS", "")
+    """Add a flag to XLA_FLAGS unless the user has set it, or names a file of flags."""
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    if flags and not flags.startswith("-"):
+        return
     if f"--{name}" not in [flag.partition("=")[0] for flag in flags.split()]:
         os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxgrow.devices import backend, runtime
+from jaxgrow.errors import UserError
 
 
 CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
@@ -142,11 +143,53 @@ def test_without_a_home_programs_are_not_kept_and_how_to_mend_it_is_said(monkeyp
         runtime.keep_compiled()
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o772])
+def test_programs_of_a_folder_that_others_can_write_are_not_trusted(
+    tmp_path, monkeypatch, mode
+):
+    monkeypatch.setattr("jax.config", Settings())
+    folder = tmp_path / "shared" / "compiled"
+    folder.mkdir(parents=True)
+    for place in (folder, folder.parent):
+        place.chmod(mode)
+        with pytest.warns(UserWarning, match=rf"other users can write to {place}\)"):
+            runtime.keep_compiled(folder)
+        place.chmod(0o700)
+
+
 class Settings:
     """JAX's, with nothing set."""
 
     jax_compilation_cache_dir = None
     jax_enable_compilation_cache = True
+
+
+def test_without_a_home_the_data_s_cache_is_asked_for(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(UserError, match="no home directory for the cache: set XDG"):
+        runtime.cache_folder()
+
+
+def test_devices_that_are_not_there_are_one_sentence(monkeypatch):
+    def none():
+        raise RuntimeError("Unable to initialize backend 'cuda': No jaxlib.\nTrace")
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr("jax.devices", none)
+    with pytest.raises(UserError) as error:
+        runtime.find_devices()
+    assert str(error.value) == (
+        "JAX cannot use the devices that JAX_PLATFORMS=cuda names (Unable to "
+        "initialize backend 'cuda': No jaxlib): unset it, or set it to cpu."
+    )
+
+
+def test_a_file_of_flags_is_left_as_it_is(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "/etc/xla_flags")
+    monkeypatch.setattr(runtime, "_version_of", lambda package: "0.10.2")
+    runtime.configure()
+    assert os.environ["XLA_FLAGS"] == "/etc/xla_flags"
 
 
 @pytest.mark.slow

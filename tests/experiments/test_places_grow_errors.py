@@ -171,20 +171,16 @@ def test_resuming_with_another_config_names_the_difference(
     assert (copy_of_trained / "config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        ["--net.width", "8"],
-        ["--seed", "1"],
-        ["--data.path", "nowhere"],
-        ["--devices", "99"],
-    ],
-)
+REFUSED = ["--net.width 8", "--seed 1", "--devices 99", "--data.path nowhere"]
+REFUSED += ["--vgg-weights mistyped.safetensors", "--weights-dir mistyped"]
+
+
+@pytest.mark.parametrize("fields", REFUSED)
 def test_a_refused_command_changes_no_file_of_the_run(
     fields, line, copy_of_trained, capsys
 ):
     before = places.content_of(copy_of_trained)
-    assert places.run(capsys, *line, *fields).error
+    assert places.run(capsys, *line, *fields.split()).error
     assert places.content_of(copy_of_trained) == before
 
 
@@ -199,9 +195,9 @@ def test_a_run_that_another_process_trains_is_refused_and_not_touched(
 
 
 def test_what_does_not_change_the_weights_may_change_on_resume(
-    line, copy_of_trained, capsys
+    line, copy_of_trained, tmp_path, capsys
 ):
-    more = ["--weights-dir", "none", "--device-data-mb", "1", "--unet-steps", "3"]
+    more = ["--weights-dir", tmp_path, "--device-data-mb", "1", "--unet-steps", "3"]
     said = places.run(capsys, *line, *more)
     assert said.status == 0
     assert "training is complete" in said.out
@@ -222,9 +218,7 @@ def test_pictures_are_known_by_their_content_and_not_by_their_path(
 ):
     moved = shutil.copytree(pictures, tmp_path / "moved")
     line = [*line, "--data.path", moved]
-    said = places.run(capsys, *line)
-    assert said.status == 0
-    assert "training is complete" in said.out
+    assert "training is complete" in places.run(capsys, *line).out
     saved = json.loads((copy_of_trained / "config.json").read_text())
     assert saved["config"]["data"]["path"] == str(moved)
     before = places.content_of(copy_of_trained)
@@ -342,8 +336,20 @@ def test_a_stage_too_large_for_memory_says_what_to_change(line, capsys, monkeypa
     assert_takes_other_settings(capsys, line)
 
 
+def test_a_run_directory_deleted_under_way_is_one_sentence(
+    line, tmp_path, capsys, monkeypatch
+):
+    def delete(self, step, state):
+        shutil.rmtree(tmp_path / "run")
+        return {"hole_error": 1.0}
+
+    monkeypatch.setattr(stage.StageTraining, "_validate", delete)
+    error = places.run(capsys, *line).error
+    assert error.startswith(f"{tmp_path / 'run'} was deleted or moved while")
+
+
 def test_an_interrupt_before_the_first_step_is_one_sentence(line, capsys, monkeypatch):
-    def interrupt(*args):
+    def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(prepare.sources, "open_split", interrupt)

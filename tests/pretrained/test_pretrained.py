@@ -63,17 +63,19 @@ def test_random_weights_are_named_so_and_trained_ones_are_not(path, vgg19):
 
 
 def test_system_1_names_random_weights_and_says_how_to_get_real_ones(path, tmp_path):
-    from experiments.places_grow.config import Config
+    from experiments.places_grow.config import VGG_WEIGHTS, Config
     from experiments.places_grow.stage import load_features
 
     features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=path))
     assert features_fn is not None
     assert note == f"perceptual term on: vgg19 with RANDOM weights from {path}"
-    absent = tmp_path / "absent.safetensors"
-    features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=absent))
+    features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=None))
     assert features_fn is None
-    command = f"python -m tools.export_weights vgg19 --prefix blocks12 --out {absent}"
-    assert note == f"perceptual term off: it needs weights: {command}"
+    command = "python -m tools.export_weights vgg19 --prefix blocks12 --out "
+    assert note == f"perceptual term off: it needs weights: {command}{VGG_WEIGHTS}"
+    absent = tmp_path / "absent.safetensors"
+    with pytest.raises(UserError, match=f"no weights at {absent}: no such file"):
+        load_features(Config(run_dir=tmp_path, vgg_weights=absent))
 
 
 def test_lpips_of_random_weights_says_so(tmp_path):
