@@ -92,16 +92,25 @@ def write_bytes(path: Path, data: bytes) -> None:
                 sync(file.fileno())
             os.replace(temporary, path)
             for folder in (path.parent, path.parent.parent):  # each may be new
-                sync_folder(folder)
+                sync_path(folder)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and everything below it is on the disk."""
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # as in the folder of all users' folders
+        return
     try:
         sync(descriptor)
     finally:

@@ -50,6 +50,25 @@ def test_a_name_is_refused_if_that_of_temporary_files_is_no_better(
     assert os.listdir(tmp_path / "#") == []
 
 
+def test_a_checkpoint_is_on_the_disk_before_the_next_one_is_begun(
+    tmp_path, monkeypatch
+):
+    synced, fsync = set(), os.fsync
+    checkpointer = Checkpointer(tmp_path)
+
+    def note(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    checkpointer.save(1, STATE, {})
+    checkpointer.wait()
+    there = [tmp_path, *(tmp_path / "1").rglob("*")]
+    assert len(there) > 10
+    assert synced >= {path.stat().st_ino for path in there}
+    checkpointer.close()
+
+
 def test_a_renamed_checkpoint_is_named_and_nothing_is_deleted(tmp_path):
     save(tmp_path)
     (tmp_path / "3").rename(tmp_path / "7")

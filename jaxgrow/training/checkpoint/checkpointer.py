@@ -39,8 +39,9 @@ class Checkpointer:
     """Saves and restores a tree of arrays together with a JSON `meta`.
 
     A save runs in the background. The saved arrays may be donated at once. A process
-    killed during a save leaves the earlier checkpoints as they were. An error of the
-    disk is raised by `wait` at the latest, as a `UserError`.
+    killed during a save leaves the earlier checkpoints as they were, and so does a
+    power cut: a save begins when the one before is on the disk. An error of the disk
+    is raised by `wait` at the latest, as a `UserError`.
 
     Args:
         directory: Made if absent.
@@ -65,6 +66,7 @@ class Checkpointer:
             if self._alias is not None:
                 self._root = Path(self._alias.name) / "to"
             self._manager = self._open()
+            self._on_disk = set(self._manager.all_steps())
 
     def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
         """Start to save `state`; return as soon as its arrays may be donated.
@@ -178,6 +180,9 @@ class Checkpointer:
         """Wait until the last save is on disk; raise `UserError` if it cannot be."""
         with self._writing():
             self._manager.wait_until_finished()
+            for step in set(self._manager.all_steps()) - self._on_disk:
+                files.sync_tree(self._root / str(step))
+                self._on_disk.add(step)
 
     def close(self) -> None:
         """Wait, then release the threads."""
