@@ -26,6 +26,8 @@ PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 test slow: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 test slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+# The workers fill the cores: NumPy's and PyTorch's threads would wait in busy loops.
+test slow: export OMP_NUM_THREADS ?= 1
 types: export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: help

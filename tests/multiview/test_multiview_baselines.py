@@ -1,5 +1,7 @@
 """The baselines of missing views, on views made by hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from jaxgrow.multiview import baselines
 from jaxgrow.multiview.generator import decode_views, encode_views
 from jaxgrow.multiview.steps import reconstruct
 from tests.support import small_views
+from tests.support.oracles import quick_jit
 
 
 FRONT, BACK, RIGHT, LEFT = range(4)
@@ -134,6 +137,8 @@ def test_a_reconstruction_is_the_real_view_through_the_autoencoder():
     complete = baselines.make_reconstruction(saved, model, batch_size=2)
     found = complete(images, missing)
     flat = jnp.asarray(images.reshape(-1, *images.shape[2:]) / 255.0, jnp.float32)
-    decoded = reconstruct(saved.config, saved.params, flat)
+    decoded = quick_jit(functools.partial(reconstruct, saved.config))(
+        saved.params, flat
+    )
     expected = np.rint(np.clip(np.asarray(decoded), 0, 1) * 255).reshape(images.shape)
     assert np.abs(found[missing] - expected[missing]).max() <= 1

@@ -20,6 +20,7 @@ from tests.support.oracles import (
     assert_identical,
     by_path,
     largest_singular_value,
+    quick_jit,
 )
 
 
@@ -62,6 +63,11 @@ def random_vectors(seed=1):
 @jax.jit
 def iterate(params, vectors):
     return weight_norm.normed(params, vectors, "spectral", lambda path: True)
+
+
+@quick_jit
+def weight_normed(params):
+    return weight_norm.normed(params, None, "weight", lambda path: True)[0]
 
 
 def sigmas(params, kernels):
@@ -144,7 +150,10 @@ def test_fresh_networks_start_with_exact_singular_vectors(net):
 def test_weight_norm_sets_the_length_of_every_output_channel():
     params = random_params()
     scales = {
-        part: {name: 0.5 + jnp.arange(shape[-1]) for name, shape in layers.items()}
+        part: {
+            name: jnp.asarray(0.5 + np.arange(shape[-1]), jnp.float32)
+            for name, shape in layers.items()
+        }
         for part, layers in SHAPES.items()
     }
     params = jax.tree.map(
@@ -153,7 +162,7 @@ def test_weight_norm_sets_the_length_of_every_output_channel():
         scales,
         is_leaf=lambda leaf: isinstance(leaf, dict) and "kernel" in leaf,
     )
-    kernels, _ = weight_norm.normed(params, None, "weight", lambda path: True)
+    kernels = weight_normed(params)
     for path, kernel in by_path(kernels).items():
         assert path[-1] == "kernel"
         matrix = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1])
@@ -165,9 +174,7 @@ def test_weight_norm_changes_nothing_at_the_start():
     variables = init_variables(
         Generator(NetConfig(norm="weight"), 4), (0,), 4, fading=False
     )
-    kernels, _ = weight_norm.normed(
-        variables["params"], None, "weight", lambda path: True
-    )
+    kernels = weight_normed(variables["params"])
     for path, kernel in by_path(kernels).items():
         assert_close(kernel, by_path(variables["params"])[path], 1e-6)
 
