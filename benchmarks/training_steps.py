@@ -16,6 +16,7 @@ from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, Stage
 from jaxgrow.multiview import classifier_step, steps
 from jaxgrow.multiview.batch import ImageData, LatentData, ViewBatch
 from jaxgrow.multiview.conditioning import ConditioningDistribution
+from jaxgrow.multiview.denoiser import Denoiser
 from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.autoencoder import AutoencoderConfig
@@ -112,9 +113,8 @@ def score_step(batch_size: int, dtype: Any = "float32") -> Program:
             score.init_score(config, _VIEWS, _LATENTS, 0), {}, tx, keep_ema=True
         )
     )
-    step = steps.make_score_step(
-        config, VPSDE(), ConditioningDistribution(), tx, ema_decay=0.999
-    )
+    model, distribution = Denoiser(config, VPSDE()), ConditioningDistribution()
+    step = steps.make_latent_step(model, distribution, tx, ema_decay=0.999)
     data = LatentData(
         jax.ShapeDtypeStruct((_ROWS, _VIEWS, _LATENTS), jnp.float32),  # pyright: ignore
         jax.ShapeDtypeStruct((_ROWS, _VIEWS), jnp.bool_),  # pyright: ignore

@@ -41,9 +41,8 @@ def score_sides(sizes: Sizes) -> Sides:
     z = _latents(sizes.views_batch)
     data = LatentData(jnp.asarray(z), jnp.ones(z.shape[:2], bool))
     batch = _whole_batch(len(z))
-    step = steps.make_score_step(
-        _config(sizes), _SDE, distribution, tx, ema_decay=EMA_DECAY
-    )
+    model = Denoiser(_config(sizes), _SDE)
+    step = steps.make_latent_step(model, distribution, tx, ema_decay=EMA_DECAY)
 
     drawn = jax.jit(functools.partial(diffuse, _SDE, distribution))(
         batch.keys(), data.z, data.observed

@@ -10,7 +10,6 @@ The high-frequency bias tells blur (below 0) from detail that is not in the phot
 """
 
 import dataclasses
-import functools
 import statistics
 import sys
 import time
@@ -22,15 +21,14 @@ import tyro
 from rich.console import Console
 
 from experiments.places_grow.config import VGG_WEIGHTS, Config
+from experiments.places_grow.evaluate import load_generator
 from experiments.places_grow.prepare import load_pictures, validation_set
 from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
-from experiments.shared import cli
+from experiments.report import tables
+from experiments.shared import cli, presets
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting import fill, saved_models
-from jaxgrow.inpainting.evaluation import unet_baseline
 from jaxgrow.inpainting.evaluation.compare import HARDER, evaluate
-from jaxgrow.nets.growing import Generator
 from jaxgrow.pretrained import networks
 from jaxgrow.storage import files
 from jaxgrow.storage.provenance import record_provenance
@@ -69,21 +67,18 @@ class Options:
 
 def run_config(options: Options, seed: int, is_on: bool) -> Config:
     """Return the demo with the term on from 16 px, or off."""
-    _, demo = PRESETS["demo"]
-    return dataclasses.replace(
-        demo,
-        run_dir=options.run_dir / f"seed{seed}_{'on' if is_on else 'off'}",
-        seed=seed,
-        batch_size=options.batch_size,
-        vgg_weights=options.vgg_weights,
-        growth=dataclasses.replace(demo.growth, steps=options.steps),
-        losses=dataclasses.replace(
-            demo.losses, perceptual_from=_EVALUATED[0] if is_on else _OFF_FROM
-        ),
-        log_every=50,
-        validate_every=100,
-        evaluate=False,
-    )
+    changes = {
+        "run_dir": options.run_dir / f"seed{seed}_{'on' if is_on else 'off'}",
+        "seed": seed,
+        "batch_size": options.batch_size,
+        "vgg_weights": options.vgg_weights,
+        "growth.steps": options.steps,
+        "losses.perceptual_from": _EVALUATED[0] if is_on else _OFF_FROM,
+        "log_every": 50,
+        "validate_every": 100,
+        "evaluate": False,
+    }
+    return presets.derive(PRESETS["demo"][1], changes)
 
 
 def measure(config: Config) -> dict[int, dict[str, float]]:
@@ -91,22 +86,10 @@ def measure(config: Config) -> dict[int, dict[str, float]]:
     pictures = load_pictures(config, lambda message: None)
     found = {}
     for resolution in _EVALUATED:
-        path = config.run_dir / "weights" / saved_models.file_name(resolution)
-        saved = saved_models.load_generator(path)
-        net = Generator(saved.config, saved.resolution)
-        paint = functools.partial(fill.paint, net)
-        fill_fn = unet_baseline.as_fill(paint, (saved.params, saved.stats))
-        test = validation_set(config, pictures, resolution)
-        result = evaluate(
-            {"generator": fill_fn},
-            test.images,
-            test.masks_by_bin,
-            test.photo,
-            test.names,
-        )
-        found[resolution] = {
-            name: result.metric("generator", HARDER, name) for name in _METRICS
-        }
+        methods = {"generator": load_generator(config, resolution)}
+        result = evaluate(methods, *validation_set(config, pictures, resolution))
+        metrics = {name: result.metric("generator", HARDER, name) for name in _METRICS}
+        found[resolution] = metrics
     return found
 
 
@@ -114,33 +97,28 @@ def summarise(
     off: Sequence[dict[str, float]], on: Sequence[dict[str, float]]
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Return metric -> (mean, deviation over seeds) of off, on, and on minus off."""
-
-    def spread(values: list[float]) -> tuple[float, float]:
-        return statistics.mean(values), statistics.stdev(values)
-
     found = {}
     for name in off[0]:
-        series = [m[name] for m in off], [m[name] for m in on]
-        change = [b - a for a, b in zip(*series, strict=True)]
-        sides = ("off", "on", "on - off")
-        found[name] = dict(zip(sides, map(spread, (*series, change)), strict=True))
+        sides = {"off": [m[name] for m in off], "on": [m[name] for m in on]}
+        changes = zip(sides["on"], sides["off"], strict=True)
+        sides["on - off"] = [b - a for b, a in changes]
+        found[name] = {
+            side: (statistics.mean(values), statistics.stdev(values))
+            for side, values in sides.items()
+        }
     return found
 
 
 def to_markdown(summary: dict[int, Any]) -> str:
     """Return a line per resolution and metric; means and deviations over seeds."""
-    lines = [
-        "| px | metric | off | on | on - off |",
-        "| ---: | --- | ---: | ---: | ---: |",
+    signs = {"off": "", "on": "", "on - off": "+"}
+    rows = [
+        [str(resolution), _METRICS[name]]
+        + [f"{sides[s][0]:{sign}.2f} ± {sides[s][1]:.2f}" for s, sign in signs.items()]
+        for resolution, metrics in summary.items()
+        for name, sides in metrics.items()
     ]
-    for resolution, metrics in summary.items():
-        for name, sides in metrics.items():
-            off, on, change = sides.values()
-            lines.append(
-                f"| {resolution} | {_METRICS[name]} | {off[0]:.2f} ± {off[1]:.2f} | "
-                f"{on[0]:.2f} ± {on[1]:.2f} | {change[0]:+.2f} ± {change[1]:.2f} |"
-            )
-    return "\n".join(lines)
+    return tables.to_markdown(tables.Table("", ["px", "metric", *signs], rows))
 
 
 def compare(options: Options, console: Console) -> None:

@@ -30,20 +30,15 @@ def image_grid(
     Small images are enlarged by a whole factor without smoothing, so that the short
     side of a tile has at least 96 pixels and every pixel of the image stays a square.
     """
-    _, columns, h, w, _ = images.shape
+    rows, columns, h, w, _ = images.shape
     if column_titles and len(column_titles) != columns:
         raise ValueError(f"{len(column_titles)} titles for {columns} columns")
     factor = max(1, -(-_MIN_TILE // min(h, w)))
     tiles = repeat(images, "r c h w k -> r c (h y) (w x) k", y=factor, x=factor)
-    margins = ((0, 0), (0, 0), (pad, 0), (pad, 0))
-    padded = np.stack(
-        [
-            np.pad(tiles[..., channel], margins, constant_values=_PAPER[channel])
-            for channel in range(3)
-        ],
-        axis=-1,
-    )
-    grid = rearrange(padded, "r c h w k -> (r h) (c w) k")
+    shape = (rows, columns, factor * h + pad, factor * w + pad)
+    framed = np.full((*shape, 3), _PAPER, np.uint8)
+    framed[:, :, pad:, pad:] = tiles
+    grid = rearrange(framed, "r c h w k -> (r h) (c w) k")
     head = _FONT_SIZE + pad if column_titles else 0
     size = (grid.shape[1] + pad, grid.shape[0] + pad + head)
     canvas = Image.new("RGB", size, _PAPER)
@@ -73,12 +68,8 @@ def inpainting_panel(
 ) -> Image.Image:
     """Draw one row per example: masked input, raw output, composite, original.
 
-    Args:
-        masked: The input with its holes made visible, see `paint_holes`.
-        output: The generator's raw output, known pixels included.
-        composite: The output inside the hole and the original outside.
-        original: The photograph.
-        titles: One per column.
+    The holes of the input are made visible, see `paint_holes`; the composite is the
+    output inside the hole and the original outside. There is one title per column.
     """
     columns = np.stack([masked, output, composite, original], axis=1)
     return image_grid(columns, column_titles=titles)

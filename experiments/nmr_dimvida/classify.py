@@ -99,9 +99,8 @@ def _train(
         steps[cell] = num_steps(trainer.config, cell, len(objects.c), num_augmented)
         data: Labelled = load(cell.train)
         if cell.per_class is not None:
-            data = data.of_objects(
-                first_of_class(objects.c.views.labels, cell.per_class)
-            )
+            chosen = first_of_class(objects.c.views.labels, cell.per_class)
+            data = data.of_objects(chosen)
         trainer.train(cell, data, steps[cell])
     return steps
 
@@ -128,9 +127,8 @@ _Found: TypeAlias = dict[tuple[Cell, str | int], _Answers]
 def _measure(run: Run, cells: Sequence[Cell], sets: Sets, objects: Objects) -> _Found:
     """Test every cell on the test sets that it is meant for."""
     config, found, labels = run.config, {}, np.asarray(objects.e.views.labels)
-    tests: dict[str | int, Callable[[], UInt8[np.ndarray, "n m h w 3"]]] = {
-        **sets.tests()
-    }
+    tests: dict[str | int, Callable[[], UInt8[np.ndarray, "n m h w 3"]]]
+    tests = {**sets.tests()}
     for number in config.generate.evaluations:
         tests[number] = functools.partial(sets.generated, f"ea_steps_{number}")
     with logs.progress_bar(run.console) as bar:
@@ -195,9 +193,7 @@ def _tables(
             for cell, single, generated in pairs
             if cell.train in _PAPER_TRAINS
         ],
-        "objects_sweep": _objects_sweep(
-            found, int(np.bincount(objects.c.views.labels).max())
-        ),
+        "objects_sweep": _objects_sweep(found, objects),
         "evaluations_sweep": [
             _named(cell, evaluations=test, accuracy=accuracy, low=low, high=high)
             for (cell, test), answers in found.items()
@@ -207,8 +203,9 @@ def _tables(
     }
 
 
-def _objects_sweep(found: _Found, most_per_class: int) -> list[dict[str, Any]]:
+def _objects_sweep(found: _Found, objects: Objects) -> list[dict[str, Any]]:
     """Accuracies of the sweep, and of the same classifiers on the whole set."""
+    most_per_class = int(np.bincount(objects.c.views.labels).max())
     swept = {(cell, test) for cell, test in found if cell.per_class}
     swept |= {(dataclasses.replace(cell, per_class=None), t) for cell, t in swept}
     return [

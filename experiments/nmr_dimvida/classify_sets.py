@@ -79,9 +79,7 @@ class Sets:
         """
         part = self._objects.e
         one = conditioning_images(part)
-        by_baseline = {
-            b: functools.partial(self._by_method, part, b) for b in _BASELINES
-        }
+        by_method = functools.partial(self._by_method, part)
         return {
             "single": lambda: one[:, None],
             "generated": lambda: self.generated("ea"),
@@ -90,7 +88,7 @@ class Sets:
             "flips": lambda: one_view.flips(one),
             "crops": lambda: one_view.crops(one),
             "reconstruction": lambda: self._with_reconstruction(part),
-            **by_baseline,
+            **{name: functools.partial(by_method, name) for name in _BASELINES},
             "real views": lambda: real_views(part),
         }
 
@@ -120,10 +118,8 @@ class Sets:
     def _with_reconstruction(self, part: Partition) -> UInt8[np.ndarray, "n 2 h w 3"]:
         every = np.ones(part.views.images.shape[:2], bool)
         rebuilt = self._methods[RECONSTRUCTION](_among_blanks(part), every)
-        rows = np.arange(len(part))
-        return np.stack(
-            [conditioning_images(part), rebuilt[rows, part.conditioning]], axis=1
-        )
+        own = rebuilt[np.arange(len(part)), part.conditioning]
+        return np.stack([conditioning_images(part), own], axis=1)
 
     def _by_method(self, part: Partition, name: str) -> UInt8[np.ndarray, "n v h w 3"]:
         return self._methods[name](_among_blanks(part), _missing(part))

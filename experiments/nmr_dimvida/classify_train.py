@@ -60,9 +60,8 @@ class Cell:
 
     def weights_path(self, config: Config, seed: int) -> Path:
         """Return the file of the trained network."""
-        return (
-            config.run_dir / "weights" / "classify" / f"{self.name(seed)}.safetensors"
-        )
+        folder = config.run_dir / "weights" / "classify"
+        return folder / f"{self.name(seed)}.safetensors"
 
 
 def cells_of(config: Config) -> list[Cell]:
@@ -92,13 +91,8 @@ def cells_of(config: Config) -> list[Cell]:
 def num_steps(config: Config, cell: Cell, num_single: int, num_augmented: int) -> int:
     """Return the steps of a training.
 
-    "single" takes those of its epochs, all others take as many as "augmented".
-
-    Args:
-        config: Of the run.
-        cell: The classifier.
-        num_single: Images of the whole training set "single".
-        num_augmented: Those of "augmented".
+    "single" takes those of its epochs, all others take as many as "augmented". The
+    numbers of images are those of the whole training sets.
     """
     num_images = num_single if cell.train == "single" else num_augmented
     return config.classify.num_steps(num_images)
@@ -189,11 +183,8 @@ class CellTrainer:
 
     def _fresh(self, cell: Cell, seed: int) -> tuple[ClassifierConfig, Params, Params]:
         config = self.config.classify
-        net, num_classes = (
-            config.classifier(cell.network, cell.start),
-            len(self._class_names),
-        )
-        stream = _stream(self.config, seed)
+        net = config.classifier(cell.network, cell.start)
+        num_classes, stream = len(self._class_names), _stream(self.config, seed)
         if cell.start == "scratch":
             return net, *classifiers.init_classifier(net, num_classes, stream)
         path = self.config.classifier_weights(cell.network)

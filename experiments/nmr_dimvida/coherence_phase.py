@@ -1,10 +1,10 @@
 """The phase that trains the coherence classifier, which sees single views."""
 
-import functools
 from typing import Any
 
 import numpy as np
 
+from experiments.nmr_dimvida.config import Phase
 from experiments.nmr_dimvida.objects import (
     Objects,
     image_feed,
@@ -32,15 +32,14 @@ def coherence_classifier_training(
     """Return the training of a classifier on all views of partition d."""
     config, training = run.config, run.config.coherence_classifier_training
     net, class_names = config.coherence_classifier, objects.train.class_names
-    held, path = objects.validation, weights_path(config, "coherence_classifier")
+    phase: Phase = "coherence_classifier"
+    held, path = objects.validation, weights_path(config, phase)
     images = observed_images(held)
     labels = np.repeat(held.labels, held.num_views)[held.observed.ravel()]
 
     def predict(variables, x):
         params, stats = variables
-        logits, _ = classifiers.apply_classifier(
-            net, params, stats, to_unit(x), train=False
-        )
+        logits, _ = classifiers.apply_classifier(net, params, stats, to_unit(x))
         return logits.argmax(axis=1)
 
     predict_rows = RowsFn(predict)
@@ -56,23 +55,17 @@ def coherence_classifier_training(
 
     return make_task(
         run,
-        "coherence_classifier",
+        phase,
         training,
         num_examples=int(objects.train.observed.sum()),
         inputs=objects.inputs,
         first_step=first_step,
-        feed=image_feed(
-            run, objects.train, "coherence_classifier", training.batch_size
-        ),
-        variables=functools.partial(
-            classifiers.init_classifier,
-            *(net, len(class_names), stream_of(config, "coherence_classifier")),
+        feed=image_feed(run, objects.train, phase, training.batch_size),
+        variables=lambda: classifiers.init_classifier(
+            net, len(class_names), stream_of(config, phase)
         ),
         make_step=lambda tx: classifier_step.make_classifier_step(
-            net,
-            tx,
-            ema_decay=training.ema_decay,
-            axis_name=run.placement.axis_name,
+            net, tx, ema_decay=training.ema_decay, axis_name=run.placement.axis_name
         ),
         validate=validate,
         save=save,

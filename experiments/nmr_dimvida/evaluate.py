@@ -45,9 +45,8 @@ def evaluate(run: Run, objects: Objects) -> None:
     config, begun = run.config, time.monotonic()
     made_from = _made_from(config, objects)
     view_generator = ViewGenerator.load(config.run_dir)
-    classifier = saved_classifiers.load_classifier(
-        finished(config, "coherence_classifier")
-    )
+    path = finished(config, "coherence_classifier")
+    classifier = saved_classifiers.load_classifier(path)
     metric_nets = load_metric_nets(run, classifier)
     test = objects.e.views
     if config.table_objects is not None:
@@ -64,9 +63,8 @@ def evaluate(run: Run, objects: Objects) -> None:
         )
         points = _curve(run, classifier, objects, bar)
     labels = test.labels[np.nonzero(test.observed)[0]]
-    accuracy = saved_classifiers.accuracy(
-        classifier, test.images[test.observed], labels
-    )
+    images = test.images[test.observed]
+    accuracy = saved_classifiers.accuracy(classifier, images, labels)
     provenance = record_provenance(
         runs.command(EXPERIMENT),
         seeds={"run": config.seed},
@@ -146,14 +144,13 @@ def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
     """
     weights = finished(config, "regressor").parent
     saved, regressor = saved_models.load_with_autoencoder(weights, "regressor")
-    azimuths = library.azimuths or np.linspace(
-        0, 360, library.num_views, endpoint=False
-    )
+    even = np.linspace(0, 360, library.num_views, endpoint=False)
+    azimuths = library.azimuths or tuple(even)
     return {
         "mean regressor": baselines.make_regression(saved, regressor),
         "nearest neighbour": baselines.make_nearest_neighbour(library.images),
-        "mirror": baselines.make_mirror(tuple(azimuths)),
-        "copy": baselines.make_copy(tuple(azimuths)),
+        "mirror": baselines.make_mirror(azimuths),
+        "copy": baselines.make_copy(azimuths),
         baselines.RECONSTRUCTION: baselines.make_reconstruction(saved, regressor),
     }
 
@@ -191,9 +188,8 @@ def _draw(
     config: Config, generator: ViewGenerator, objects: Objects, folder: Path
 ) -> None:
     shown, missing = _with_one_view(objects.e, _PANEL_OBJECTS)
-    generated = generator.generate_views(
-        shown.images, missing, sampler=config.sampler, seed=config.seed
-    )[:, 0]
+    options = {"sampler": config.sampler, "seed": config.seed}
+    generated = generator.generate_views(shown.images, missing, **options)[:, 0]
     panel = panels.view_panel(generated, shown.images, missing, generator.view_names)
     viz.save_png(folder / "panel.png", panel)
 

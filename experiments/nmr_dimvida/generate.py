@@ -63,10 +63,8 @@ def sampler_of(config: Config, name: str) -> SamplerConfig:
     def of(steps: int) -> SamplerConfig:
         return dataclasses.replace(config.sampler, num_steps=steps)
 
-    steps = bisect.bisect_right(
-        range(1, wanted + 1), wanted, key=lambda steps: of(steps).num_evaluations
-    )
-    return of(max(1, steps))
+    every, cost = range(1, wanted + 1), lambda steps: of(steps).num_evaluations
+    return of(max(1, bisect.bisect_right(every, wanted, key=cost)))
 
 
 def guessed_views(config: Config, part: Partition) -> Int[np.ndarray, " n"]:
@@ -88,9 +86,8 @@ def generate_views(run: Run, objects: Objects) -> None:
     view_generator = ViewGenerator.load(config.run_dir)
     # Several hosts do not agree on a stop here: a signal ends one at once, and with it
     # all of them, which loses no more than a kill does.
-    listening = (
-        contextlib.nullcontext if hosts.are_several() else run.interrupt.listening
-    )
+    alone = not hosts.are_several()
+    listening = run.interrupt.listening if alone else contextlib.nullcontext
     with logs.progress_bar(run.console) as bar, listening():
         for name in file_names(config):
             part = objects.c if name == "ca" else objects.e

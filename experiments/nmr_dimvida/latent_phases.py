@@ -11,12 +11,7 @@ from jaxtyping import Array, Float
 
 from experiments.nmr_dimvida import panels
 from experiments.nmr_dimvida.config import Config
-from experiments.nmr_dimvida.objects import (
-    Objects,
-    plan_objects,
-    stream_of,
-    view_names,
-)
+from experiments.nmr_dimvida.objects import Objects, plan_objects, stream_of, view_names
 from experiments.nmr_dimvida.run import Run, finished, weights_path
 from experiments.nmr_dimvida.tasks import make_task
 from jaxgrow.errors import UserError
@@ -64,9 +59,8 @@ def score_training(run: Run, objects: Objects, first_step: int) -> TrainingTask:
         panels.draw_generated(run, step, view_generator, objects.validation)
         return {"loss": validation_loss(state.eval_params)}
 
-    make_step = functools.partial(
-        steps.make_score_step, config.score, config.sde, distribution
-    )
+    model = Denoiser(config.score, config.sde)
+    make_step = functools.partial(steps.make_latent_step, model, distribution)
     return _latent_task(data, first_step, "score", make_step, validate)
 
 
@@ -85,7 +79,8 @@ def regressor_training(run: Run, objects: Objects, first_step: int) -> TrainingT
     def validate(step: int, state: TrainState) -> Validation:
         return {"loss": validation_loss(state.eval_params)}
 
-    make_step = functools.partial(steps.make_regressor_step, config.score, distribution)
+    model = MeanRegressor(config.score)
+    make_step = functools.partial(steps.make_latent_step, model, distribution)
     return _latent_task(data, first_step, "regressor", make_step, validate)
 
 
@@ -110,11 +105,8 @@ class _Latents:
     @functools.cached_property
     def standardised(self) -> tuple[LatentData, LatentData, LatentStats]:
         """Latents of the training and validation objects, and their statistics."""
-        saved, train, held = (
-            self.autoencoder,
-            self.objects.train,
-            self.objects.validation,
-        )
+        saved, objects = self.autoencoder, self.objects
+        train, held = objects.train, objects.validation
         encode = functools.partial(generator.encode_all, saved.config, saved.params)
         raw = encode(train.images)
         stats = latent_stats(raw, train.observed)
@@ -123,11 +115,8 @@ class _Latents:
         path = None
         if self.run.config.score.gaussian_path:
             path = gaussian.fit_path(gaussian.shrunk_covariance(z), z.shape[1])
-        return (
-            LatentData(z, train.observed, path),
-            LatentData(z_held, held.observed, path),
-            stats,
-        )
+        data = LatentData(z, train.observed, path)
+        return data, LatentData(z_held, held.observed, path), stats
 
     def as_saved(self, state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
         config, (train, _, stats) = self.run.config, self.standardised
@@ -150,28 +139,21 @@ class _Latents:
 
     def like(self) -> LatentData:
         """Shapes of the training latents, before the autoencoder is trained."""
-        config = self.run.config
-        n, num_views = self.objects.train.observed.shape
+        config, shape = self.run.config, self.objects.train.observed.shape
         dim = config.autoencoder.latent_dim
 
         def zeros() -> LatentData:
-            path = (
-                gaussian.path_like(num_views, dim)
-                if config.score.gaussian_path
-                else None
-            )
-            return LatentData(
-                jnp.zeros((n, num_views, dim)), jnp.zeros((n, num_views), bool), path
-            )
+            has_path = config.score.gaussian_path
+            path = gaussian.path_like(shape[1], dim) if has_path else None
+            return LatentData(jnp.zeros((*shape, dim)), jnp.zeros(shape, bool), path)
 
         return jax.eval_shape(zeros)
 
 
 def _distribution(config: Config, objects: Objects) -> ConditioningDistribution:
-    return ConditioningDistribution(
-        config.p_joint,
-        conditioning.subset_probabilities(objects.train.num_views, config.size_weights),
-    )
+    num_views, weights = objects.train.num_views, config.size_weights
+    probabilities = conditioning.subset_probabilities(num_views, weights)
+    return ConditioningDistribution(config.p_joint, probabilities)
 
 
 def _latent_task(
@@ -209,9 +191,7 @@ def _latent_task(
         ),
         variables=variables,
         make_step=lambda tx: make_step(
-            tx,
-            ema_decay=training.ema_decay,
-            axis_name=run.placement.axis_name,
+            tx, ema_decay=training.ema_decay, axis_name=run.placement.axis_name
         ),
         validate=validate,
         save=save,

@@ -77,8 +77,8 @@ def note_conditioning_views(config: Config, objects: Objects) -> None:
     """Write the one view of every object of c and e, for comparisons with this run."""
     if hosts.is_first():
         chosen = {
-            "c": _conditioning_views(objects.c),
-            "e": _conditioning_views(objects.e),
+            name: dict(zip(p.views.object_ids, p.conditioning.tolist(), strict=True))
+            for name, p in (("c", objects.c), ("e", objects.e))
         }
         files.write_json(config.run_dir / "conditioning_views.json", chosen)
 
@@ -91,11 +91,6 @@ def _check_gaussian_path(d: ViewSet) -> None:
             f"{lacking} of the objects to train on lack views, and the Gaussian path "
             "takes objects with all of them: pass --score.no-gaussian-path."
         )
-
-
-def _conditioning_views(part: Partition) -> dict[str, int]:
-    """Return object -> number of its one view."""
-    return dict(zip(part.views.object_ids, part.conditioning.tolist(), strict=True))
 
 
 def hold_out(d: ViewSet, fraction: float) -> tuple[ViewSet, ViewSet]:
@@ -123,9 +118,11 @@ def image_feed(run: Run, views: ViewSet, phase: Phase, batch_size: int) -> Feed:
     on_device = fits(images, run.config.device_data_mb)
     labels = np.repeat(views.labels, views.num_views).astype(np.int32)
 
+    chosen = plan_objects(stream, batch_size, len(rows))
+
     def plan(step: int) -> ViewBatch:
-        chosen = plan_rows(stream, step, batch_size, len(rows))
-        return ViewBatch(rows[chosen], draw_keys(stream, step, batch_size))
+        batch = chosen(step)
+        return batch._replace(rows=rows[batch.rows])
 
     return Feed(
         run.placement,

@@ -1,5 +1,6 @@
 """From the config of one network's training to a task of the trainer."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,13 @@ from jaxtyping import PyTree
 
 from experiments.nmr_dimvida.config import Phase, TrainingConfig
 from experiments.nmr_dimvida.run import Run
-from jaxgrow.devices.memory import Programs
 from jaxgrow.multiview import steps
 from jaxgrow.multiview.steps import Step
 from jaxgrow.storage import files
 from jaxgrow.training import loop, train_state
 from jaxgrow.training.feed import Feed
 from jaxgrow.training.logs import MetricWriter
-from jaxgrow.training.task import TrainingTask, Validation
+from jaxgrow.training.task import TrainingTask
 from jaxgrow.training.train_state import TrainState
 
 
@@ -31,54 +31,31 @@ def make_task(
     training: TrainingConfig,
     *,
     num_examples: int,
-    first_step: int,
     feed: Feed,
     variables: Callable[[], tuple[PyTree, PyTree]],
     make_step: Callable[[optax.GradientTransformation], Step],
-    validate: Callable[[int, TrainState], Validation],
     save: Callable[[TrainState, dict[str, Any]], None],
     result: Path,
-    inputs: Callable[[], dict[str, str | None]] = dict,
-    examples: str = "images",
     name: str | None = None,
     remedy: str = "",
     num_models: int = 1,
-    programs: Programs | None = None,
+    **options: Any,
 ) -> TrainingTask:
     """Build the task of one network, or of several that one step trains.
 
-    Args:
-        run: The run.
-        phase: The phase that the training belongs to.
-        training: Steps, rates and intervals.
-        num_examples: Rows of the data.
-        first_step: Step of metrics.jsonl at which the training begins.
-        feed: Its batches.
-        variables: Returns fresh (parameters, batch statistics).
-        make_step: From the optimiser to the step.
-        validate: (step, state) -> values of the validation; may draw.
-        save: Writes `result`, from the last state and facts about the training.
-        result: File for the next phases.
-        inputs: Name -> hash of the data and networks that it is made from.
-        examples: What the rows of the batches are, in plural.
-        name: Name of the training where its phase has several. It then has a metrics
-            file of its own.
-        remedy: What else the user can do where memory is short.
-        num_models: Networks that one step trains. Above 1, every leaf of the state and
-            of a batch is stacked in front.
-        programs: Compiled steps to share; None = its own.
+    `variables` returns fresh (parameters, batch statistics). `save` writes `result`,
+    the file for the next phases, from the last state and facts about the training. Of
+    several trainings of a phase, each has a `name` and its own file of metrics.
+    `remedy` is what else can be done where memory is short. With several models every
+    leaf of the state and of a batch is stacked in front. `options` are further fields.
     """
     num_steps = training.num_steps(num_examples)
     schedule = learning_rate(training, num_steps)
     tx, keep_ema = optax.adam(schedule), training.ema_decay > 0
     step, label = make_step(tx), phase if name is None else f"{phase}/{name}"
     fields = f"{phase}_training" if name is None else phase
-
-    def fresh(data: Any = None) -> TrainState:
-        def create(params: PyTree, stats: PyTree) -> TrainState:
-            return TrainState.create(params, stats, tx, keep_ema=keep_ema)
-
-        return (create if num_models == 1 else jax.vmap(create))(*variables())
+    create: Any = functools.partial(TrainState.create, tx=tx, keep_ema=keep_ema)
+    create = create if num_models == 1 else jax.vmap(create)
 
     def row(step: int) -> dict[str, Any]:
         rate = float(np.asarray(schedule(step)))
@@ -95,29 +72,35 @@ def make_task(
         name=label,
         label=label,
         settings=run.config.result_fields(phase),
-        inputs=inputs,
         num_steps=num_steps,
         batch_size=num_models * training.batch_size,
-        examples=examples,
-        log_every=training.log_every,
-        validate_every=training.validate_every,
-        steps_per_call=run.config.steps_per_call
-        or loop.default_steps_per_call(_STEPS_PER_CALL, training.log_every),
         feed=lambda: feed,
-        shapes=lambda: jax.eval_shape(fresh),
-        fresh=fresh,
+        shapes=lambda: jax.eval_shape(lambda: create(*variables())),
+        fresh=lambda data: create(*variables()),
         make_step=lambda k, due: step if k == 1 else steps.several_steps(step),
         row=row,
-        validate=validate,
         finish=finish,
         is_done=lambda: result.exists() and label in _entries(run),
-        if_not_finite=f"lower {fields}.learning_rate and set another run_dir.",
-        if_too_large=f"halve {fields}.batch_size (now {training.batch_size})"
-        f"{f', {remedy}' if remedy else ''} or lower device_data_mb.",
-        first_step=first_step,
         metrics=None if name is None else MetricWriter(metrics),
-        programs=programs or Programs(),
+        **_from_config(run, training, fields, remedy),
+        **options,
     )
+
+
+def _from_config(
+    run: Run, training: TrainingConfig, fields: str, remedy: str
+) -> dict[str, Any]:
+    """Return the fields of a task that need nothing but the config."""
+    most = loop.default_steps_per_call(_STEPS_PER_CALL, training.log_every)
+    halve = f"halve {fields}.batch_size (now {training.batch_size})"
+    more = f", {remedy}" if remedy else ""
+    return {
+        "log_every": training.log_every,
+        "validate_every": training.validate_every,
+        "steps_per_call": run.config.steps_per_call or most,
+        "if_not_finite": f"lower {fields}.learning_rate and set another run_dir.",
+        "if_too_large": f"{halve}{more} or lower device_data_mb.",
+    }
 
 
 def learning_rate(training: TrainingConfig, num_steps: int) -> optax.Schedule:

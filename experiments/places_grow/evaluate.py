@@ -16,6 +16,7 @@ from experiments.places_grow.prepare import (
     digests_of,
     load_pictures,
     stage_masks,
+    stage_plan,
     validation_set,
 )
 from experiments.places_grow.stage import read_stages
@@ -59,12 +60,8 @@ def load_nets(config: Config) -> FeatureNets:
 def evaluate_run(run_dir: Path, unet_steps: int | None, console: Console) -> None:
     """Write evaluation/results.json, results.md and panels into the run.
 
-    Stages of 16 px and more are evaluated, or the last one of a run without such.
-
-    Args:
-        run_dir: Of the run.
-        unet_steps: Steps of the U-Net; None = the config's, or those of the stage.
-        console: For progress and tables.
+    Stages of 16 px and more are evaluated, or the last one of a run without such. None
+    as `unet_steps` means the config's, or those of the stage.
 
     Raises:
         UserError: The run has no trained stage, its pictures are not where they were,
@@ -122,7 +119,9 @@ def _made_from(
         "pictures": digests_of(config, pictures),
         "networks": {path.stem: files.hash_files([path]) for path in there},
         "stages": {
-            str(stage.resolution): files.hash_files([_weights(config, stage)])
+            str(stage.resolution): files.hash_files(
+                [_weights(config, stage.resolution)]
+            )
             for stage in stages
         },
     }
@@ -151,23 +150,17 @@ def _measure(
     stage: Stage,
     console: Console,
 ) -> compare.EvalResult:
-    methods = {"generator": _load_generator(config, stage), **BASELINES}
-    wanted = config.unet_steps
+    resolution, wanted = stage.resolution, config.unet_steps
+    methods = {"generator": load_generator(config, resolution), **BASELINES}
     num_steps = stage.num_steps if wanted is None else wanted
-    test = validation_set(config, pictures, stage.resolution)
     with logs.progress_bar(console) as bar:
         if num_steps > 0:
             name = f"U-Net, L1, {num_steps} steps"
             methods[name] = _train_unet(config, pictures, stage, num_steps, bar)
-        task = bar.add_task(
-            f"evaluating {stage.resolution} px", total=None, unit="sets"
-        )
+        task = bar.add_task(f"evaluating {resolution} px", total=None, unit="sets")
         return compare.evaluate(
             methods,
-            test.images,
-            test.masks_by_bin,
-            test.photo,
-            test.names,
+            *validation_set(config, pictures, resolution),
             nets=nets,
             on_progress=functools.partial(_advance, bar, task),
         )
@@ -177,12 +170,17 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
-def _weights(config: Config, stage: Stage) -> Path:
-    return config.run_dir / "weights" / saved_models.file_name(stage.resolution)
+def _weights(config: Config, resolution: int) -> Path:
+    return config.run_dir / "weights" / saved_models.file_name(resolution)
 
 
-def _load_generator(config: Config, stage: Stage) -> FillFn:
-    saved = saved_models.load_generator(_weights(config, stage))
+def load_generator(config: Config, resolution: int) -> FillFn:
+    """Load a stage's generator as a fill function.
+
+    Raises:
+        UserError: Its file is missing or damaged.
+    """
+    saved = saved_models.load_generator(_weights(config, resolution))
     paint = functools.partial(fill.paint, Generator(saved.config, saved.resolution))
     return unet_baseline.as_fill(paint, (saved.params, saved.stats))
 
@@ -195,18 +193,17 @@ def _train_unet(
         total=num_steps,
         examples=(config.batch_size, "images"),
     )
+    masks, trained = (
+        stage_masks(config, pictures, stage),
+        stage._replace(num_steps=num_steps),
+    )
     return unet_baseline.train_unet(
         pictures.train.images[stage.resolution],
-        stage_masks(config, pictures, stage),
-        resolution=stage.resolution,
+        masks,
+        stage_plan(config, pictures, stage, len(masks)),
         num_steps=num_steps,
-        batch_size=config.batch_size,
-        learning_rate=learning_rate(
-            config.optimizer, "generator", stage._replace(num_steps=num_steps)
-        ),
+        learning_rate=learning_rate(config.optimizer, "generator", trained),
         hole_weight=config.losses.hole_weight,
-        augment=config.augment == "all",
-        is_paired=pictures.paired_masks is not None,
         seed=config.seed + stage.resolution,
         on_progress=functools.partial(_advance, bar, task),
     )

@@ -174,29 +174,32 @@ def stage_masks(
     )
 
 
+def stage_plan(
+    config: Config, pictures: Pictures, stage: Stage, num_masks: int
+) -> Callable[[int], PictureBatch]:
+    """Return step -> rows of a stage's pictures and masks."""
+    return lambda step: plan_batch(
+        config.seed + stage.resolution,
+        step,
+        config.batch_size,
+        len(pictures.train.image_index),
+        num_masks,
+        augment=config.augment == "all",
+        is_paired=pictures.paired_masks is not None,
+    )
+
+
 def picture_feed(
     config: Config, pictures: Pictures, stage: Stage, placement: Placement
 ) -> Feed:
     """Return the batches of a stage."""
-    images, size = pictures.train.images[stage.resolution], config.batch_size
+    images = pictures.train.images[stage.resolution]
     masks = stage_masks(config, pictures, stage)
     on_device = fits(images, config.device_data_mb)
-
-    def plan(step: int) -> PictureBatch:
-        return plan_batch(
-            config.seed + stage.resolution,
-            step,
-            size,
-            len(images),
-            len(masks),
-            augment=config.augment == "all",
-            is_paired=pictures.paired_masks is not None,
-        )
-
     return Feed(
         placement,
-        size,
-        plan,
+        config.batch_size,
+        stage_plan(config, pictures, stage, len(masks)),
         Data(np.asarray(images) if on_device else None, masks),
         on_host=None if on_device else {"images": images},
         rows="image_index",

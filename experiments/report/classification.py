@@ -88,13 +88,10 @@ def accuracy_tables(found: Row, start: str) -> list[Table]:
         if cell["start"] == start
     }
     networks = dict.fromkeys(network for network, *_ in cells)
-    texts = {
-        ((" / ".join(place),), _name_of(network)): _accuracy(
-            cells.get((network, *place))
-        )
-        for network in networks
-        for place in _FOUR
-    }
+    texts = {}
+    for network, place in itertools.product(networks, _FOUR):
+        cell = cells.get((network, *place))
+        texts[(" / ".join(place),), _name_of(network)] = _accuracy(cell)
     for name, printed in PAPER_TABLE_2.items() if start == "scratch" else ():
         if any(network.startswith(name) for network in networks):
             column = f"the paper's {_name_of(name)}"

@@ -74,13 +74,8 @@ def metric_charts(
 ) -> dict[str, list[Chart]]:
     """Return the charts of every group, from the rows of metrics.jsonl.
 
-    Rows without a group or a step, and values that are no finite numbers, are left out.
-
-    Args:
-        rows: Of all groups.
-        group: Name of the field that tells the groups apart.
-        step: Name of the field for the x axis.
-        x_label: Title of the x axis.
+    The field `group` tells the groups apart, the field `step` is the x axis. Rows that
+    lack one of them, and values that are no finite numbers, are left out.
     """
     charts = {str(row[group]): [] for row in rows if row.get(group) is not None}
     points = collections.defaultdict(list)
@@ -109,9 +104,7 @@ def _is_number(value: Any) -> bool:
 def draw(chart: Chart, prefix: str) -> str:
     """Return a chart as an SVG element, with all text escaped.
 
-    Args:
-        chart: What to draw.
-        prefix: Of the element's ids, which must differ from those of other charts.
+    The `prefix` of its ids must differ from those of other charts.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -8,13 +8,7 @@ from typing import Any
 from experiments.report import page
 from experiments.report.curves import metric_charts
 from experiments.report.page import Content, Section
-from experiments.report.tables import (
-    Column,
-    Table,
-    comparison,
-    show,
-    training_tables,
-)
+from experiments.report.tables import Column, Table, comparison, show, training_tables
 from jaxgrow.storage import files
 
 
@@ -113,9 +107,8 @@ def _best_numbers(result: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [(title, f"{own:.2f} dB")]
     if psnr:
         best = max(psnr, key=psnr.__getitem__)
-        facts.append(
-            (f"against the best other ({best})", f"{own - psnr[best]:+.2f} dB")
-        )
+        lead = f"{own - psnr[best]:+.2f} dB"
+        facts.append((f"against the best other ({best})", lead))
     return facts
 
 
@@ -155,10 +148,8 @@ def evaluation_tables(result: dict[str, Any]) -> list[Table]:
         return Column(title, values, *metrics[name][1:])
 
     by_metric = [column(title, name, shown) for name, (title, *_) in metrics.items()]
-    by_bin = [
-        column(f"{bin} %" if bin[0].isdigit() else bin, "psnr_hole", bin)
-        for bin in bins
-    ]
+    titles = [f"{bin} %" if bin[0].isdigit() else bin for bin in bins]
+    by_bin = [column(t, "psnr_hole", b) for t, b in zip(titles, bins, strict=True)]
     by_area = f"{place}: hole PSNR in dB by percent of the area"
     return [
         comparison(f"{place}: {size}", methods, by_metric, "; ".join(remarks)),

@@ -129,10 +129,8 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def sample_panels(directory: Path, pattern: str) -> dict[str, list[Picture]]:
     """Return the last panel of every group, then earlier ones spread over the training.
 
-    Args:
-        directory: Of the panels.
-        pattern: Regular expression of a file's stem with two groups, the panel's group
-            and its step; files that do not match are left out.
+    The `pattern` of a file's stem has two groups, the panel's group and its step; files
+    that do not match are left out.
     """
     found: dict[str, list[tuple[int, Path]]] = {}
     for path in directory.glob("*.png"):
@@ -143,9 +141,8 @@ def sample_panels(directory: Path, pattern: str) -> dict[str, list[Picture]]:
         *earlier, last = sorted(samples)
         stride = max(1, -(-len(earlier) // _MAX_EARLIER))
         chosen = [last, *earlier[::stride]]
-        panels[group] = [
-            p for step, path in chosen for p in picture(path, f"step {step:,}")
-        ]
+        shown = [picture(path, f"step {step:,}") for step, path in chosen]
+        panels[group] = list(itertools.chain(*shown))
     return panels
 
 

@@ -100,10 +100,8 @@ def training_tables(
 ) -> list[Table]:
     """Return the table of what was trained, with the columns that any entry has.
 
-    Args:
-        entries: Name -> record of the training, with `devices.memory.describe` of its
-            step if it was compiled for it.
-        columns: Key of a record -> head of its column; those of memory are added.
+    `entries` has name -> record of the training, `columns` key of a record -> head of
+    its column; those of memory (`devices.memory.describe`) are added.
     """
     heads = {
         key: head

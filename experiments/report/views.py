@@ -98,9 +98,8 @@ def _means(found: dict[str, Any]) -> dict[str, dict[int, dict[str, float]]]:
     means: dict[str, dict[int, dict[str, float]]] = {}
     for row in found["rows"]:
         if not row["conditioning"]:
-            means.setdefault(row["method"], {})[row["num_conditioning"]] = row[
-                "metrics"
-            ]
+            of_size = means.setdefault(row["method"], {})
+            of_size[row["num_conditioning"]] = row["metrics"]
     return means
 
 
@@ -183,9 +182,8 @@ def set_tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
                 of_set[row["method"]] = row["metrics"][name]
         if values:
             columns = [Column(k, v, digits, cost) for k, v in values.items()]
-            table = comparison(
-                f"{title}{unit}, by conditioning views", methods, columns
-            )
+            heading = f"{title}{unit}, by conditioning views"
+            table = comparison(heading, methods, columns)
             table = transposed(table, "conditioning views")
             tables.append(table._replace(is_folded=bool(tables)))
     return tables
@@ -198,15 +196,11 @@ def curve_charts(points: Sequence[dict[str, Any]]) -> list[Chart]:
         ("Coherence, %", "evaluations", "coherence"),
         ("PSNR, dB, by time", "ms_per_object", "psnr"),
     ]
-    charts = [
-        Chart(
-            title,
-            curves_of((p["sampler"], p[x], p[y]) for p in points if x in p and y in p),
-            x.replace("_", " "),
-            log_x=True,
-        )
-        for title, x, y in axes
-    ]
+    charts = []
+    for title, x, y in axes:
+        measured = [p for p in points if x in p and y in p]
+        curves = curves_of((p["sampler"], p[x], p[y]) for p in measured)
+        charts.append(Chart(title, curves, x.replace("_", " "), log_x=True))
     return [chart for chart in charts if chart.curves]
 
 

@@ -122,10 +122,6 @@ def start(config: hosts.HostsConfig, *, num_steps: int) -> None:
     A long training convolves with oneDNN on CPU. A short one is mostly compilation and
     stores its programs instead, which oneDNN does not allow.
 
-    Args:
-        config: The processes of the run.
-        num_steps: Training steps of the run.
-
     Raises:
         UserError: The others did not come, or there is no device to run on.
     """
@@ -183,10 +179,7 @@ def _sigterm_raises() -> Iterator[None]:
 def run(body: Callable[[Console], None], config: type) -> int:
     """Run `body` and return the exit status; errors and stops are told in a line.
 
-    Args:
-        body: What to run.
-        config: Dataclass that the command line sets; its fields that an error names
-            are spelled as flags.
+    Where an error names a field of the dataclass `config`, it is spelled as a flag.
     """
     runtime.configure()
     for stream in (sys.stdout, sys.stderr):

@@ -9,12 +9,7 @@ Config = TypeVar("Config")
 
 
 def derive(base: Config, changes: Mapping[str, Any]) -> Config:
-    """Return `base` with some fields changed; all others keep the base's values.
-
-    Args:
-        base: Config, a dataclass that may hold others.
-        changes: Dotted name of a field -> its value, such as {"net.width": 8}.
-    """
+    """Return `base` with the changed fields, by dotted name: {"net.width": 8}."""
     here: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():

@@ -33,14 +33,9 @@ def of_program(
 def of_preset(
     program: str, about: str, config: Any, base: Any, shown: Mapping[str, str]
 ) -> str:
-    """Return the short help of a preset.
+    """Return the short help of a preset: its changes from `base`, and some fields.
 
-    Args:
-        program: Its command line.
-        about: What it is good for.
-        config: Its config.
-        base: The config that its changes are listed against; None = the defaults.
-        shown: Dotted names of the fields to list -> a line of help.
+    None as `base` means the defaults. `shown` has dotted names of fields -> help.
     """
     against = "paper" if base is not None else "the defaults"
     base = type(config)(run_dir=config.run_dir) if base is None else base
@@ -68,9 +63,7 @@ def _changes(config: Any, base: Any) -> list[str]:
     lines = []
     for group, fields in groups.items():
         text = (f"{group}: " if group else "") + ", ".join(fields)
-        lines += textwrap.wrap(
-            text, _WIDTH, initial_indent="  ", subsequent_indent="      "
-        )
+        lines += textwrap.TextWrapper(_WIDTH, "  ", "      ").wrap(text)
     return lines or ["  nothing"]
 
 

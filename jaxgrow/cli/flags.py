@@ -21,10 +21,6 @@ def spell_flags(message: str, config: type) -> str:
     A name is dotted (`growth.steps`) or bare (`batch_size`); a nested field's bare name
     counts if no other field has it. Single words without a dot or an underscore are
     common English, and count only behind a verb such as "set".
-
-    Args:
-        message: Of a `UserError`.
-        config: Dataclass that the command line sets, nested ones included.
     """
     fields = list(_field_names(config))
 

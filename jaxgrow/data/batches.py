@@ -50,16 +50,10 @@ def plan_batch(
     augment: bool = False,
     is_paired: bool = False,
 ) -> PictureBatch:
-    """Plan step `step`; its images are those of `plan_rows`.
+    """Plan step `step`, counted from 0; its images are those of `plan_rows`.
 
-    Args:
-        seed: Seed of the run.
-        step: Number of steps before this one.
-        batch_size: Images per step.
-        num_images: Rows of the pyramid.
-        num_masks: Rows of the mask bank.
-        augment: Apply a symmetry and permute the colours, instead of a flip.
-        is_paired: Every image has its own mask, which gets the same symmetry.
+    With `augment` images get a symmetry and permuted colours, instead of a flip. With
+    `is_paired` every image has its own mask, which gets the same symmetry.
     """
     image_index = plan_rows(seed, step, batch_size, num_images)
     draws = np.random.default_rng((_STEP, seed, step)).random((4, batch_size))

@@ -53,17 +53,8 @@ class ArrayWriter:
         self._files[name].write(content)
 
 
-@dataclasses.dataclass(frozen=True)
-class Build:
-    """The work that fills a folder.
-
-    Attributes:
-        num_bytes: Space that the arrays take at most.
-        fill: Appends all rows, and returns the description of the arrays as JSON.
-    """
-
-    num_bytes: int
-    fill: Callable[[ArrayWriter], dict[str, Any]]
+Fill = Callable[[ArrayWriter], dict[str, Any]]
+"""Appends all rows, and returns the description of the arrays as JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +63,7 @@ class CachedArrays:
 
     Attributes:
         arrays: Mapped from disk, read-only.
-        about: The description that `Build.fill` returned.
+        about: The description that `Fill` returned.
         checksums: Name of each array -> its shape and checksum.
         was_damaged: True if an older folder had to be replaced.
     """
@@ -84,14 +75,15 @@ class CachedArrays:
 
 
 def open_or_build(
-    key: str, cache_dir: Path | None, prepare: Callable[[], Build]
+    key: str, cache_dir: Path | None, prepare: Callable[[], tuple[int, Fill]]
 ) -> CachedArrays:
     """Return the arrays of a cached folder; build it first if it is absent or damaged.
 
     Args:
         key: Hash of everything that decides the content; the name of the folder.
         cache_dir: Parent of the folder; `runtime.cache_folder()` if None.
-        prepare: Returns the work; called only if the folder has to be built.
+        prepare: Returns the bytes that the arrays take at most, and what fills the
+            folder; called only if it has to be built.
 
     Raises:
         UserError: The folder cannot be written, or the disk has too little space.
@@ -101,16 +93,16 @@ def open_or_build(
     was_damaged = folder.exists()
     if was_damaged and (cached := _read(folder)) is not None:
         return cached
-    build = prepare()
+    num_bytes, fill = prepare()
     with _explain_write_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         if was_damaged:
             shutil.rmtree(folder)
-        _check_space(parent, build.num_bytes)
+        _check_space(parent, num_bytes)
         partial = Path(tempfile.mkdtemp(prefix=f"{key}.partial-", dir=parent))
         _remove_stale(partial)
         try:
-            _fill(partial, build)
+            _fill(partial, fill)
             try:
                 partial.rename(folder)
             except OSError:
@@ -138,10 +130,10 @@ def checksum_of(file: Path) -> int:
     return checksum
 
 
-def _fill(folder: Path, build: Build) -> None:
+def _fill(folder: Path, fill: Fill) -> None:
     with contextlib.ExitStack() as files:
         writer = ArrayWriter(folder, files)
-        about = build.fill(writer)
+        about = fill(writer)
     meta = {"arrays": writer.arrays, "about": about}
     (folder / "meta.json").write_text(json.dumps(meta))
 

@@ -118,11 +118,11 @@ def mask_bank(
     `min_area` and `max_area` bound rectangles and strokes; masks from files keep their
     own area.
     """
-    mixture = _Mixture(config, resolution)
+    mixture, area = _Mixture(config, resolution), (config.min_area, config.max_area)
     bank = np.empty((num_masks, resolution, resolution, 1), np.uint8)
     for i in range(num_masks):
         rng = np.random.default_rng((_TRAIN, seed, i))
-        bank[i, ..., 0] = mixture.training_mask(rng)
+        bank[i, ..., 0] = mixture.draw(rng, area, file_area=(0.0, 1.0))
     return bank
 
 
@@ -144,7 +144,7 @@ def evaluation_masks(
         bank = np.empty((num_images, resolution, resolution, 1), np.uint8)
         for i in range(num_images):
             rng = np.random.default_rng((_EVALUATE, seed, k, i))
-            bank[i, ..., 0] = mixture.mask_in(rng, area)
+            bank[i, ..., 0] = mixture.draw(rng, area, file_area=area)
         bins[f"{low}-{high}"] = bank
     return bins
 
@@ -153,23 +153,17 @@ class _Mixture:
     """Mixture of masks of one configuration at one resolution."""
 
     def __init__(self, config: MaskConfig, resolution: int):
-        self.config, self.resolution = config, resolution
+        self.resolution = resolution
         weights = (config.rectangle, config.stroke, config.folder)
         self.steps = np.cumsum(weights) / np.sum(weights)
         self.folder = None
         if config.folder > 0 and config.folder_path is not None:
             self.folder = MaskFolder(config.folder_path, resolution)
 
-    def training_mask(self, rng: np.random.Generator) -> Bool[np.ndarray, "r r"]:
-        area = (self.config.min_area, self.config.max_area)
-        return self._draw(rng, area, file_area=(0.0, 1.0))
-
-    def mask_in(
-        self, rng: np.random.Generator, area: tuple[float, float]
+    def draw(
+        self, rng: np.random.Generator, area, file_area
     ) -> Bool[np.ndarray, "r r"]:
-        return self._draw(rng, area, file_area=area)
-
-    def _draw(self, rng, area, file_area):
+        """Draw a mask of an area within `area`, from a file within `file_area`."""
         kind = int(np.searchsorted(self.steps, rng.random(), side="right"))
         if kind == 1:
             return stroke_mask(rng, self.resolution, area)

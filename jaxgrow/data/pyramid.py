@@ -246,7 +246,7 @@ def _load(
     names = job.source.names
     num_rows = len(names) * job.crops_per_image
     num_bytes = num_rows * job.channels * sum(r**2 for r in job.resolutions)
-    build = cache.Build(num_bytes, functools.partial(_fill, job, on_progress))
+    build = num_bytes, functools.partial(_fill, job, on_progress)
     crops = [job.crops_per_image, job.min_crop, job.seed]
     key = cache.hash_json([_FORMAT, job.resolutions, *identity, *crops])[:32]
     cached = cache.open_or_build(key, cache_dir, lambda: build)
@@ -282,11 +282,9 @@ def _fill(
 
 def _check_halves(resolutions: Sequence[int]) -> None:
     largest = max(resolutions)
-    halves = {
-        largest >> k for k in range(largest.bit_length()) if largest % (1 << k) == 0
-    }
-    wrong = sorted(set(resolutions) - halves)
-    if wrong or min(resolutions) < 2:
+    if min(resolutions) < 2 or any(
+        largest % r or (largest // r).bit_count() > 1 for r in resolutions
+    ):
         raise UserError(
             f"resolutions {list(resolutions)} do not halve from {largest} down to 2 or "
             "more: choose for example 4, 8, 16, 32"

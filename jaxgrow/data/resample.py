@@ -46,12 +46,8 @@ def area_means(
     """Compute means over the `size` x `size` equal cells of a box.
 
     Between pixel edges the running sum of an image is bilinear, so that its linear
-    interpolation is exact.
-
-    Args:
-        sums: `running_sums` of the image.
-        box: Left, upper, right, lower edge in pixels.
-        size: Cells along a side.
+    interpolation is exact. `sums` are the image's `running_sums`; `box` has the left,
+    upper, right and lower edge in pixels.
     """
     left, upper, right, lower = box
     inside = sums[upper : lower + 1, left : right + 1]

@@ -21,11 +21,6 @@ def on_gpu() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def is_split() -> bool:
-    """True if XLA will split over devices what is being traced."""
-    return _SPLIT.get()
-
-
 @contextlib.contextmanager
 def splitting() -> Iterator[None]:
     """Mark what is traced within as split over devices by XLA.
@@ -48,4 +43,4 @@ def choose_onednn(chosen: bool) -> None:
 
 def uses_onednn() -> bool:
     """True if float32 convolutions that are traced now run on oneDNN."""
-    return _ONEDNN and on_cpu() and not is_split()
+    return _ONEDNN and on_cpu() and not _SPLIT.get()

@@ -111,12 +111,10 @@ def _speak_if_ended() -> None:
 
 
 def leave(status: int, *, together: bool) -> None:
-    """Wait for the other processes, or end at once with `status`.
+    """Wait for the other processes if they end too, or end at once with `status`.
 
-    Args:
-        status: Exit status of this process.
-        together: True if the others end too. A process that failed alone must not wait
-            for others that wait for it in a training step.
+    A process that failed alone must not wait for others that wait for it in a training
+    step.
     """
     if not are_several():
         return

@@ -71,11 +71,7 @@ def examples_per_gib(memory: StepMemory, batch_size: int) -> int:
     """Return the examples whose activations fit into a GiB beside the weights.
 
     Temporary arrays are assumed to grow with the batch. The gradients among them do
-    not, so the figure is a little too small.
-
-    Args:
-        memory: Of a step.
-        batch_size: Of the step, on one device.
+    not, so the figure is a little too small. `batch_size` is the step's on one device.
     """
     return int(_GIB * batch_size / max(memory.temp_bytes, 1))
 
@@ -103,14 +99,9 @@ class Programs:
         too_large: TooLarge,
         tell: Callable[[StepMemory], None],
     ) -> Any:
-        """Compile `jitted` for arguments like these, arrays or shapes.
+        """Compile `jitted` for arguments like these, arrays or shapes, and keep it.
 
-        Args:
-            key: Key for `get`.
-            jitted: Result of `jax.jit` or `jax.pmap`.
-            *arguments: Of a call.
-            too_large: See below.
-            tell: Called with the program's memory, if no program before took more.
+        `tell` is called with the program's memory, if no program before took more.
 
         Raises:
             UserError: `too_large`, if it does not fit into a device's memory.
@@ -183,12 +174,7 @@ def measured() -> Measured | None:
 
 
 def describe(memory: StepMemory | None, batch_size: int) -> dict[str, Any]:
-    """Return a run's record of a step's memory, computed and measured.
-
-    Args:
-        memory: Of the largest program of the step.
-        batch_size: Of the step, on one device.
-    """
+    """Return a run's record of a step's memory on one device, computed and measured."""
     found: dict[str, Any] = {}
     if memory is not None:
         found = {
@@ -204,13 +190,7 @@ def describe(memory: StepMemory | None, batch_size: int) -> dict[str, Any]:
 
 
 def sentence(memory: StepMemory, batch_size: int, unit: str) -> str:
-    """Return a sentence on the memory of a step, for the console.
-
-    Args:
-        memory: Of the step.
-        batch_size: Of the step, on one device.
-        unit: Name of the examples.
-    """
+    """Return a sentence on the memory of a step on one device, for the console."""
     return (
         f"a step fits: {megabytes(memory.peak_bytes):,.0f} MB, "
         f"{megabytes(memory.argument_bytes):,.0f} MB of them weights, moments and "

@@ -209,11 +209,9 @@ class RowsFn:
         return jax.device_put(tree, self._every)
 
     def __call__(self, shared: PyTree, *arrays: Any) -> Any:
-        """Return the result of `fn` on the devices.
+        """Return the result of `fn` on the devices, `shared` best from `share`.
 
-        Args:
-            shared: Arrays that every device needs, best from `share`.
-            arrays: Arrays of a number of rows that `whole_shares` returns.
+        The number of rows must be one that `whole_shares` returns.
         """
         # JAX does not place memory-mapped arrays.
         placed = jax.device_put([np.asarray(x) for x in arrays], self._rows)
@@ -222,13 +220,8 @@ class RowsFn:
     def in_batches(self, batch_size: int, shared: PyTree, *arrays: Any) -> Any:
         """Return the result of `fn` for any number of rows, on the host.
 
-        All calls have one size, so that it is compiled once. Earlier rows fill up the
-        last call.
-
-        Args:
-            batch_size: Rows of a call, before they are rounded up to `whole_shares`.
-            shared: Arrays that every device needs.
-            arrays: Arrays in memory or memory-mapped.
+        All calls have one size, `batch_size` rounded up to `whole_shares`, and are
+        compiled once. Earlier rows fill up the last call. Arrays may be memory-mapped.
         """
         size, n = self.whole_shares(batch_size), len(arrays[0])
         if n == 0:

@@ -4,7 +4,6 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, UInt8
@@ -46,16 +45,9 @@ def load_classifier(path: Path) -> SavedClassifier:
     header, tree = network_file.load_network(path, "classifier")
     config = network_file.config_of(path, ClassifierConfig, header)
     names = tuple(header["class_names"])
-    network_file.check_shapes(path, tree, _classifier_shapes(config, len(names)))
+    params, stats = classifiers.classifier_shapes(config, len(names))
+    network_file.check_shapes(path, tree, {"params": params, "stats": stats})
     return SavedClassifier(config, tree["params"], tree["stats"], names)
-
-
-@functools.lru_cache(maxsize=16)
-def _classifier_shapes(config: ClassifierConfig, num_classes: int) -> dict[str, PyTree]:
-    params, stats = jax.eval_shape(
-        lambda: classifiers.init_classifier(config, num_classes, 0)
-    )
-    return {"params": params, "stats": stats}
 
 
 def classify(classifier: SavedClassifier, images: UnitImage) -> Float[Array, "b k"]:
@@ -89,9 +81,8 @@ def accuracy(
     labels: Int[np.ndarray, " n"],
 ) -> float:
     """Return the percentage of images that the classifier labels correctly."""
-    return 100.0 * float(
-        (logits_of(classifier, images).argmax(axis=1) == labels).mean()
-    )
+    predicted = logits_of(classifier, images).argmax(axis=1)
+    return 100.0 * float((predicted == labels).mean())
 
 
 def classifier_features(classifier: SavedClassifier) -> FeaturesOfPixels:

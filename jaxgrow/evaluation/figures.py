@@ -21,7 +21,7 @@ _TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "l1": "L1"}
 _BATCH = 1024
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Figure:
     """One line of the table.
 
@@ -41,12 +41,7 @@ class Figure:
 
 
 def paired_figures(per_image: MetricColumns, lpips: Lpips | None) -> list[Figure]:
-    """Return means of paired metrics with intervals, and LPIPS or what it needs.
-
-    Args:
-        per_image: As in `FolderComparison`.
-        lpips: The network of the column lpips.
-    """
+    """Return means of paired metrics with intervals, and LPIPS or what it needs."""
     lpips_title = "LPIPS (SqueezeNet)" if lpips is None else lpips.label
     titles, figures = {**_TITLES, "lpips": lpips_title}, []
     for metric, values in per_image.items():
@@ -54,13 +49,10 @@ def paired_figures(per_image: MetricColumns, lpips: Lpips | None) -> list[Figure
         title = titles[base] + (" (holes)" if hole else "")
         spread = values.std(ddof=1) if len(values) > 1 else math.nan
         half_width = float(1.96 * spread / math.sqrt(len(values)))
-        mean = float(values.mean())
-        figures.append(
-            Figure(metric=metric, title=title, value=mean, half_width=half_width)
-        )
+        figures.append(Figure(metric, title, float(values.mean()), half_width))
     if lpips is None:
         needs = NEEDS_WEIGHTS.format("squeezenet_lpips", "FILE")
-        figures.append(Figure(metric="lpips", title=lpips_title, needs=needs))
+        figures.append(Figure("lpips", lpips_title, needs=needs))
     return figures
 
 
@@ -72,10 +64,8 @@ def distance_figures(
 ) -> tuple[list[Figure], tuple[str, ...]]:
     """Return FID, and of pairs P-IDS and U-IDS, or what they need, with notes.
 
-    Args:
-        features: FID's features of the real and of the generated images.
-        is_paired: True if row i of both is a pair.
-        is_random: True if the network's weights are random; the titles then say so.
+    `features` are FID's of the real and of the generated images; with `is_paired` row i
+    of both is a pair. The titles say so if the network's weights are random.
 
     Raises:
         UserError: See `frechet_distance`.
@@ -85,7 +75,7 @@ def distance_figures(
         titles = {"fid": titles["fid"]}
     if features is None:
         needs = NEEDS_WEIGHTS.format("inception_fid", "FILE")
-        return [Figure(metric=m, title=t, needs=needs) for m, t in titles.items()], ()
+        return [Figure(m, title, needs=needs) for m, title in titles.items()], ()
     if is_random:
         titles = {m: f"{title} (RANDOM weights)" for m, title in titles.items()}
     stats = [_stats(rows) for rows in features]
@@ -97,13 +87,8 @@ def distance_figures(
         notes += scores.notes
     needs = f"needs scikit-learn: {paired.NEEDS}"
     figures = [
-        Figure(
-            metric=metric,
-            title=title,
-            value=values.get(metric),
-            needs=None if metric in values else needs,
-        )
-        for metric, title in titles.items()
+        Figure(m, title, values.get(m), needs=None if m in values else needs)
+        for m, title in titles.items()
     ]
     return figures, notes
 

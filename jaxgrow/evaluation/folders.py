@@ -64,13 +64,8 @@ def measure_pairs(
 ) -> FolderComparison:
     """Measure every pair, a few files in memory at a time.
 
-    Args:
-        pairs: From `pair_folders`.
-        lpips: For the column lpips.
-        features_fn: FID's network, of images of 299 px.
-        invert: True if the holes of the masks are black.
-        note: Called with a sentence about each oddity.
-        on_progress: Called after each pair.
+    `features_fn` is FID's network, of images of 299 px. With `invert` the holes of the
+    masks are black. `note` gets a sentence about each oddity.
 
     Raises:
         UserError: See `load_pair`.
@@ -225,7 +220,8 @@ class PairMeter:
         hole = [np.stack(holes)[rows]] if holes else []
         found = self._compare((), real, fake, *hole)
         if self._lpips is not None:
-            result = self._lpips(*(_signed(pixels) for pixels in (real, fake)))
+            signed = (x / np.float32(127.5) - np.float32(1.0) for x in (real, fake))
+            result = self._lpips(*signed)
             found["lpips"] = result.values
             for sentence in result.notes:
                 self._note(f"{result.label}: {sentence}")
@@ -245,10 +241,7 @@ def compare(_, real, fake, hole=None):
     found = {name: metric(y, x) for name, metric in metrics.items()}
     if hole is not None:
         mask = hole[..., None].astype(jnp.float32)
-        inside = {
-            f"{name}_hole": metric(y, x, mask) for name, metric in metrics.items()
-        }
-        found |= inside
+        found |= {f"{name}_hole": f(y, x, mask) for name, f in metrics.items()}
     return found
 
 
@@ -256,7 +249,3 @@ def _read(items: Sequence, load: Callable) -> Iterator:
     """Load in threads, few at a time: photographs are large."""
     for start in range(0, len(items), _FILES_AT_ONCE):
         yield from map_in_threads(load, items[start : start + _FILES_AT_ONCE])
-
-
-def _signed(pixels: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
-    return pixels / np.float32(127.5) - np.float32(1.0)

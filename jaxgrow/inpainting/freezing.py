@@ -27,13 +27,8 @@ def first_trainable(policy: FreezePolicy, network: NetworkName, first_new: int) 
     `generator` freezes those of the generator alone; `none` freezes nothing; `slow`
     freezes nothing, but older stages learn at a fraction of the rate.
     """
-    frozen_below = {
-        "all": first_new,
-        "none": 0,
-        "generator": first_new if network == "generator" else 0,
-        "slow": 0,
-    }
-    return frozen_below[policy]
+    freezes = policy == "all" or policy == network == "generator"
+    return first_new if freezes else 0
 
 
 def stage_labels(
@@ -43,14 +38,10 @@ def stage_labels(
     first_new: int,
     resolution: int,
 ) -> dict[str, Label]:
-    """Return the label of every submodule: frozen, old or new.
+    """Return the label of every submodule of a network: frozen, old or new.
 
-    Args:
-        names: Names of the submodules.
-        policy: See `first_trainable`.
-        network: The network that they belong to.
-        first_new: Lowest resolution that the stage adds; the first stage adds all.
-        resolution: Highest resolution, that of the stage.
+    The stage adds the resolutions from `first_new` to `resolution`; the first one adds
+    all. For `policy` see `first_trainable`.
 
     Raises:
         ValueError: If a name belongs to no stage, or to one above `resolution`.

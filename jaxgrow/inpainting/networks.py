@@ -79,17 +79,12 @@ class Player:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Networks:
-    """The two networks of a stage.
-
-    Attributes:
-        generator: G.
-        discriminator: D.
-        fade_steps: Steps over which the new blocks fade in; 0 = no fade.
-    """
+    """The two networks of a stage."""
 
     generator: Player
     discriminator: Player
     fade_steps: int
+    """Steps over which the new blocks fade in; 0 = no fade."""
 
 
 # JAX and Orbax rebuild it with other leaves than arrays: shapes, descriptions.
@@ -151,9 +146,7 @@ def _make_player(
         names, growth.freeze, name, stage.first_new, stage.resolution
     )
     schedule = learning_rate(optimizer, name, stage)
-
     slow = optax.adam(lambda count: _OLD_RATE * schedule(count))
-
     return Player(
         net=net,
         channels=channels,
@@ -176,12 +169,8 @@ def enter_stage(
     New blocks, heads, optimisers and averages start afresh; the average starts at the
     weights. Older submodules keep their weights, spectral-norm vectors and statistics.
 
-    Args:
-        nets: From `make_networks`.
-        stage: The stage.
-        seed: The run's.
-        keep_ema: Whether to keep an average of G's weights.
-        before: State at the end of the stage before; None for the first.
+    `before` is the state at the end of the stage before, None for the first. With
+    `keep_ema` an average of G's weights is kept.
 
     Raises:
         ValueError: If `before` lacks an older submodule.

@@ -50,13 +50,7 @@ def save_generator(
 ) -> None:
     """Write a generator to one .safetensors file, in one move.
 
-    Args:
-        path: Replaced if it exists.
-        params: Parameters, by submodule.
-        stats: The other collections, say {"spectral": ...}.
-        config: Shape of the network.
-        resolution: Side of its images in pixels.
-        info: Notes for the reader, as JSON.
+    The arguments are the fields of `SavedGenerator`; `info` is JSON.
 
     Raises:
         ValueError: The arrays are not those of this network.

@@ -11,7 +11,11 @@ from jaxgrow.errors import UserError
 
 def check_pixels(images: Array | np.ndarray, name: str) -> None:
     """Raise a `UserError` unless `images` are uint8 of shape (b, h, w, 3)."""
-    _check_shape(images, name)
+    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise UserError(
+            f"{name} must have the shape (images, height, width, 3), not "
+            f"{images.shape}."
+        )
     if images.dtype != np.uint8:
         raise UserError(
             f"{name} must be 8-bit pixels, not {images.dtype}: multiply images in "
@@ -27,20 +31,8 @@ def check_features(features: Array | np.ndarray, name: str) -> None:
         )
     if not np.issubdtype(features.dtype, np.floating):
         raise UserError(f"{name} must be floats, not {features.dtype}.")
-    _check_finite(features, name)
-
-
-def _check_shape(images: Array | np.ndarray, name: str) -> None:
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise UserError(
-            f"{name} must have the shape (images, height, width, 3), not "
-            f"{images.shape}."
-        )
-
-
-def _check_finite(values: Array | np.ndarray, name: str) -> None:
     # A sum would overflow; NaN and infinity both survive min and max.
-    if not np.isfinite([float(values.min()), float(values.max())]).all():
+    if not np.isfinite([float(features.min()), float(features.max())]).all():
         raise UserError(
             f"{name} must be finite, but it holds NaN or infinity: look for a training "
             "that diverged."

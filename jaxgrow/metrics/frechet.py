@@ -53,20 +53,12 @@ class FrechetDistance:
     Attributes:
         name: What to call it.
         value: The squared distance, 0 or more.
-        mean_term: The part |m_a - m_b|^2.
-        covariance_term: The rest.
-        num_images: Of the first and of the second set.
-        num_features: d.
         notes: A sentence for each reason not to trust the figure; empty if both sets
             are large enough.
     """
 
     name: str
     value: float
-    mean_term: float
-    covariance_term: float
-    num_images: tuple[int, int]
-    num_features: int
     notes: tuple[str, ...]
 
 
@@ -116,13 +108,10 @@ def stats_of_images(
     """Return the statistics of a network's features of many images.
 
     The devices of this machine share every call's images, and sum up their features
-    where these lie.
-
-    Args:
-        features_fn: Features of 8-bit pixels, jittable; of each image on its own.
-        images: (n, h, w, 3) uint8, in memory or memory-mapped.
-        batch_size: Images per call; rounded up to a multiple of the devices.
-        on_progress: Gets the images done and their number after each batch.
+    where these lie. A call's `batch_size` is rounded up to a multiple of the devices.
+    `features_fn` is jittable and takes 8-bit pixels, each image on its own. The images
+    are (n, h, w, 3), in memory or memory-mapped. `on_progress` gets the images done and
+    their number after each batch.
 
     Raises:
         UserError: The images are not 8-bit RGB.
@@ -169,10 +158,7 @@ def frechet_distance(
 ) -> FrechetDistance:
     """Return the distance of two sets of images by the statistics of their features.
 
-    Args:
-        a: Of the first set.
-        b: Of the second set, on the same features.
-        name: What to call the figure: `FID`, `CLASSIFIER_DISTANCE`, ...
+    `name` is that of the figure: `FID`, `CLASSIFIER_DISTANCE`, ...
 
     Raises:
         UserError: Different features, fewer than two images, or features that are not
@@ -195,10 +181,6 @@ def frechet_distance(
     return FrechetDistance(
         name=name,
         value=max(mean_term + covariance_term, 0.0),
-        mean_term=mean_term,
-        covariance_term=covariance_term,
-        num_images=counts,
-        num_features=num_features,
         notes=_notes(name, min(counts), num_features),
     )
 

@@ -33,8 +33,7 @@ FeaturesOfPixels = Callable[[UInt8[Array, "b h w 3"]], Float[Array, "b d"]]
 def pixel_features(features_fn: FeaturesOfImages) -> FeaturesOfPixels:
     """Return a jittable function from 8-bit pixels of any size to features.
 
-    Args:
-        features_fn: Features of images of 299 px that become 2 x - 1 in it.
+    `features_fn` takes images of 299 px, which become 2 x - 1 in it.
     """
     return lambda pixels: features_fn(network_input(resize(pixels)))
 

@@ -53,11 +53,7 @@ class Lpips:
         self._distance = RowsFn(lambda _, x, y: distance(features_fn, heads, x, y))
 
     def __call__(self, x: Array | np.ndarray, y: Array | np.ndarray) -> LpipsResult:
-        """Return the distances of x[i] and y[i].
-
-        Args:
-            x: (b, h, w, 3), floats in [-1, 1].
-            y: Like `x`.
+        """Return the distances of x[i] and y[i], (b, h, w, 3) floats in [-1, 1].
 
         Raises:
             UserError: Another shape, type or range, or values that are not finite.

@@ -46,9 +46,7 @@ def discriminative_scores(
 ) -> DiscriminativeScores:
     """Return P-IDS and U-IDS by scikit-learn's `LinearSVC(dual=False)`, as the paper.
 
-    Args:
-        real: Features (n, d) of the real images.
-        fake: Features (n, d) of the images generated from each, in the same order.
+    Row i of `fake` has the (n, d) features of the image generated from that of `real`.
 
     Raises:
         UserError: scikit-learn is missing, or the features are not (n, d) finite floats
@@ -72,7 +70,12 @@ def discriminative_scores(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         machine.fit(inputs, is_real)
-    notes = _notes(*real.shape)
+    notes, (num_pairs, num_features) = (), real.shape
+    if 2 * num_pairs <= num_features + 1:
+        notes += (
+            f"a plane tells any {num_pairs:,} images from any {num_pairs:,} others by "
+            f"{num_features:,} features: P-IDS and U-IDS near 0 mean nothing here",
+        )
     if any(issubclass(w.category, ConvergenceWarning) for w in caught):
         notes += ("the support vector machine of P-IDS and U-IDS did not converge",)
     errors = 1.0 - float(machine.score(inputs, is_real))
@@ -80,15 +83,6 @@ def discriminative_scores(
     return DiscriminativeScores(
         p_ids=100.0 * float(wins.mean()),
         u_ids=100.0 * errors,
-        num_pairs=len(real),
+        num_pairs=num_pairs,
         notes=notes,
-    )
-
-
-def _notes(num_pairs: int, num_features: int) -> tuple[str, ...]:
-    if 2 * num_pairs > num_features + 1:
-        return ()
-    return (
-        f"a plane tells any {num_pairs:,} images from any {num_pairs:,} others by "
-        f"{num_features:,} features: P-IDS and U-IDS near 0 mean nothing here",
     )

@@ -87,7 +87,8 @@ def grid_share(x: UnitImage, mask: HoleMask, period: int) -> PerImage:
     inside = np.zeros((1, h, w, 1), np.float32)
     inside[:, margin : h - margin, margin : w - margin] = 1.0
     mask = mask * inside
-    classes = _phase_classes(h, w, period)
+    row, column = np.mgrid[:h, :w] % period
+    classes = np.eye(period**2, dtype=np.float32)[row * period + column]  # one-hot
     detail = (x - _moving_mean(x, period)) * mask
     counts = _einsum("bhwo,hwp->bpo", mask, classes)
     sums = _einsum("bhwc,hwp->bpc", detail, classes)
@@ -119,12 +120,6 @@ def _moving_mean(x: UnitImage, period: int) -> Float[Array, "b h w 3"]:
         for n in x.shape[1:3]
     )
     return _einsum("ih,jw,bhwc->bijc", np.float32(rows), np.float32(columns), x)
-
-
-def _phase_classes(h: int, w: int, period: int) -> Float[np.ndarray, "h w p"]:
-    """Return the one-hot class of every pixel by its place in the grid."""
-    y, x = np.mgrid[:h, :w]
-    return np.eye(period**2, dtype=np.float32)[(y % period) * period + x % period]
 
 
 def _cosine_basis(n: int) -> Float[np.ndarray, "n n"]:

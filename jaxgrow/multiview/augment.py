@@ -31,11 +31,7 @@ _FIXED_POINT = 1 << 16  # Pillow's affine transform counts in 1/65536 pixel
 def trivial_augment_wide(images: UnitImage, keys: Keys, fill: float = 0.0) -> UnitImage:
     """Apply to every image an operation, magnitude and sign drawn from its own key.
 
-    Args:
-        images: Rounded to 8 bits first.
-        keys: One per image.
-        fill: Grey level in [0, 1] of pixels from outside the image; torchvision's
-            default is black, 0.
+    `fill` is the grey level in [0, 1] of pixels from outside; torchvision's is black.
     """
 
     def draw(key):
@@ -114,20 +110,16 @@ def _matrices(h: int, w: int) -> np.ndarray:
 def _matrix(name: str, part: float, h: int, w: int) -> tuple[float, ...]:
     """Return coefficients in pixels for a signed part of the largest magnitude."""
     shear, shift = part * _LARGEST["shear"], float(int(part * _LARGEST["translate"]))
-    if name == "shear_x":
-        return 1.0, shear, 0.0, 0.0, 1.0, 0.0
-    if name == "shear_y":
-        return 1.0, 0.0, 0.0, shear, 1.0, 0.0
-    if name == "translate_x":
-        return 1.0, 0.0, -shift, 0.0, 1.0, 0.0
-    if name == "translate_y":
-        return 1.0, 0.0, 0.0, 0.0, 1.0, -shift
-    if name == "rotate":  # about the centre, counter-clockwise
-        angle = math.radians(part * _LARGEST["rotate"])
-        cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
-        x, y = 0.5 * w, 0.5 * h
-        return cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y
-    return 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
+    # Rotation is about the centre, counter-clockwise.
+    angle, x, y = math.radians(part * _LARGEST["rotate"]), 0.5 * w, 0.5 * h
+    cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
+    return {
+        "shear_x": (1.0, shear, 0.0, 0.0, 1.0, 0.0),
+        "shear_y": (1.0, 0.0, 0.0, shear, 1.0, 0.0),
+        "translate_x": (1.0, 0.0, -shift, 0.0, 1.0, 0.0),
+        "translate_y": (1.0, 0.0, 0.0, 0.0, 1.0, -shift),
+        "rotate": (cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y),
+    }.get(name, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 
 def _transform(image, matrix, outside):
@@ -146,11 +138,8 @@ def _blend(image, operation, magnitude, negative):
     grey = _grey(image)
     mean = (2 * jnp.sum(grey) + grey.size) // (2 * grey.size)
     degenerate = jnp.zeros_like(image)  # brightness
-    for name, value in (
-        ("color", grey),
-        ("contrast", mean),
-        ("sharpness", _smooth(image)),
-    ):
+    others = {"color": grey, "contrast": mean, "sharpness": _smooth(image)}
+    for name, value in others.items():
         degenerate = jnp.where(operation == _INDEX[name], value, degenerate)
     first, last = _INDEX[_BLENDS[0]], _INDEX[_BLENDS[-1]]
     is_blend = (operation >= first) & (operation <= last)
@@ -193,9 +182,8 @@ def _solarize(image, magnitude):
 def _autocontrast(image):
     """Stretch each channel to 0, ..., 255; a channel of one value stays."""
     low, high = (f(image, axis=(0, 1), keepdims=True) for f in (jnp.min, jnp.max))
-    return jnp.where(
-        high > low, 255 * (image - low) // jnp.maximum(high - low, 1), image
-    )
+    stretched = 255 * (image - low) // jnp.maximum(high - low, 1)
+    return jnp.where(high > low, stretched, image)
 
 
 def _equalize(image):

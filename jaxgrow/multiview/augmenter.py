@@ -104,18 +104,12 @@ class ViewAugmenter:
     ) -> Float[np.ndarray, "n k"]:
         """Return class probabilities, averaged over the outputs for an object's views.
 
-        Args:
-            classifier: Of single views, by `evaluation.classifiers.load_classifier`.
-            images: As in a call.
-            conditioning: As in a call.
-            mode: Kind of average, see `evaluation.classification.aggregate`.
-            gate: Views are generated only for objects whose largest probability on the
-                image itself is below this; the others keep that answer. None: for all.
-            num_samples: Draws of the other views, all of which are averaged; each view
-                counts the same, the image too.
-            sampler: As in a call.
-            seed: As in a call; a gate does not change the draws.
-            on_progress: Called with the objects generated and their number.
+        The classifier is one of single views (`evaluation.classifiers`), the mode one
+        of `evaluation.classification.aggregate`. With a gate, views are generated only
+        for objects whose largest probability on the image itself is below it; the
+        others keep that answer, and the draws do not change. All `num_samples` draws
+        are averaged; each view counts the same, the image too. The other arguments are
+        those of a call.
 
         Returns:
             One row per image, one column per `classifier.class_names`.

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PyTree, UInt8
+from jaxtyping import Bool, Int, PyTree, UInt8
 
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.multiview.generator import decode_views, encode_views
@@ -33,12 +33,7 @@ def angle_between(a: float, b: float) -> float:
 
 def make_copy(azimuths: Sequence[float]) -> CompleteFn:
     """Build the method that copies the conditioning view nearest in azimuth."""
-    turns = _turns(azimuths, angle_between)
-
-    def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
-        return _fill(images, missing, images, _nearest_view(turns, missing))
-
-    return complete
+    return _copy_least_turned(azimuths, angle_between, lambda images: images)
 
 
 def make_mirror(azimuths: Sequence[float]) -> CompleteFn:
@@ -53,11 +48,22 @@ def make_mirror(azimuths: Sequence[float]) -> CompleteFn:
     def turn(source: float, wanted: float) -> float:
         return min(angle_between(r, wanted) for r in (-source, 180.0 - source))
 
-    turns = _turns(azimuths, turn)
+    return _copy_least_turned(azimuths, turn, lambda images: images[..., ::-1, :])
+
+
+def _copy_least_turned(
+    azimuths: Sequence[float],
+    turn: Callable[[float, float], float],
+    changed: Callable[[ViewPixels], ViewPixels],
+) -> CompleteFn:
+    """Build a method that fills in the changed view of least `turn(source, wanted)`."""
+    turns = np.array([[turn(a, wanted) for a in azimuths] for wanted in azimuths])
 
     def complete(images: ViewPixels, missing: ViewMask) -> ViewPixels:
-        source = _nearest_view(turns, missing)
-        return _fill(images, missing, images[..., ::-1, :], source)
+        source = np.where(missing[:, None, :], np.inf, turns[None]).argmin(axis=2)
+        at = source[..., None, None, None]
+        taken = np.take_along_axis(changed(images), at, axis=1)
+        return np.where(missing[..., None, None, None], taken, images)
 
     return complete
 
@@ -138,27 +144,3 @@ def _in_batches(run: Callable, weights: PyTree, batch_size: int) -> CompleteFn:
         return np.where(missing[..., None, None, None], done, images)
 
     return complete
-
-
-def _turns(
-    azimuths: Sequence[float], turn: Callable[[float, float], float]
-) -> Float[np.ndarray, "v v"]:
-    """Return the cost of each source view (columns) for each wanted one (rows)."""
-    return np.array([[turn(a, wanted) for a in azimuths] for wanted in azimuths])
-
-
-def _nearest_view(
-    turns: Float[np.ndarray, "v v"], missing: ViewMask
-) -> Int[np.ndarray, "n v"]:
-    costs = np.where(missing[:, None, :], np.inf, turns[None])
-    return costs.argmin(axis=2)
-
-
-def _fill(
-    images: ViewPixels,
-    missing: ViewMask,
-    stand_ins: ViewPixels,
-    source: Int[np.ndarray, "n v"],
-) -> ViewPixels:
-    taken = np.take_along_axis(stand_ins, source[..., None, None, None], axis=1)
-    return np.where(missing[..., None, None, None], taken, images)

@@ -11,7 +11,6 @@ Bytes beyond it, which a kill has left, are cut off.
 """
 
 import io
-import itertools
 import json
 import os
 import shutil
@@ -112,6 +111,7 @@ def write_chunks_together(
             shares are joined.
     """
     count, make = jax.process_count(), make_chunk
+    callbacks: dict[str, Any] = {"on_progress": on_progress, "on_note": on_note}
     if count > 1 and not all(hosts.first_says([_is_finished(folder, header)])):
         shares = _shares_of(folder, header, count)
         if hosts.is_first():
@@ -124,12 +124,10 @@ def write_chunks_together(
         def make_mine(start: int, stop: int) -> UInt8[np.ndarray, "rows *_"]:
             return make_chunk(mine.rows.start + start, mine.rows.start + stop)
 
-        callbacks = {"on_progress": on_progress, "on_note": on_note}
         write_chunks(mine.folder, mine.header, make_mine, chunk_size, **callbacks)
         hosts.wait()
-        make, on_progress = _join(shares), None
+        make, callbacks = _join(shares), {"on_note": on_note}
     if hosts.is_first():
-        callbacks = {"on_progress": on_progress, "on_note": on_note}
         write_chunks(folder, header, make, chunk_size, **callbacks)
         for share in folder.parent.glob(_share_folder(folder, "*").name):
             shutil.rmtree(share, ignore_errors=True)
@@ -146,10 +144,9 @@ def _shares_of(folder: Path, header: _Header, count: int) -> list[_Share]:
     total, *rest = header["shape"]
     ends = [total * i // count for i in range(count + 1)]
     shares = []
-    for i, (start, stop) in enumerate(itertools.pairwise(ends)):
-        of_share = header | {"shape": [stop - start, *rest], "rows": ends}
-        place = _share_folder(folder, f"{i}_of_{count}")
-        shares.append(_Share(place, of_share, range(start, stop)))
+    for i, rows in enumerate(map(range, ends, ends[1:])):
+        of_share = header | {"shape": [len(rows), *rest], "rows": ends}
+        shares.append(_Share(_share_folder(folder, f"{i}_of_{count}"), of_share, rows))
     return shares
 
 

@@ -29,15 +29,9 @@ def make_classifier_step(
 ) -> Step:
     """Build the step of a classifier on labelled `ImageData`.
 
-    Batch statistics are those of the whole batch, over all devices.
-
-    Args:
-        config: Of the network.
-        tx: Its optimiser.
-        mirror: Mirror half of the images.
-        dropout: Drop what the network drops in training, if it does.
-        ema_decay: Of the average, if the state keeps one.
-        axis_name: Of the devices.
+    Batch statistics are those of the whole batch, over all devices. `mirror` mirrors
+    half of the images, `dropout` drops what the network drops in training, and
+    `ema_decay` is that of the average, if the state keeps one.
     """
 
     def step(state: TrainState, data: ImageData, batch: ViewBatch):
@@ -72,8 +66,7 @@ def several_models(step: Step) -> Step:
     """
 
     def steps(states: TrainState, data: Any, batches: ViewBatch):
-        found = jax.vmap(step, in_axes=(0, None, 0))(states, data, batches)
-        states, metrics = found
+        states, metrics = jax.vmap(step, in_axes=(0, None, 0))(states, data, batches)
         return states, jax.tree.map(lambda values: values.mean(axis=0), metrics)
 
     return steps

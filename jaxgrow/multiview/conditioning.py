@@ -41,10 +41,8 @@ def conditioning_sets(num_views: int) -> list[tuple[int, ...]]:
 
 def missing_rows(num_views: int) -> Bool[np.ndarray, "s v"]:
     """Return the missing views M of every set of `conditioning_sets`, in its order."""
-    rows = np.ones((len(conditioning_sets(num_views)), num_views), bool)
-    for row, views in zip(rows, conditioning_sets(num_views), strict=True):
-        row[list(views)] = False
-    return rows
+    sets = conditioning_sets(num_views)
+    return np.array([[view not in c for view in range(num_views)] for c in sets])
 
 
 def subset_probabilities(
@@ -82,11 +80,7 @@ def draw_missing(
 ) -> Missing:
     """Draw M for every example on its own (Di Giacomo et al. 2024, Sec. II-C).
 
-    Args:
-        keys: One per example.
-        num_views: V.
-        p_joint: As in `ConditioningDistribution`.
-        probabilities: As in `ConditioningDistribution`.
+    The numbers are those of a `ConditioningDistribution`.
     """
     rows = jnp.asarray(missing_rows(num_views))
     if probabilities is None:

@@ -120,12 +120,8 @@ def path_like(num_views: int, dim: int) -> GaussianPath:
 def conditional_mean(path: GaussianPath, z: Latents, missing: Missing) -> Latents:
     """Return E[z_M | z_C] = K z_C where a view is missing, else 0."""
     flat = jnp.where(missing[..., None], 0.0, z).reshape(len(z), -1)
-
-    def mean(regression, basis, variance):
-        del basis, variance
-        return flat @ regression.T
-
-    return _of_each_set(path, missing, mean, flat).reshape(z.shape)
+    found = _of_each_set(path, missing, lambda s: flat @ s.regression.T, flat)
+    return found.reshape(z.shape)
 
 
 def velocity(
@@ -133,19 +129,14 @@ def velocity(
 ) -> Latents:
     """Return E[alpha eps - sigma z | x] of missing views, else 0.
 
-    Args:
-        path: Of `fit_path`.
-        sde: The noise.
-        x: Noisy latents where missing, clean ones else.
-        tau: The time of the example where missing, else 0.
-        missing: M.
+    `x` is noisy and `tau` the time of the example where missing; elsewhere clean and 0.
     """
     alpha, sigma = (a[:, None] for a in sde.marginal(tau.max(axis=1)))
     m = conditional_mean(path, x, missing).reshape(len(x), -1)
     noisy = jnp.where(missing[..., None], x, 0.0).reshape(len(x), -1)
 
-    def velocity_of_set(regression, basis, variance):
-        del regression
+    def velocity_of_set(of_set):
+        basis, variance = of_set.basis, of_set.variance[None]
         gain = alpha * sigma * (1 - variance) / (alpha**2 * variance + sigma**2)
         return (gain * ((noisy - alpha * m) @ basis)) @ basis.T - sigma * m
 
@@ -155,20 +146,14 @@ def velocity(
 def _of_each_set(
     path: GaussianPath,
     missing: Missing,
-    fn: Callable[..., Float[Array, "b n"]],
-    flat: Float[Array, "b n"],
+    fn: Callable[[GaussianPath], Float[Array, "b n"]],
+    like: Float[Array, "b n"],
 ) -> Float[Array, "b n"]:
     """Return the value of `fn` for every example's own set, in a loop over the sets."""
     sets = jnp.asarray(missing_sets(missing.shape[1]))
 
     def add(found, one):
-        of_set, regression, basis, variance = one
-        here = (missing == of_set[None]).all(axis=1, keepdims=True)
+        here = (missing == one[0][None]).all(axis=1, keepdims=True)
+        return ops.where_any(here, lambda: fn(one[1]), found), None
 
-        def of_this_set():
-            return fn(regression, basis, variance[None])
-
-        return ops.where_any(here, of_this_set, found), None
-
-    of_sets = (sets, path.regression, path.basis, path.variance)
-    return jax.lax.scan(add, jnp.zeros_like(flat), of_sets)[0]
+    return jax.lax.scan(add, jnp.zeros_like(like), (sets, path))[0]

@@ -124,10 +124,8 @@ class ViewGenerator:
             arrays = self._weights, images[rows], missing[rows]
             samples = []
             for k in range(num_samples):
-                keys = jax.random.key_data(object_keys(seed, ids[rows], k))
-                samples.append(
-                    generate.in_batches(self._batch_size, *arrays, np.asarray(keys))
-                )
+                keys = np.asarray(jax.random.key_data(object_keys(seed, ids[rows], k)))
+                samples.append(generate.in_batches(self._batch_size, *arrays, keys))
             done.append(np.stack(samples, axis=1))
             if on_progress is not None:
                 on_progress(min(rows.stop, len(images)), len(images))
@@ -222,11 +220,7 @@ def encode_all(
 ) -> Float[np.ndarray, "n v d"]:
     """Return the latents, not standardised, of a set that may be mapped from disk.
 
-    Args:
-        config: Of the autoencoder.
-        params: Its weights.
-        images: Views.
-        batch_size: Views of a call, shared by the devices of this machine.
+    The devices of this machine share the `batch_size` views of a call.
     """
 
     def encode_rows(params, rows):

@@ -4,6 +4,7 @@ One deterministic autoencoder encodes each view on its own. The score network le
 joint distribution of the V latents; the mean regressor is its baseline.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -19,10 +20,8 @@ from jaxgrow.multiview.conditioning import ConditioningDistribution
 from jaxgrow.multiview.denoiser import Denoiser
 from jaxgrow.multiview.losses import laplace_nll
 from jaxgrow.multiview.regressor import MeanRegressor
-from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets import autoencoder
 from jaxgrow.nets.autoencoder import AutoencoderConfig
-from jaxgrow.nets.score import ScoreConfig
 from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import Metrics, Params, UnitImage
 
@@ -41,13 +40,9 @@ def make_autoencoder_step(
 ) -> Step:
     """Build the step of the autoencoder on `ImageData` (Di Giacomo et al. 2024, Eq. 1).
 
-    Args:
-        config: Of the network; `state.params` has "encoder" and "decoder".
-        tx: Its optimiser.
-        augment: TrivialAugmentWide; the augmented image is input and target.
-        fill: Colour in [0, 1] that augmentation brings in from outside the image.
-        ema_decay: Of the average, if the state keeps one.
-        axis_name: Of the devices.
+    `state.params` has "encoder" and "decoder". An augmented image (TrivialAugmentWide)
+    is input and target; `fill` is the colour in [0, 1] from outside of it. `ema_decay`
+    is that of the average, if the state keeps one.
     """
 
     def step(state: TrainState, data: ImageData, batch: ViewBatch):
@@ -73,57 +68,31 @@ def reconstruct(
     return autoencoder.decode(config, params, z)
 
 
-def make_score_step(
-    config: ScoreConfig,
-    sde: VPSDE,
+def make_latent_step(
+    model: Denoiser | MeanRegressor,
     distribution: ConditioningDistribution,
     tx: optax.GradientTransformation,
     *,
     ema_decay: float,
     axis_name: str | None = None,
 ) -> Step:
-    """Build the step of the score network on `LatentData`, by `Denoiser.losses`."""
+    """Build the step of the score network or the mean regressor, by `model.losses`.
+
+    It takes `LatentData`, which has the closed form that the network adds to.
+    """
 
     def step(state: TrainState, data: LatentData, batch: ViewBatch):
-        denoiser = Denoiser(config, sde, data.gaussian)
-        z, observed = _gather_latents(data, batch)
+        net = dataclasses.replace(model, gaussian=data.gaussian)
+        z, observed = (jnp.asarray(a)[batch.rows] for a in (data.z, data.observed))
         keys = batch.keys()
 
         def loss_fn(params):
-            losses = denoiser.losses(params, distribution, keys, z, observed)
+            losses = net.losses(params, distribution, keys, z, observed)
             return losses.mean(), ({}, state.stats)
 
         return descend(loss_fn, state, tx, ema_decay, axis_name)
 
     return step
-
-
-def make_regressor_step(
-    config: ScoreConfig,
-    distribution: ConditioningDistribution,
-    tx: optax.GradientTransformation,
-    *,
-    ema_decay: float,
-    axis_name: str | None = None,
-) -> Step:
-    """Build the step of the mean regressor on `LatentData`."""
-
-    def step(state: TrainState, data: LatentData, batch: ViewBatch):
-        regressor = MeanRegressor(config, data.gaussian)
-        z, observed = _gather_latents(data, batch)
-        keys = batch.keys()
-
-        def loss_fn(params):
-            losses = regressor.losses(params, distribution, keys, z, observed)
-            return losses.mean(), ({}, state.stats)
-
-        return descend(loss_fn, state, tx, ema_decay, axis_name)
-
-    return step
-
-
-def _gather_latents(data: LatentData, batch: ViewBatch) -> tuple[Array, Array]:
-    return jnp.asarray(data.z)[batch.rows], jnp.asarray(data.observed)[batch.rows]
 
 
 def descend(
@@ -135,15 +104,8 @@ def descend(
 ) -> tuple[TrainState, Metrics]:
     """Update the state by the gradient of the mean loss over all devices.
 
-    Args:
-        loss_fn: params -> (loss, (further metrics, new statistics)).
-        state: Before the step.
-        tx: The optimiser.
-        ema_decay: Of the average, if the state keeps one.
-        axis_name: Of the devices.
-
-    Returns:
-        The state, and "loss", the further metrics and "grad_norm".
+    `loss_fn` is params -> (loss, (further metrics, new statistics)). The metrics are
+    "loss", the further ones and "grad_norm".
     """
     found = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     (loss, (metrics, stats)), grads = parallel.pmean(found, axis_name)

@@ -22,12 +22,9 @@ def pad(
 ) -> PyTree:
     """Return variables of the same network with a multiple of channels in every block.
 
-    Args:
-        variables: {"params": ..., "batch_stats": ...} of a growing network.
-        width: Channels of every block.
-        multiple: Of channels.
-        branches: Names of a sub-block's convolutions in the order of their features.
-            The last one's zeros are the last features.
+    `width` is the number of channels of every block. `branches` are the names of a
+    sub-block's convolutions in the order of their features; the last one's zeros are
+    the last features.
     """
     extra = -width % multiple
     if extra == 0:

@@ -4,6 +4,7 @@ Layers, sizes and initial weights are torchvision's, so that its ImageNet weight
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxgrow import ops
 from jaxgrow.errors import UserError
@@ -138,6 +139,14 @@ def init_classifier(
     return trees[0], trees[1]
 
 
+@functools.lru_cache(maxsize=16)
+def classifier_shapes(
+    config: ClassifierConfig, num_classes: int
+) -> tuple[PyTree, PyTree]:
+    """Return shapes and types of what `init_classifier` returns."""
+    return jax.eval_shape(lambda: init_classifier(config, num_classes, 0))
+
+
 def apply_classifier(
     config: ClassifierConfig,
     params: Params,
@@ -150,15 +159,10 @@ def apply_classifier(
 ) -> tuple[Float[Array, "b k"], Params]:
     """Return the logits and the running statistics after the call.
 
-    Args:
-        config: Choice of the classifier.
-        params: From `init_classifier`, or trained.
-        stats: Running statistics of the batch norms; Flax keeps the biased variance,
-            torchvision the unbiased one.
-        images: Normalised here with ImageNet's mean and standard deviation.
-        train: Norm by the batch and update the statistics.
-        dropout_key: A typed JAX key while training MobileNetV3; None: no dropout.
-        axis_name: Devices over which the batch's statistics are averaged, if mapped.
+    Images are normalised here with ImageNet's mean and standard deviation. Flax's
+    statistics have the biased variance, torchvision's the unbiased one. With `train`
+    the batch norms and updates them, over the devices of `axis_name` if it is mapped.
+    MobileNetV3 drops features if it gets a typed `dropout_key`.
     """
     net = _net(config, params["head"]["bias"].shape[0], axis_name)
     mean, std = (jnp.asarray(s, images.dtype) for s in (IMAGENET_MEAN, IMAGENET_STD))

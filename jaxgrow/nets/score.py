@@ -155,12 +155,9 @@ def apply_score(
 ) -> Latents:
     """Return the raw output of the network, which is minus its prediction.
 
-    Args:
-        config: Shape of the network.
-        params: From `init_score`, or trained.
-        x: Noisy latents of the missing views, clean ones of the others, standardised.
-        tau: Diffusion time of each view, 0 for a view that is given.
-        missing: True for missing views; None if `config.mask_input` is off.
+    `x` has noisy latents of the missing views and clean ones of the others,
+    standardised; `tau` is 0 for a view that is given. Without `config.mask_input`
+    `missing` may be None.
     """
     out = ScoreNet(config).apply({"params": params}, x, tau, missing)
     assert isinstance(out, jax.Array)

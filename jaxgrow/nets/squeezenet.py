@@ -4,6 +4,8 @@ Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual M
 CVPR 2018; layers, input scaling and taps are those of its authors' package, v0.1.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -28,6 +30,8 @@ FIRES = {
     12: (64, 256),
 }
 
+# A GPU would otherwise round a figure's operands.
+_Conv = functools.partial(Conv, padding="SAME", precision=lax.Precision.HIGHEST)
 _POOL_BEFORE = (3, 6, 9)
 _NO_TAP_AFTER = (3, 6)
 
@@ -45,9 +49,9 @@ class Fire(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
-        x = nn.relu(_conv(self.squeezed, 1, "squeeze")(x))
-        near = nn.relu(_conv(self.expanded, 1, "expand1")(x))
-        wide = nn.relu(_conv(self.expanded, 3, "expand3")(x))
+        x = nn.relu(_Conv(self.squeezed, 1, name="squeeze")(x))
+        near = nn.relu(_Conv(self.expanded, 1, name="expand1")(x))
+        wide = nn.relu(_Conv(self.expanded, 3, name="expand3")(x))
         return jnp.concatenate([near, wide], axis=-1)
 
 
@@ -63,7 +67,7 @@ class SqueezeNetFeatures(nn.Module):
     def __call__(self, x: Image) -> list[Float[Array, "b p q c"]]:
         shift, scale = jnp.array(SHIFT), jnp.array(SCALE)
         x = (x - shift[None, None, None]) / scale[None, None, None]
-        x = nn.relu(_conv(64, 3, "conv0", stride=2, padding="VALID")(x))
+        x = nn.relu(_Conv(64, 3, stride=2, padding="VALID", name="conv0")(x))
         taps = [x]
         for index, (squeezed, expanded) in FIRES.items():
             x = _pool(x) if index in _POOL_BEFORE else x
@@ -71,19 +75,6 @@ class SqueezeNetFeatures(nn.Module):
             if index not in _NO_TAP_AFTER:
                 taps.append(x)
         return taps
-
-
-def _conv(
-    features: int, side: int, name: str, stride: int = 1, padding: str = "SAME"
-) -> Conv:
-    return Conv(
-        features,
-        side,
-        stride=stride,
-        padding=padding,
-        precision=lax.Precision.HIGHEST,  # a GPU would round a figure's operands
-        name=name,
-    )
 
 
 def _pool(x: Array) -> Array:

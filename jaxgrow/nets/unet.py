@@ -70,8 +70,7 @@ def widest_unet(resolution: int, max_params: int) -> UNet:
 
 def _double_conv(x: Array, width: int, name: str) -> Array:
     for i in (1, 2):
-        name_i = f"{name}_conv{i}"
-        conv = Conv(width, kernel_init=_he_uniform, name=name_i)
+        conv = Conv(width, kernel_init=_he_uniform, name=f"{name}_conv{i}")
         x = nn.relu(conv(x))
     return x
 

@@ -68,13 +68,9 @@ def make_features_fn(
     std: Sequence[float] = IMAGENET_STD,
     compute_dtype: ComputeDtype = "float32",
 ) -> FeaturesFn:
-    """Return the function from a picture in [-1, 1] to its features, weights fixed.
+    """Return the function from a picture in [-1, 1] to its float32 features.
 
-    Args:
-        params: Of `VGG19Features`; they decide the number of blocks.
-        mean: Subtracted from colours in [0, 1].
-        std: Divisor of the difference.
-        compute_dtype: Type of the products' operands; the features are float32.
+    `params` decide the number of blocks. Colours in [0, 1] become (x - mean) / std.
     """
     net = VGG19Features(
         max(_block_of(name) for name in params),

@@ -35,17 +35,11 @@ def apply_normed(
     transform: Callable[[PyTree], PyTree] = lambda variables: variables,
     **kwargs: Any,
 ) -> tuple[Any, dict[str, PyTree]]:
-    """Run `module` with its kernels normed.
+    """Run `module` with its kernels, the leaves named `kernel`, normed.
 
-    Args:
-        module: Its kernels are the leaves named `kernel`.
-        variables: {"params": ..., <collections>}: "spectral" holds singular vectors,
-            "batch_stats" running statistics.
-        *args: Passed to the module.
-        norm: The network's.
-        is_updated: True for the path of a kernel that takes a power iteration.
-        transform: Applied to the normed variables before the module runs.
-        **kwargs: Passed to the module.
+    Of `variables` the collection "spectral" holds singular vectors and "batch_stats"
+    running statistics. `is_updated` is True for the path of a kernel that takes a power
+    iteration. `transform` is applied to the normed variables before the module runs.
 
     Returns:
         The module's output, and the collections after the call.
@@ -138,9 +132,7 @@ def normed_shapes(
 ) -> dict[str, dict[Path, jax.ShapeDtypeStruct]]:
     """Return the shapes of all variables, with the weight norm's, by path.
 
-    Args:
-        module_shapes: Result of `module.init` under `jax.eval_shape`.
-        norm: The network's.
+    `module_shapes` is the result of `module.init` under `jax.eval_shape`.
     """
     shapes: dict[str, Any] = {n: flatten_dict(t) for n, t in module_shapes.items()}
     vectors = {}

@@ -23,14 +23,8 @@ def batch_norm(
 
     Mean and biased variance are the batch's, over all devices, in float32 or wider. The
     variance is that of the differences from the mean, which survives a mean far above
-    the spread. Reverse-mode gradients flow through the first result alone.
-
-    Args:
-        x: Pictures.
-        scale: Of every channel.
-        bias: Of every channel.
-        epsilon: Added to the variance.
-        axis_name: Devices that share the batch, if mapped.
+    the spread. Reverse-mode gradients flow through the first result alone. `axis_name`
+    is that of the devices that share the batch, if mapped.
     """
     found: Any = _normalise_all(x, scale, bias, epsilon, axis_name)
     return found[0], *lax.stop_gradient(found[1:])
@@ -75,7 +69,6 @@ def _normalise_backward(epsilon: float, axis_name: str | None, saved, cotangents
     scale / deviation * (g - mean(g) - z mean(g z)), means over all devices. The
     gradients of the parameters are of this device, like every gradient.
     """
-    del epsilon
     x, scale, mean, inverse = saved
     wide = jnp.promote_types(x.dtype, jnp.float32)
     g = cotangents[0].astype(wide)

@@ -23,17 +23,11 @@ def conv2d(
     *,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "b p q o"]:
-    """Return the convolution of every picture with the kernel.
+    """Return the convolution of every picture with the kernel, of the same type.
 
-    On CPU it has reverse-mode gradients only.
-
-    Args:
-        x: Pictures.
-        kernel: Of the same type.
-        stride: Of rows and columns.
-        padding: SAME or VALID, numbers of zeros before and after rows and columns, or
-            None for (k - 1) / 2 on every side, as PyTorch pads odd kernels.
-        precision: Of the products on a GPU; on CPU they are of full precision.
+    On CPU it has reverse-mode gradients only, and products of full precision.
+    `padding` is SAME or VALID, numbers of zeros before and after rows and columns, or
+    None for (k - 1) / 2 on every side, as PyTorch pads odd kernels.
     """
     window = make_window(x, kernel, stride, padding)
     if onednn.can_convolve(x, kernel, window):

@@ -15,6 +15,7 @@ from jaxgrow.ops.windows import (
     convolve_densely,
     convolve_plainly,
     is_smaller_than_kernel,
+    saving,
     shifts,
     to_columns,
 )
@@ -67,10 +68,6 @@ def _convolve_thinly(
     return y.reshape(b, h, w, kernel.shape[-1])
 
 
-def _thin_forward(x, kernel):
-    return _convolve_thinly(x, kernel), (x, kernel)
-
-
 def _thin_backward(saved, g):
     """Return the gradients without the wide kernel's, which would be dilated and slow.
 
@@ -85,7 +82,7 @@ def _thin_backward(saved, g):
     return d_x, _turn(_kernel_gradient(g, x, _turn(kernel)))
 
 
-_convolve_thinly.defvjp(_thin_forward, _thin_backward)
+_convolve_thinly.defvjp(saving(_convolve_thinly), _thin_backward)
 
 
 def _kernel_gradient(x, g, kernel):

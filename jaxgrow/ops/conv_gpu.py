@@ -54,9 +54,8 @@ def _fill_picture(
     multiple = ALIGNED_BYTES // x.dtype.itemsize
     extra = (0, -x.shape[-1] % multiple if x.shape[-1] <= FEW_CHANNELS else 0)
     none = (0, 0)
-    return jnp.pad(x, (none, none, none, extra)), jnp.pad(
-        kernel, (none, none, extra, none)
-    )
+    kernel = jnp.pad(kernel, (none, none, extra, none))
+    return jnp.pad(x, (none, none, none, extra)), kernel
 
 
 def _convolve_to_few(

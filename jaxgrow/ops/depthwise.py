@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxgrow.devices import backend
 from jaxgrow.ops.sums import sum_pixels
-from jaxgrow.ops.windows import convolve_plainly, make_window, shifts
+from jaxgrow.ops.windows import convolve_plainly, make_window, saving, shifts
 
 
 def conv2d_depthwise(
@@ -41,17 +41,13 @@ def _convolve_depthwise(
     return sum(terms[1:], terms[0]).astype(x.dtype)
 
 
-def _depthwise_forward(x, kernel, stride):
-    return _convolve_depthwise(x, kernel, stride), (x, kernel)
-
-
 def _depthwise_backward(stride, saved, g):
     x, kernel = saved
     d_x = _depthwise_input_gradient(kernel, g, stride, x.shape[1:3])
     return d_x.astype(x.dtype), _depthwise_kernel_gradient(x, kernel, g, stride)
 
 
-_convolve_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+_convolve_depthwise.defvjp(saving(_convolve_depthwise), _depthwise_backward)
 
 
 def _depthwise_input_gradient(kernel, g, stride: int, sides: tuple[int, int]):

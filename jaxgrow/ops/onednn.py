@@ -26,6 +26,7 @@ from jaxgrow.ops.windows import (
     FEW_CHANNELS,
     ConvWindow,
     RowsAndColumns,
+    saving,
     to_columns,
 )
 
@@ -55,16 +56,6 @@ def can_convolve(x: Array, kernel: Array, window: ConvWindow) -> bool:
             kernel.shape[:2], x.shape[1:3], window.pads, strict=True
         )
     )
-
-
-def convolve_transposed(
-    g: Float[Array, "b p q o"],
-    kernel: Float[Array, "k m i o"],
-    window: ConvWindow,
-    shape: tuple[int, ...],
-) -> Float[Array, "b h w i"]:
-    """Return the gradient of a convolution's input, of this shape."""
-    return _input_gradient(g, kernel, window, shape)
 
 
 def convolve_depthwise(
@@ -127,13 +118,15 @@ def _convolve_unstrided(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _input_gradient(
+def convolve_transposed(
     g: Float[Array, "b p q o"],
     kernel: Float[Array, "k m i o"],
     window: ConvWindow,
     shape: tuple[int, ...],
 ) -> Float[Array, "b h w i"]:
-    """Convolve g with the turned kernel, once for each phase of the input.
+    """Return the gradient of a convolution's input, of this shape.
+
+    It convolves g with the turned kernel, once for each phase of the input.
 
     Row s v + a of the input meets tap t in row v + (a + pad - t) / s of the output, for
     the t that leave no remainder: every phase a < s has taps of its own.
@@ -212,31 +205,24 @@ def _kernel_gradient(
 
 def _convolve_backward(window: ConvWindow, saved, g):
     x, kernel = saved
-    d_x = _input_gradient(g, kernel, window, x.shape)
+    d_x = convolve_transposed(g, kernel, window, x.shape)
     return d_x, _kernel_gradient(x, g, window, kernel.shape[:2])
 
 
-def _input_gradient_backward(window: ConvWindow, shape: tuple[int, ...], saved, c):
-    del shape
+def _transposed_backward(window: ConvWindow, shape: tuple[int, ...], saved, c):
     g, kernel = saved
     d_kernel = _kernel_gradient(c, g, window, kernel.shape[:2])
     return convolve_by_onednn(c, kernel, window), d_kernel
 
 
 def _kernel_gradient_backward(window: ConvWindow, sides: RowsAndColumns, saved, c):
-    del sides
     x, g = saved
-    return _input_gradient(g, c, window, x.shape), convolve_by_onednn(x, c, window)
+    return convolve_transposed(g, c, window, x.shape), convolve_by_onednn(x, c, window)
 
 
-def _saving(function):
-    """Return the forward pass of a function whose gradients need its two arrays."""
-    return lambda a, b, *static: (function(a, b, *static), (a, b))
-
-
-convolve_by_onednn.defvjp(_saving(convolve_by_onednn), _convolve_backward)
-_input_gradient.defvjp(_saving(_input_gradient), _input_gradient_backward)
-_kernel_gradient.defvjp(_saving(_kernel_gradient), _kernel_gradient_backward)
+convolve_by_onednn.defvjp(saving(convolve_by_onednn), _convolve_backward)
+convolve_transposed.defvjp(saving(convolve_transposed), _transposed_backward)
+_kernel_gradient.defvjp(saving(_kernel_gradient), _kernel_gradient_backward)
 
 
 def call(

@@ -18,6 +18,7 @@ from jaxgrow.metrics.lpips import Lpips
 from jaxgrow.nets import classifiers, inception, squeezenet, vgg19
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.initial import shapes_of
+from jaxgrow.nets.modules import ComputeDtype
 from jaxgrow.storage import configs, tensor_file
 from jaxgrow.typing import FeaturesFn, Params
 
@@ -126,8 +127,9 @@ def input_format(network: Network) -> InputFormat:
 def network_shapes(provenance: WeightsProvenance) -> dict[str, PyTree]:
     """Return shapes and types of the variables of a file with this provenance."""
     if provenance.network in ARCHITECTURES:
-        classes = provenance.num_classes or 0
-        return _classifier_shapes(_classifier_config(provenance), classes)
+        config, num_classes = _classifier_config(provenance), provenance.num_classes
+        params, stats = classifiers.classifier_shapes(config, num_classes or 0)
+        return {"params": params, "batch_stats": stats}
     return _feature_shapes(provenance.network, provenance.num_blocks or 0)
 
 
@@ -147,10 +149,6 @@ def save(path: Path, pretrained: Pretrained) -> None:
 
 def load_features(path: Path, *networks: Network) -> Pretrained:
     """Read the variables in a file of `tools.export_weights`, bit for bit.
-
-    Args:
-        path: The file.
-        *networks: The accepted networks.
 
     Raises:
         UserError: The file is missing, damaged, of another version or network, or its
@@ -187,16 +185,13 @@ def load_features(path: Path, *networks: Network) -> Pretrained:
 def load_perceptual(
     path: Path,
     num_blocks: int = 2,
-    compute_dtype: Literal["float32", "bfloat16"] = "float32",
+    compute_dtype: ComputeDtype = "float32",
 ) -> FeatureNet:
     """Load a network that gives the last relu of each of the first blocks.
 
     It takes pictures in [-1, 1].
 
-    Args:
-        path: A file of vgg19 or hed-vgg16.
-        num_blocks: Number of blocks; 2, up to relu2_2, as in Eq. 1.
-        compute_dtype: Type of the operands of products.
+    The file is of vgg19 or hed-vgg16; Eq. 1 takes 2 blocks, up to relu2_2.
 
     Raises:
         UserError: See `load_features`; or the file has fewer blocks.
@@ -243,11 +238,8 @@ def load_pretrained_classifier(
 ) -> PretrainedClassifier:
     """Load the weights from which a classifier is fine-tuned.
 
-    Args:
-        path: A file of a classifier.
-        config: The wanted classifier; its `norm` is replaced by the file's.
-        num_classes: Outputs; a number other than the file's gives a new head.
-        seed: Seed of the new head.
+    The norm of `config` is replaced by the file's. A `num_classes` other than the
+    file's gives a new head, drawn from `seed`.
 
     Raises:
         UserError: See `load_features`; or the config is of another shape.
@@ -274,14 +266,6 @@ def _classifier_config(provenance: WeightsProvenance) -> ClassifierConfig:
     arch: Any = ARCHITECTURES[provenance.network]
     norm: Any = provenance.norm or "torchvision"
     return ClassifierConfig(arch=arch, norm=norm)
-
-
-@functools.cache
-def _classifier_shapes(config: ClassifierConfig, num_classes: int) -> dict[str, PyTree]:
-    params, stats = jax.eval_shape(
-        lambda: classifiers.init_classifier(config, num_classes, 0)
-    )
-    return {"params": params, "batch_stats": stats}
 
 
 @functools.cache

@@ -73,9 +73,7 @@ class Feed:
     def batch(self, step: int, read: slice = slice(None)) -> Any:
         """Return the batch of one step, not yet shared out over the devices.
 
-        Args:
-            step: The step.
-            read: Examples whose pixels are read, where batches bring them.
+        Where batches bring pixels, those of the examples `read` are read.
         """
         plan = self._plan(step)
         rows = getattr(plan, self._rows)[..., read]

@@ -98,9 +98,8 @@ def fit(
 
     def size_of_call(step: int) -> int:
         room = min(stop, (step // report_every + 1) * report_every) - step
-        return (
-            steps_per_call if step % steps_per_call == 0 <= room - steps_per_call else 1
-        )
+        fits = step % steps_per_call == 0 and steps_per_call <= room
+        return steps_per_call if fits else 1
 
     with ThreadPoolExecutor(1) as thread:
         step, recorded = start, []
@@ -116,8 +115,7 @@ def fit(
             if is_due:
                 interrupt.agree()
             if is_due or interrupt.signal is not None:
-                series = _concatenate(recorded)
-                recorded = []
+                series, recorded = _concatenate(recorded), []
                 if on_report(step, state, series) or interrupt.signal is not None:
                     break
     return state, step

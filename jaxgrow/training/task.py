@@ -19,14 +19,6 @@ Validation = dict[str, float]
 """Name -> value, as `TrainingTask.validate` returns them."""
 
 
-def _nothing_due(step: int, k: int) -> Hashable:
-    return None
-
-
-def _never_ends(step: int, validations: list[Validation]) -> bool:
-    return False
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingTask:
     """One training: a stage of System 1, a phase or a classifier of System 2.
@@ -66,10 +58,10 @@ class TrainingTask:
     name: str
     label: str
     settings: dict[str, Any]
-    inputs: Callable[[], dict[str, str | None]]
+    inputs: Callable[[], dict[str, str | None]] = dict
     num_steps: int
     batch_size: int
-    examples: str
+    examples: str = "images"
     log_every: int
     validate_every: int
     steps_per_call: int
@@ -83,8 +75,8 @@ class TrainingTask:
     is_done: Callable[[], bool]
     if_not_finite: str
     if_too_large: str
-    due: Callable[[int, int], Hashable] = _nothing_due
-    should_end: Callable[[int, list[Validation]], bool] = _never_ends
+    due: Callable[[int, int], Hashable] = lambda *_: None
+    should_end: Callable[[int, list[Validation]], bool] = lambda *_: False
     first_step: int = 0
     metrics: MetricWriter | None = None
     programs: Programs = dataclasses.field(default_factory=Programs)

@@ -199,19 +199,12 @@ class Trainer:
             tell=self._say_memory,
         )
 
-    def _report(
-        self,
-        step: int,
-        state: Any,
-        series: dict[str, np.ndarray],
-    ) -> bool:
+    def _report(self, step: int, state: Any, series: dict[str, np.ndarray]) -> bool:
         """Log, validate and save what is due; return True at the training's end."""
         task, progress = self.task, self.progress
-        bad = loop.first_not_finite(series)
-        if bad is not None:
+        if (bad := loop.first_not_finite(series)) is not None:
             index, name = bad
-            first_bad = step - len(series[name]) + index + 1
-            self._refuse(name, first_bad)
+            self._refuse(name, step - len(series[name]) + index + 1)
         lap, self._clock = time.monotonic() - self._clock, time.monotonic()
         progress.step, progress.wall_s = step, progress.wall_s + lap
         row = {name: float(values.mean()) for name, values in series.items()}
@@ -273,13 +266,10 @@ class Trainer:
         hosts.wait()
 
     def _refuse(self, name: str, step: int) -> NoReturn:
-        latest = self._checkpoints.latest_meta()
         kept = "no checkpoint had been saved"
-        if latest is not None:
-            kept = (
-                f"the last good checkpoint, of step {latest[0]}, is kept in "
-                f"{self._folder}"
-            )
+        if (latest := self._checkpoints.latest_meta()) is not None:
+            good = f"the last good checkpoint, of step {latest[0]}"
+            kept = f"{good}, is kept in {self._folder}"
         raise UserError(
             f"{name} is not finite at step {step} of {self.task.label}; {kept}: "
             f"{self.task.if_not_finite}"

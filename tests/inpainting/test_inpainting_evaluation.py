@@ -135,15 +135,9 @@ def test_methods_never_see_what_the_hole_hides(images, masks_by_bin):
 
 
 def test_a_method_that_changes_known_pixels_is_refused(images, masks_by_bin):
-    with pytest.raises(ValueError, match="cheat changed known pixels"):
-        compare.evaluate(
-            {"cheat": lambda x, m: x ^ 1},
-            images,
-            masks_by_bin,
-            np.arange(6),
-            ["a"] * 6,
-            reference="cheat",
-        )
+    methods = {"generator": lambda x, m: x ^ 1}
+    with pytest.raises(ValueError, match="generator changed known pixels"):
+        compare.evaluate(methods, images, masks_by_bin, np.arange(6), ["a"] * 6)
 
 
 def test_padding_the_last_batch_changes_no_value(images, masks_by_bin):
@@ -298,25 +292,23 @@ def test_the_u_net_s_budget_is_the_paper_s_generator(resolution, count):
 
 
 @pytest.mark.slow
-def test_the_u_net_learns_on_the_batches_of_the_plan(monkeypatch):
+def test_the_u_net_learns_on_the_batches_of_the_plan():
     # Images of one random colour: the hole's colour is the known pixels'.
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (64, 1, 1, 3), np.uint8)
     images = colours.repeat(4, axis=1).repeat(4, axis=2)
     masks = rectangles(4, 4, 2)
-    plans, progress = [], []
+    steps, progress = [], []
 
-    def recording(*arguments, **options):
-        plans.append((arguments, options))
-        return plan_batch(*arguments, **options)
+    def plan(step):
+        steps.append(step)
+        return plan_batch(7, step, 32, len(images), len(masks))
 
-    monkeypatch.setattr(unet_baseline, "plan_batch", recording)
     fill = unet_baseline.train_unet(
         images,
         masks,
-        resolution=4,
+        plan,
         num_steps=300,
-        batch_size=32,
         learning_rate=1e-2,
         hole_weight=4.0,
         seed=7,
@@ -324,8 +316,7 @@ def test_the_u_net_learns_on_the_batches_of_the_plan(monkeypatch):
         on_progress=lambda done, total: progress.append((done, total)),
     )
 
-    options = {"augment": False, "is_paired": False}
-    assert plans == [((7, step, 32, 64, 4), options) for step in range(300)]
+    assert steps == list(range(300))
     assert progress == [(100, 300), (200, 300), (300, 300)]
     filled = fill(images, masks[:1].repeat(64, axis=0)[..., 0] == 1)
     error = np.abs(filled.astype(int) - images).mean() * 4  # of 4 x 4, 4 are a hole
@@ -359,9 +350,8 @@ def test_paired_masks_stay_with_their_images():
     white_in_the_hole = (255 * masks).repeat(3, axis=-1)
     data = Data(images=None, masks=jnp.asarray(masks))
     for step in range(3):
-        batch = unet_baseline._batch(
-            white_in_the_hole, masks, 0, step, 8, is_paired=True
-        )
+        batch = plan_batch(0, step, 8, 8, 8, is_paired=True)
+        batch = batch._replace(images=white_in_the_hole[batch.image_index])
         real, mask = gather(data, batch)
         np.testing.assert_array_equal(real[..., :1], 2 * mask - 1)
 
@@ -375,9 +365,8 @@ def test_a_u_net_that_diverges_is_named_with_its_step(monkeypatch):
         unet_baseline.train_unet(
             np.zeros((4, 4, 4, 3), np.uint8),
             rectangles(2, 4, 2),
-            resolution=4,
+            lambda step: plan_batch(0, step, 2, 4, 2),
             num_steps=3,
-            batch_size=2,
             learning_rate=1e-3,
             hole_weight=1.0,
             seed=0,

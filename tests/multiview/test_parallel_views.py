@@ -12,6 +12,8 @@ from jaxgrow.devices.parallel import Placement
 from jaxgrow.multiview import classifier_step, gaussian, steps
 from jaxgrow.multiview.batch import ImageData, LatentData, ViewBatch
 from jaxgrow.multiview.conditioning import ConditioningDistribution
+from jaxgrow.multiview.denoiser import Denoiser
+from jaxgrow.multiview.regressor import MeanRegressor
 from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets import autoencoder, classifiers, score
 from jaxgrow.nets.classifiers import ClassifierConfig
@@ -46,21 +48,18 @@ def _autoencoder(axis_name):
 
 
 def _score(axis_name):
-    step = steps.make_score_step(
-        small_views.SCORE,
-        VPSDE(),
-        DISTRIBUTION,
-        TX,
-        ema_decay=0.9,
-        axis_name=axis_name,
+    model = Denoiser(small_views.SCORE, VPSDE())
+    step = steps.make_latent_step(
+        model, DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
     )
     return small_views.latent_model().params, {}, step, _latents()
 
 
 def _score_on_a_gaussian_path(axis_name):
     config = dataclasses.replace(small_views.SCORE, gaussian_path=True)
-    step = steps.make_score_step(
-        config, VPSDE(), DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
+    model = Denoiser(config, VPSDE())
+    step = steps.make_latent_step(
+        model, DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
     )
     z = _latents().z
     path = gaussian.fit_path(gaussian.shrunk_covariance(z), 4)
@@ -69,8 +68,9 @@ def _score_on_a_gaussian_path(axis_name):
 
 
 def _regressor(axis_name):
-    step = steps.make_regressor_step(
-        small_views.SCORE, DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
+    model = MeanRegressor(small_views.SCORE)
+    step = steps.make_latent_step(
+        model, DISTRIBUTION, TX, ema_decay=0.9, axis_name=axis_name
     )
     return score.init_score(small_views.SCORE, 4, 4, 0), {}, step, _latents()
 

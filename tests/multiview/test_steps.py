@@ -206,7 +206,9 @@ def test_a_fresh_score_network_has_the_loss_of_the_noise():
     params = score.init_score(config, 4, 8, 0)
     tx = optax.sgd(0.0)
     state = TrainState.create(params, {}, tx, keep_ema=False)
-    step = steps.make_score_step(config, SDE, DISTRIBUTION, tx, ema_decay=0.0)
+    step = steps.make_latent_step(
+        Denoiser(config, SDE), DISTRIBUTION, tx, ema_decay=0.0
+    )
     _, metrics = jax.jit(step)(state, data, batch_of(range(256)))
     np.testing.assert_allclose(metrics["loss"], 32.0, rtol=0.05)
 
@@ -219,7 +221,9 @@ def test_the_score_network_learns_which_view_follows_from_which():
     config = ScoreConfig(width=64, time_dim=32, num_groups=8)
     params, tx = score.init_score(config, 2, 4, 0), optax.adam(3e-3)
     state = TrainState.create(params, {}, tx, keep_ema=True)
-    step = steps.make_score_step(config, SDE, DISTRIBUTION, tx, ema_decay=0.9)
+    step = steps.make_latent_step(
+        Denoiser(config, SDE), DISTRIBUTION, tx, ema_decay=0.9
+    )
     run = jax.jit(steps.several_steps(step))
     rng, by_call = np.random.default_rng(1), []
     for _ in range(3):
@@ -241,7 +245,9 @@ def test_the_regressor_finds_the_conditional_mean():
     state = TrainState.create(params, {}, tx, keep_ema=True)
     step = jax.jit(
         steps.several_steps(
-            steps.make_regressor_step(config, DISTRIBUTION, tx, ema_decay=0.95)
+            steps.make_latent_step(
+                MeanRegressor(config), DISTRIBUTION, tx, ema_decay=0.95
+            )
         )
     )
     for _ in range(3):

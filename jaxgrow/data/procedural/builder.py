@@ -62,13 +62,9 @@ class Builder:
     ) -> None:
         """Add a box whose top may be smaller or larger than its bottom.
 
-        Args:
-            centre: Centre of the untapered box.
-            size: Sides along x, y and z before the turn.
-            paint: Paint of the surface.
-            turn: Rotation about the centre.
-            taper: Distances by which the sides at -x, +x, -z and +z lean inwards from
-                bottom to top, as parts of the box's width; negative leans outwards.
+        `centre` is that of the untapered box, `size` its sides along x, y and z before
+        the turn. By `taper` the sides at -x, +x, -z and +z lean inwards from bottom to
+        top, in parts of the box's width; negative leans outwards.
         """
         x0, x1, z0, z1 = taper
         planes = np.array(

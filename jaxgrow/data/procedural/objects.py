@@ -47,13 +47,9 @@ def render_object(
 ) -> UInt8[np.ndarray, "v size size 3"]:
     """Render views of a synthetic object, as a pure function of the arguments.
 
-    Args:
-        class_name: One of `CLASSES`.
-        index: Number of the object within its class, from 0.
-        seed: Seed of all draws.
-        azimuths: Degrees about the vertical axis, one per view: 0 sees the front, 90
-            the right side, 180 the back. Adding a view does not change the others.
-        size: Side of a view in pixels.
+    Objects of a class count from 0. Azimuths are degrees about the vertical axis: 0
+    sees the front, 90 the right side, 180 the back. Adding a view does not change the
+    others. `size` is the side of a view in pixels.
 
     Raises:
         UserError: There is no such class, or a number is out of its range.

@@ -26,6 +26,7 @@ from jaxgrow.data.procedural.paints import Number
 
 Item: TypeAlias = tuple[str, int]
 _PROGRAM = "jaxgrow.data.procedural.worker"
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _MIN_VIEWS = 1000  # below this, starting workers costs more than they save
 _CHUNK = 16  # objects per request to a worker
 _AHEAD = 3  # chunks per worker rendered ahead of the reader
@@ -39,15 +40,11 @@ def render_objects(
     size: int = 64,
     num_workers: int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "v size size 3"]]:
-    """Render views of many objects, in the order of `items`.
+    """Render views of many objects (class name, index), in their order.
 
-    Args:
-        items: (class name, index) of each object.
-        seed: As for `render_object`.
-        azimuths: As for `render_object`.
-        size: As for `render_object`.
-        num_workers: Number of worker processes, 0 to render in this one; None chooses
-            by the machine and the work. The views do not depend on it.
+    The arguments are those of `render_object` and the number of worker processes: 0 to
+    render in this one, None to choose by the machine and the work. The views do not
+    depend on it.
 
     Raises:
         UserError: An item cannot be rendered; raised before the first view.
@@ -79,12 +76,7 @@ class _Worker:
             [sys.executable, "-m", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={
-                **os.environ,
-                "PYTHONPATH": path,
-                "OMP_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-            },
+            env=os.environ | {"PYTHONPATH": path} | _ONE_THREAD,
         )
 
     def render(

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxgrow.data import cache
+from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import PARTS, Listing, Part
 from jaxgrow.data.views.view_set import ViewSet
 from jaxgrow.devices import runtime
@@ -15,33 +15,31 @@ from jaxgrow.devices import runtime
 
 def load_views(
     key: str,
-    cache_dir: Path | None,
+    config: ViewDataConfig,
     list_objects: Callable[[], Listing],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[Part, ViewSet], tuple[str, ...], dict[str, str]]:
     """Return views and hash of each part, and notes, from the cache or decoded now.
 
-    Args:
-        key: Hash of everything that decides the pixels and their order.
-        cache_dir: Parent of the cached folder; `runtime.cache_folder()` if None.
-        list_objects: Lists what to decode; not called if the cache is whole.
-        on_progress: Called with the objects done and their total, when decoding.
+    `key` is a hash of everything that decides the pixels and their order. If the cache
+    is whole, `list_objects` is not called. `on_progress` gets the objects done and
+    their total, when decoding.
 
     Raises:
         UserError: The data has a mistake, or the cache cannot be written.
     """
 
-    def prepare() -> cache.Build:
+    def prepare() -> tuple[int, cache.Fill]:
         listing = list_objects()
         num_kept = sum(entry.part is not None for entry in listing.entries)
-        num_bytes = num_kept * listing.observed.shape[1] * listing.size**2 * 3
-        return cache.Build(num_bytes, functools.partial(_fill, listing, on_progress))
+        num_bytes = num_kept * listing.observed.shape[1] * config.size**2 * 3
+        return num_bytes, functools.partial(_fill, listing, on_progress)
 
-    cached = cache.open_or_build(key, cache_dir, prepare)
+    cached = cache.open_or_build(key, config.cache_dir, prepare)
     views: dict[Part, ViewSet] = {part: _view_set(part, cached) for part in PARTS}
     notes = tuple(cached.about["notes"])
     if cached.was_damaged:
-        parent = cache_dir or runtime.cache_folder()
+        parent = config.cache_dir or runtime.cache_folder()
         notes = (*notes, f"the cache in {parent} was damaged and has been built anew")
     return views, notes, {part: _digest(part, cached) for part in PARTS}
 

@@ -102,7 +102,6 @@ class ObjectFolders:
             entries=entries,
             observed=self._observed,
             azimuths=None,
-            size=self._config.size,
             notes=notes,
             read=functools.partial(self._read, kept),
         )

@@ -13,7 +13,7 @@ from jaxgrow.data.views.nmr import Nmr
 from jaxgrow.data.views.softras import SoftRas
 from jaxgrow.data.views.split import conditioning_views
 from jaxgrow.data.views.synthetic import Synthetic
-from jaxgrow.data.views.view_set import Partition, Partitions, ViewSet
+from jaxgrow.data.views.view_set import Partition, Partitions
 from jaxgrow.errors import UserError
 
 
@@ -36,12 +36,8 @@ def open_partitions(
 
     No object is in two parts. An object's part and its conditioning view depend only
     on its name and `seed`, not on the machine or on other objects. Synthetic objects
-    are also made from `seed`.
-
-    Args:
-        config: Configuration of the data.
-        seed: Seed of every draw.
-        on_progress: Called with the objects done and their total, when decoding.
+    are also made from `seed`. `on_progress` gets the objects done and their total, when
+    decoding.
 
     Raises:
         UserError: The data has a mistake, or the cache cannot be written.
@@ -56,23 +52,13 @@ def open_partitions(
             f"{error.filename or config.path} cannot be read ({error.strerror}): check "
             "the disk and your right to read it"
         ) from error
-    views, notes, digests = load_views(
-        _key(config, seed, fingerprint),
-        config.cache_dir,
-        source.list_objects,
-        on_progress,
+    key = _key(config, seed, fingerprint)
+    views, notes, digests = load_views(key, config, source.list_objects, on_progress)
+    c, e = (
+        Partition(v, conditioning_views(v.object_ids, v.observed, seed))
+        for v in (views["c"], views["e"])
     )
-    return Partitions(
-        d=views["d"],
-        c=_choose_one_view(views["c"], seed),
-        e=_choose_one_view(views["e"], seed),
-        notes=notes,
-        digests=digests,
-    )
-
-
-def _choose_one_view(views: ViewSet, seed: int) -> Partition:
-    return Partition(views, conditioning_views(views.object_ids, views.observed, seed))
+    return Partitions(d=views["d"], c=c, e=e, notes=notes, digests=digests)
 
 
 def _key(config: ViewDataConfig, seed: int, fingerprint: str) -> str:

@@ -110,7 +110,6 @@ class SoftRas:
             entries=entries,
             observed=np.ones((len(entries), len(self._config.views)), bool),
             azimuths=self._config.azimuths,
-            size=self._config.size,
             notes=notes,
             read=functools.partial(self._read, files, entries),
         )

@@ -77,22 +77,16 @@ def divide(
     """
     in_test = {c.identity for c in candidates if c.held_out}
     notes: list[str] = []
-    parts: list[Part | None] = []
-    num_doubled = 0
-    for candidate in candidates:
-        if candidate.held_out is False and candidate.identity in in_test:
-            num_doubled += 1
-            parts.append(None)
-            continue
-        part = part_of(
-            candidate.identity,
-            seed,
-            held_out=candidate.held_out,
-            d_fraction=config.d_fraction,
-            test_fraction=config.test_fraction,
-        )
-        parts.append(part)
-    if num_doubled:
+    fractions = {
+        name: getattr(config, name) for name in ("d_fraction", "test_fraction")
+    }
+    parts: list[Part | None] = [
+        None
+        if c.held_out is False and c.identity in in_test
+        else part_of(c.identity, seed, held_out=c.held_out, **fractions)
+        for c in candidates
+    ]
+    if num_doubled := parts.count(None):
         notes.append(
             f"{num_doubled} training objects are left out because they are in the test "
             "too"

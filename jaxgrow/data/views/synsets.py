@@ -27,10 +27,8 @@ def choose_classes(
 ) -> dict[str, str]:
     """Return the name of each wanted class by its id, sorted by name.
 
-    Args:
-        ids: Ids of the classes in the data.
-        wanted: Names or ids; all classes if empty.
-        names: Names by id; a class without one is called by its id.
+    `wanted` has names or ids; all classes if empty. A class that has no name is called
+    by its id.
 
     Raises:
         UserError: A wanted class is not in the data.

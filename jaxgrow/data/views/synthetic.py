@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from jaxgrow.data import procedural
 from jaxgrow.data.views.config import ViewDataConfig
-from jaxgrow.data.views.listing import PARTS, Entry, Listing
+from jaxgrow.data.views.listing import PARTS, Entry, Listing, Part
 from jaxgrow.data.views.synsets import choose_classes
 
 
@@ -25,6 +25,12 @@ class Synthetic:
         self._names = tuple(classes.values())
         limits = {"d": config.objects_d, "c": config.objects_c, "e": config.objects_e}
         self._counts = {part: limits[part] or _DEFAULT_COUNTS[part] for part in PARTS}
+        self._objects: list[tuple[Part, int, int]] = []  # part, label, index
+        first, labels = 0, range(len(self._names))
+        for part in PARTS:
+            indices = range(first, first + self._counts[part])
+            self._objects.extend((part, n, i) for n in labels for i in indices)
+            first = indices.stop
 
     def fingerprint(self) -> str:
         """Hash the generator's version, classes and counts."""
@@ -33,35 +39,20 @@ class Synthetic:
 
     def list_objects(self) -> Listing:
         entries = tuple(
-            Entry(f"{name}/{self._first(part) + k:04d}", label, part)
-            for part in PARTS
-            for label, name in enumerate(self._names)
-            for k in range(self._counts[part])
+            Entry(f"{self._names[label]}/{i:04d}", label, part)
+            for part, label, i in self._objects
         )
         return Listing(
             class_names=self._names,
             entries=entries,
             observed=np.ones((len(entries), len(self._config.views)), bool),
             azimuths=self._config.azimuths,
-            size=self._config.size,
             notes=(),
             read=self._read,
         )
 
     def _read(self) -> Iterator[UInt8[np.ndarray, "v h w 3"]]:
-        items = [
-            (name, self._first(part) + k)
-            for part in PARTS
-            for name in self._names
-            for k in range(self._counts[part])
-        ]
+        items, config = [(self._names[n], i) for _, n, i in self._objects], self._config
         return procedural.render_objects(
-            items,
-            seed=self._seed,
-            azimuths=self._config.azimuths,
-            size=self._config.size,
+            items, seed=self._seed, azimuths=config.azimuths, size=config.size
         )
-
-    def _first(self, part: str) -> int:
-        """Return the first index of a part's objects in each class."""
-        return sum(self._counts[other] for other in PARTS[: PARTS.index(part)])

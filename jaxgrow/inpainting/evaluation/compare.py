@@ -24,9 +24,11 @@ from jaxgrow.pretrained.feature_metrics import FeatureMetrics, FeatureNets
 MaskBins = Mapping[str, UInt8[np.ndarray, "n r r 1"]]
 
 HARDER, OVERALL = "10-50", "overall"
+_REFERENCE = "generator"
+_EXAMPLES_PER_BIN = 2
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class MetricRow:
     """Means of one method over the images of one bin.
 
@@ -49,7 +51,7 @@ class MetricRow:
     metrics: dict[str, float]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Example:
     """One photograph, one hole, and the fills of all methods."""
 
@@ -105,73 +107,56 @@ def evaluate(
     names: Sequence[str],
     *,
     nets: FeatureNets | None = None,
-    reference: str = "generator",
-    num_resamples: int = 1000,
-    seed: int = 0,
-    examples_per_bin: int = 2,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvalResult:
     """Compare methods on every image, once per bin of hole area.
 
     Methods get the images with black holes, so none can look at the answer. A method
-    that changes a known pixel is refused. The 95 % intervals resample photographs, not
-    crops, with replacement, the same ones for the reference and the baseline.
+    that changes a known pixel is refused; one that raises `MissingPackageError` goes to
+    `EvalResult.missing`. The 95 % intervals of the generator's differences from the
+    others resample photographs, not crops, with replacement, the same ones for both.
 
     Args:
-        methods: Name -> fill function, in the order of the table. One that raises
-            `MissingPackageError` is listed in `EvalResult.missing`.
+        methods: Name -> fill function, in the table's order, with "generator".
         images: Validation images.
         masks_by_bin: Bin -> one mask per image, 1 = hole.
         image_index: The photograph that each image is a crop of.
         names: Name of each image, for the protocol's hash.
-        nets: Of LPIPS and FID.
-        reference: The method to compare the others with.
-        num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
-        examples_per_bin: Images kept for the picture, evenly spaced.
+        nets: Networks of LPIPS and FID.
         on_progress: Called with (done, all) after each method and bin.
     """
-    if reference not in methods:
-        raise ValueError(f"no method {reference!r} among {list(methods)}")
     nets = nets or FeatureNets()
     feature_metrics = FeatureMetrics(nets, images)
-    shown = _example_rows(list(masks_by_bin), len(images), examples_per_bin)
-    measured: dict[str, _Measurements] = {}
-    missing: dict[str, str] = {}
+    shown = _example_rows(list(masks_by_bin), len(images))
+    measured, missing = dict[str, _Measurements](), dict[str, str]()
     for number, (name, fill) in enumerate(methods.items()):
-        found = measured[name] = _Measurements(name, feature_metrics)
+        found, bins = _Measurements(name, feature_metrics), len(masks_by_bin)
         try:
             for done, (bin, masks) in enumerate(masks_by_bin.items(), start=1):
                 filled = _fill_honestly(name, fill, images, masks)
                 found.add(bin, filled, images, masks, shown[bin])
-                if on_progress is not None:
-                    bins = len(masks_by_bin)
-                    on_progress(number * bins + done, len(methods) * bins)
+                on_progress(number * bins + done, len(methods) * bins)
+            measured[name] = found
         except MissingPackageError as error:
             missing[name] = error.needs
-            del measured[name]
     columns = {name: found.columns() for name, found in measured.items()}
     return EvalResult(
         resolution=images.shape[1],
-        reference=reference,
+        reference=_REFERENCE,
         num_photos=len(np.unique(image_index)),
         protocol_sha256=protocol_hash(masks_by_bin, names),
         pixels_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
         rows=[row for found in measured.values() for row in found.rows()],
-        differences=differences(columns, reference, image_index, num_resamples, seed),
+        differences=differences(columns, _REFERENCE, image_index),
         missing=missing,
         labels=feature_metrics.labels,
         needs={k: v for k, v in nets.needs.items() if k not in feature_metrics.labels},
         notes=feature_metrics.notes,
         examples=[
-            Example(
-                bin=bin,
-                original=images[i],
-                hole=masks[i, ..., 0] == 1,
-                fills={name: found.shown[bin][k] for name, found in measured.items()},
-            )
-            for bin, masks in masks_by_bin.items()
-            for k, i in enumerate(shown[bin])
+            Example(bin, images[i], masks_by_bin[bin][i, ..., 0] == 1, fills)
+            for bin, rows in shown.items()
+            for k, i in enumerate(rows)
+            for fills in [{n: found.shown[bin][k] for n, found in measured.items()}]
         ],
     )
 
@@ -210,12 +195,7 @@ class _Measurements:
             metrics = _means(columns)
             if bin in unions:
                 metrics |= self._feature_metrics.distance(self.method, unions[bin])
-            yield MetricRow(
-                method=self.method,
-                bin=bin,
-                num_images=len(columns["l1"]),
-                metrics=metrics,
-            )
+            yield MetricRow(self.method, bin, len(columns["l1"]), metrics)
 
 
 def measure(
@@ -263,11 +243,9 @@ def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _example_rows(
-    bins: list[str], num_images: int, per_bin: int
-) -> dict[str, list[int]]:
+def _example_rows(bins: list[str], num_images: int) -> dict[str, list[int]]:
     """Return evenly spaced images for the picture, other ones in every bin."""
-    per_bin = min(per_bin, num_images)
+    per_bin = min(_EXAMPLES_PER_BIN, num_images)
     spaced = np.linspace(0, num_images - 1, per_bin * len(bins)).round().astype(int)
     return {bin: spaced[i :: len(bins)].tolist() for i, bin in enumerate(bins)}
 

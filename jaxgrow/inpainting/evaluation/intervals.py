@@ -10,7 +10,7 @@ from jaxgrow.evaluation.figures import MetricColumns
 from jaxgrow.metrics.image import EIGHT_BIT_NOISE
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Difference:
     """A PSNR of the reference minus a baseline's, in dB, with its 95 % interval.
 
@@ -33,18 +33,14 @@ def differences(
     values: Mapping[str, Mapping[str, MetricColumns]],
     reference: str,
     image_index: Int[np.ndarray, " n"],
-    num_resamples: int,
-    seed: int,
+    num_resamples: int = 1000,
+    seed: int = 0,
 ) -> list[Difference]:
     """Compare the reference with every other method, on the same resamples.
 
-    Args:
-        values: Method -> bin -> metrics of each image, "psnr_hole" and "mse_hole"
-            among them; a bin may hold the images several times over, in order.
-        reference: The method to compare the others with.
-        image_index: The photograph that each image is a crop of.
-        num_resamples: Bootstrap resamples.
-        seed: Of the resampling.
+    `values` has method -> bin -> metrics of each image, "psnr_hole" and "mse_hole" too;
+    a bin may hold the images several times over, in order. `image_index` is the
+    photograph that each image is a crop of.
     """
     _, photo = np.unique(image_index, return_inverse=True)
     draws = draw_photos(int(photo.max()) + 1, num_resamples, seed)
@@ -56,26 +52,17 @@ def differences(
             ours = values[reference][bin]
             repeated = np.tile(photo, len(ours["psnr_hole"]) // len(photo))
 
-            def means(name, per_image, repeated=repeated):
-                return resampled_means(per_image[name], repeated, draws)
-
+            psnr, mse = (
+                [resampled_means(of[name], repeated, draws) for of in (ours, theirs)]
+                for name in ("psnr_hole", "mse_hole")
+            )
             gains = {
-                "psnr_hole": means("psnr_hole", ours) - means("psnr_hole", theirs),
-                "psnr_hole_pooled": pooled_psnr(means("mse_hole", ours))
-                - pooled_psnr(means("mse_hole", theirs)),
+                "psnr_hole": psnr[0] - psnr[1],
+                "psnr_hole_pooled": pooled_psnr(mse[0]) - pooled_psnr(mse[1]),
             }
             for metric, (mean, *resampled) in gains.items():
                 low, high = np.percentile(resampled, [2.5, 97.5]).tolist()
-                found.append(
-                    Difference(
-                        metric=metric,
-                        baseline=baseline,
-                        bin=bin,
-                        mean=float(mean),
-                        low=low,
-                        high=high,
-                    )
-                )
+                found.append(Difference(metric, baseline, bin, float(mean), low, high))
     return found
 
 
@@ -89,9 +76,8 @@ def draw_photos(
     rng = np.random.default_rng(seed)
     draws = np.ones((num_resamples + 1, num_photos), np.float32)
     for row in draws[1:]:
-        row[:] = np.bincount(
-            rng.integers(num_photos, size=num_photos), None, num_photos
-        )
+        drawn = rng.integers(num_photos, size=num_photos)
+        row[:] = np.bincount(drawn, minlength=num_photos)
     return draws
 
 

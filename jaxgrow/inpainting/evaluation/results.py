@@ -1,7 +1,7 @@
 """The comparison as JSON, as a Markdown table and as a picture."""
 
-import io
 import math
+import operator
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxgrow import viz
 from jaxgrow.inpainting.evaluation.compare import HARDER, OVERALL, EvalResult
 from jaxgrow.storage import files
 from jaxgrow.storage.provenance import Provenance
@@ -22,17 +23,13 @@ class _Column(NamedTuple):
     cost: Callable[[float], float]  # the lowest is best
 
 
-def _minus(value: float) -> float:
-    return -value
-
-
 _COLUMNS = (
-    _Column("psnr_hole", "PSNR hole, dB", 2, _minus),
-    _Column("psnr_hole_pooled", "PSNR hole, pooled", 2, _minus),
-    _Column("ssim_hole", "SSIM hole", 3, _minus),
+    _Column("psnr_hole", "PSNR hole, dB", 2, operator.neg),
+    _Column("psnr_hole_pooled", "PSNR hole, pooled", 2, operator.neg),
+    _Column("ssim_hole", "SSIM hole", 3, operator.neg),
     _Column("l1_hole", "L1 hole", 4, float),
-    _Column("psnr", "PSNR", 2, _minus),
-    _Column("ssim", "SSIM", 3, _minus),
+    _Column("psnr", "PSNR", 2, operator.neg),
+    _Column("ssim", "SSIM", 3, operator.neg),
     _Column("l1", "L1", 4, float),
     _Column("hf_error", "HF error, dB", 1, float),
     _Column("hf_bias", "HF bias, dB", 1, abs),
@@ -48,7 +45,6 @@ mean size of the difference in power above half the Nyquist frequency, hole agai
 photograph; HF bias: its mean, negative is blur. Mosaic: share of the hole's detail that
 repeats with the up-sampling, minus the photograph's; 0 is like the photograph."""
 
-_HOLE_COLOUR = np.array([236, 64, 122], np.uint8)
 _CELL, _GAP, _FONT_SIZE = 128, 4, 13
 
 
@@ -70,22 +66,19 @@ def write_results(
     text = to_markdown(ordered, provenance)
     files.write_bytes(directory / "results.md", text.encode())
     for result in ordered:
-        png = io.BytesIO()
-        draw_panel(result).save(png, format="PNG")
-        name = f"panel_{result.resolution}px.png"
-        files.write_bytes(directory / name, png.getvalue())
+        panel = draw_panel(result)
+        viz.save_png(directory / f"panel_{result.resolution}px.png", panel)
         if result is ordered[-1]:
-            files.write_bytes(directory / "panel.png", png.getvalue())
+            viz.save_png(directory / "panel.png", panel)
     found = to_json(ordered, provenance) | {"made_from": dict(made_from)}
     files.write_json(directory / "results.json", found)
 
 
 def to_json(results: Sequence[EvalResult], provenance: Provenance) -> dict:
     """Return everything but the pictures, ready for `json`; NaN becomes null."""
-    found = []
-    for result in results:
-        plain = {k: v for k, v in vars(result).items() if k != "examples"}
-        found.append(plain)
+    found = [
+        {k: v for k, v in vars(result).items() if k != "examples"} for result in results
+    ]
     return files.plain({"provenance": provenance, "results": found})
 
 
@@ -98,14 +91,14 @@ def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
             f"## {result.resolution} px",
             f"{images} pairs of image and hole, {result.num_photos} photographs.",
         ]
-        bins = _bins(result)
+        bins = list(dict.fromkeys(row.bin for row in result.rows))
         for bin in (b for b in (HARDER, OVERALL) if b in bins):
             holes = "all holes" if bin == OVERALL else f"holes of {bin} %"
             parts += [f"### All metrics, {holes}", _metrics_table(result, bin)]
         parts += _remarks(result)
         parts += [
             "### Hole PSNR in dB, by percent of the area",
-            _psnr_table(result, bins),
+            _table(result, bins, [_cells(result, bin, _PSNR_HOLE) for bin in bins]),
             f"### Gain of {result.reference} in hole PSNR, dB",
             "Mean and 95 % interval (bootstrap over photographs).",
             _gain_table(result, bins, "psnr_hole"),
@@ -123,10 +116,11 @@ def draw_panel(result: EvalResult) -> Image.Image:
     """
     methods = [m for m in _methods(result) if m not in result.missing]
     titles = ["masked", *methods, "original"]
+    colour = np.array(viz.HOLE_COLOUR, np.uint8)
     font = ImageFont.load_default(size=_FONT_SIZE)
     scale = max(1, _CELL // result.resolution)
     cell = scale * result.resolution
-    left = _GAP + round(max(font.getlength(_row_title(e.bin)) for e in result.examples))
+    left = _GAP + round(max(font.getlength(f"{e.bin} %") for e in result.examples))
     top = 2 * _GAP + _FONT_SIZE
     width = left + len(titles) * (cell + _GAP) + _GAP
     height = top + len(result.examples) * (cell + _GAP)
@@ -137,9 +131,9 @@ def draw_panel(result: EvalResult) -> Image.Image:
         draw.text((centre, top // 2), title, fill="black", font=font, anchor="mm")
     for row, example in enumerate(result.examples):
         y = top + row * (cell + _GAP)
-        text = _row_title(example.bin)
-        draw.text((_GAP, y + cell // 2), text, fill="black", font=font, anchor="lm")
-        masked = np.where(example.hole[..., None], _HOLE_COLOUR, example.original)
+        place, text = (_GAP, y + cell // 2), f"{example.bin} %"
+        draw.text(place, text, fill="black", font=font, anchor="lm")
+        masked = np.where(example.hole[..., None], colour, example.original)
         pictures = [masked, *(example.fills[m] for m in methods), example.original]
         for column, picture in enumerate(pictures):
             large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -148,23 +142,17 @@ def draw_panel(result: EvalResult) -> Image.Image:
     return panel
 
 
-def _row_title(bin: str) -> str:
-    return f"{bin} %"
-
-
-def _bins(result: EvalResult) -> list[str]:
-    return list(dict.fromkeys(row.bin for row in result.rows))
-
-
 def _methods(result: EvalResult) -> list[str]:
     measured = dict.fromkeys(row.method for row in result.rows)
     return [*measured, *result.missing]
 
 
 def _metrics_table(result: EvalResult, bin: str) -> str:
-    shown = [*_COLUMNS]
-    for metric, title in result.labels.items():
-        shown.append(_Column(metric, title, _FEATURE_DIGITS[metric], float))
+    features = [
+        _Column(metric, title, _FEATURE_DIGITS[metric], float)
+        for metric, title in result.labels.items()
+    ]
+    shown = [*_COLUMNS, *features]
     columns = [_cells(result, bin, column) for column in shown]
     return _table(result, [column.title for column in shown], columns)
 
@@ -174,10 +162,6 @@ def _remarks(result: EvalResult) -> list[str]:
     needs = [f"{_FEATURE_NAMES[m]} {needs}" for m, needs in result.needs.items()]
     lines = [f"- {sentence}." for sentence in (*needs, *result.notes)]
     return ["\n".join(lines)] if lines else []
-
-
-def _psnr_table(result: EvalResult, bins: list[str]) -> str:
-    return _table(result, bins, [_cells(result, bin, _PSNR_HOLE) for bin in bins])
 
 
 def _cells(result: EvalResult, bin: str, column: _Column) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Bool, PyTree, UInt8
 
-from jaxgrow.data.batches import PictureBatch, plan_batch
+from jaxgrow.data.batches import PictureBatch
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.baselines import FillFn
@@ -61,48 +61,36 @@ def as_fill(
 def train_unet(
     images: UInt8[np.ndarray, "n r r 3"],
     mask_bank: UInt8[np.ndarray, "m r r 1"],
+    plan: Callable[[int], PictureBatch],
     *,
-    resolution: int,
     num_steps: int,
-    batch_size: int,
     learning_rate: optax.ScalarOrSchedule,
     hole_weight: float,
     seed: int,
     max_params: int | None = None,
-    augment: bool = False,
-    is_paired: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FillFn:
     """Train a U-Net of the generator's size with Adam and L1; return its fill function.
 
-    Its batches are `plan_batch(seed, 0), plan_batch(seed, 1), ...`: the images, flips
-    and masks of a generator's stage with that seed. The loss is on the raw output over
-    the whole image, with weight `hole_weight` on pixels of the hole, as in the
-    generator's reconstruction loss.
+    The loss is on the raw output over the whole image, with weight `hole_weight` on
+    pixels of the hole, as in the generator's reconstruction loss.
 
     Args:
         images: Training images, in memory or memory-mapped.
-        mask_bank: Training masks, 1 = hole.
-        resolution: Side of both in pixels.
+        mask_bank: Training masks of the same side, 1 = hole.
+        plan: Step -> rows of both; that of a generator's stage gives the same batches.
         num_steps: Optimisation steps.
-        batch_size: Images per step.
         learning_rate: Adam's step size, or a schedule of it.
         hole_weight: Weight of a hole pixel; a known pixel has 1.
-        seed: Of the batches and of the first weights.
+        seed: Seed of the first weights.
         max_params: Most parameters that it may have; None: as many as the paper's
             generator at this resolution (the net takes the widest that fits).
-        augment: As the generator's run, see `plan_batch`.
-        is_paired: True if mask i belongs to image i alone.
         on_progress: Called with (done, all) every 100 steps and at the end.
 
     Raises:
         UserError: The loss is no longer finite.
     """
-    if images.shape[1] != resolution or mask_bank.shape[1] != resolution:
-        raise ValueError(
-            f"images of {images.shape[1]} px and masks of {mask_bank.shape[1]} px "
-            f"for a net of {resolution} px"
-        )
+    resolution = images.shape[1]
     if max_params is None:
         max_params = count_generator_params(resolution)
     net, tx = widest_unet(resolution, max_params), optax.adam(learning_rate)
@@ -110,19 +98,11 @@ def train_unet(
     params = jax.jit(net.init)(jax.random.key(seed), x)
     state = (params, tx.init(params))
     step = jax.jit(_make_step(net, tx, hole_weight), donate_argnums=0)
-    masks = jnp.asarray(mask_bank)
-    for number in range(num_steps):
-        batch = _batch(
-            images,
-            mask_bank,
-            seed,
-            number,
-            batch_size,
-            augment=augment,
-            is_paired=is_paired,
-        )
-        state, loss = step(state, Data(images=None, masks=masks), batch)
-        done = number + 1
+    data = Data(images=None, masks=jnp.asarray(mask_bank))
+    for done in range(1, num_steps + 1):
+        batch = plan(done - 1)
+        batch = batch._replace(images=images[batch.image_index])
+        state, loss = step(state, data, jax.tree.map(jnp.asarray, batch))
         if done % _STEPS_BETWEEN_CHECKS == 0 or done == num_steps:
             if not np.isfinite(float(loss)):
                 raise UserError(
@@ -131,41 +111,17 @@ def train_unet(
                 )
             if on_progress is not None:
                 on_progress(done, num_steps)
-    params = state[0]
 
     def paint(params: Params, images: Image, mask: HoleMask) -> Image:
         output = jnp.asarray(net.apply(params, generator_input(images, mask)))
         return composite(images, jnp.clip(output, -1.0, 1.0), mask)
 
-    return as_fill(paint, params)
+    return as_fill(paint, state[0])
 
 
-def _batch(
-    images: UInt8[np.ndarray, "n r r 3"],
-    mask_bank: UInt8[np.ndarray, "m r r 1"],
-    seed: int,
-    step: int,
-    batch_size: int,
-    *,
-    augment: bool = False,
-    is_paired: bool = False,
-) -> PictureBatch:
-    plan = plan_batch(
-        seed,
-        step,
-        batch_size,
-        len(images),
-        len(mask_bank),
-        augment=augment,
-        is_paired=is_paired,
-    )
-    plan = plan._replace(images=images[plan.image_index])
-    return jax.tree.map(jnp.asarray, plan)
-
-
-def count_generator_params(resolution: int, config: NetConfig | None = None) -> int:
-    """Return the generator's number of parameters, by default the paper's."""
-    net = Generator(config or NetConfig(), resolution)
+def count_generator_params(resolution: int) -> int:
+    """Return the number of parameters of the paper's generator."""
+    net = Generator(NetConfig(), resolution)
     x = jnp.zeros((1, resolution, resolution, 4))
     return count_params(jax.eval_shape(net.init, jax.random.key(0), x)["params"])
 

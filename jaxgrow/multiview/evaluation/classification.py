@@ -145,10 +145,7 @@ def assess_gain(
     if gain.low <= 0:
         text = f"No gain: {told}, an interval that holds 0 or less."
         return Verdict("no gain", text, gain, {})
-    gains = {
-        name: bootstrap_difference(control, single).value
-        for name, control in controls.items()
-    }
+    gains = {n: bootstrap_difference(c, single).value for n, c in controls.items()}
     shares = {name: 100.0 * own / gain.value for name, own in gains.items()}
     best = max(shares, key=lambda name: shares[name])
     beyond = bootstrap_difference(generated, controls[best])
@@ -235,14 +232,10 @@ def _comparisons(places: Sequence[_Place]) -> list[tuple[_Place, _Place]]:
     wanted += [(("single", "single"), (train, "single")) for train, _ in places]
     wanted.append((("single", "single"), ("augmented", "generated")))
     for train in ("single", *_FAIR):
-        wanted += [
-            ((train, test), ("augmented", test)) for test in ("single", "generated")
-        ]
-    return [
-        pair
-        for pair in dict.fromkeys(wanted)
-        if pair[0] != pair[1] and set(pair) <= set(places)
-    ]
+        for test in ("single", "generated"):
+            wanted.append(((train, test), ("augmented", test)))
+    there = {(a, b): None for a, b in wanted if a != b and {a, b} <= set(places)}
+    return list(there)
 
 
 def _gain(
@@ -269,11 +262,7 @@ def gate_curve(
     below a threshold; the others keep that view's answer. The thresholds are even
     quantiles over the objects, independent of the labels.
 
-    Args:
-        single: Logits of the conditioning view.
-        generated: Of all views.
-        labels: Of the objects.
-        mode: As in `aggregate`.
+    `single` and `generated` are the logits of the conditioning view and of all views.
 
     Returns:
         By rising threshold: "threshold", "share" of the objects in % for which views

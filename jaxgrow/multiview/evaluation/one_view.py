@@ -16,17 +16,15 @@ def flips(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 2 h w 3"
 
 def crops(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 5 h w 3"]:
     """Return every image, and its corners of 7/8 the side, enlarged to the whole."""
-    n, h, w, _ = images.shape
+    h, w = images.shape[1:3]
     a, b = round(_CROP * h), round(_CROP * w)
     corners = [
         images[:, top : top + a, left : left + b]
         for top in (0, h - a)
         for left in (0, w - b)
     ]
-    enlarged = [_enlarge(corner, (n, h, w, 3)) for corner in corners]
-    return np.stack([images, *enlarged], axis=1)
-
-
-def _enlarge(images: UInt8[np.ndarray, "n h w 3"], shape) -> np.ndarray:
-    x = jax.image.resize(jnp.asarray(images, jnp.float32), shape, "bilinear")
-    return np.asarray(jnp.rint(x).astype(jnp.uint8))
+    enlarged = [
+        jnp.rint(jax.image.resize(corner.astype(np.float32), images.shape, "bilinear"))
+        for corner in corners
+    ]
+    return np.stack([images, *(np.asarray(x, np.uint8) for x in enlarged)], axis=1)

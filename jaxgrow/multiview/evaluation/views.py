@@ -1,6 +1,7 @@
 """Table I of Di Giacomo et al. (2024): quality by conditioning views."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class MetricNets(NamedTuple):
     inception: FeaturesOfPixels | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class ViewRow:
     """Means of one method over all missing views of all objects.
 
@@ -79,35 +80,29 @@ def table_one(
     All missing views of all objects count the same. An object that lacks a conditioning
     view is left out of that set, and a view that an object lacks is not scored.
 
-    Args:
-        methods: Name -> method. They get the missing views too, and must not read them.
-        views: Real views of the test objects.
-        metric_nets: Of coherence, LPIPS and FID.
-        view_names: One per view.
-        on_progress: Called with the pairs of method and set done, and their number.
+    Methods get the missing views too, and must not read them. `on_progress` gets the
+    pairs of method and set done, and their number.
     """
     measure, images = make_measure(metric_nets), np.asarray(views.images)
     sets = conditioning.conditioning_sets(views.num_views)
+    missing_rows = conditioning.missing_rows(views.num_views)
     rows, means, done = [], [], 0
     for name, complete in methods.items():
-        of_method, features = [], _FeaturesBySize(metric_nets.inception)
-        for chosen, row in zip(
-            sets, conditioning.missing_rows(views.num_views), strict=True
-        ):
+        of_method: list[ViewRow] = []
+        features: dict[int, list[tuple[FeatureStats, FeatureStats]]] = {}
+        for chosen, row in zip(sets, missing_rows, strict=True):
             missing = np.tile(row, (len(views), 1))
             generated = complete(images, missing)
             usable = views.observed[:, list(chosen)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
-            features.add(len(chosen), generated[scored], images[scored])
-            of_method.append(
-                ViewRow(
-                    method=name,
-                    conditioning=conditioning.name_of_set(chosen, view_names),
-                    num_conditioning=len(chosen),
-                    num_images=int(scored.sum()),
-                    metrics=measure(generated, views, scored),
-                )
-            )
+            if (inception := metric_nets.inception) is not None:
+                fake = frechet.stats_of_images(inception, generated[scored])
+                real = frechet.stats_of_images(inception, images[scored])
+                features.setdefault(len(chosen), []).append((fake, real))
+            label = conditioning.name_of_set(chosen, view_names)
+            metrics = measure(generated, views, scored)
+            count = int(scored.sum())
+            of_method.append(ViewRow(name, label, len(chosen), count, metrics))
             done += 1
             if on_progress is not None:
                 on_progress(done, len(methods) * len(sets))
@@ -116,45 +111,27 @@ def table_one(
     return rows + means
 
 
-class _FeaturesBySize:
-    """Feature statistics of the generated and real images of all sets of one size."""
-
-    def __init__(self, features: FeaturesOfPixels | None):
-        self._features = features
-        self._stats: dict[int, tuple[FeatureStats, FeatureStats]] = {}
-
-    def add(self, size: int, fake: np.ndarray, real: np.ndarray) -> None:
-        if self._features is None:
-            return
-        a, b = (frechet.stats_of_images(self._features, x) for x in (fake, real))
-        if (before := self._stats.get(size)) is not None:
-            a, b = frechet.merge(before[0], a), frechet.merge(before[1], b)
-        self._stats[size] = a, b
-
-    def fid(self, size: int) -> dict[str, float]:
-        if self._features is None:
-            return {}
-        fake, real = self._stats[size]
-        return {"fid": frechet.frechet_distance(fake, real, name=frechet.FID).value}
-
-
 def _means_by_size(
-    rows: Sequence[ViewRow], features: _FeaturesBySize
+    rows: Sequence[ViewRow],
+    features: Mapping[int, Sequence[tuple[FeatureStats, FeatureStats]]],
 ) -> Iterator[ViewRow]:
-    """Yield the means of one method over all sets of a size."""
+    """Yield the means of one method over all sets of a size.
+
+    `features` has the statistics of generated and real images of every set, by size.
+    """
     for size in sorted({row.num_conditioning for row in rows}):
         some = [row for row in rows if row.num_conditioning == size]
         metrics = {
             name: float(np.mean([row.metrics[name] for row in some]))
             for name in some[0].metrics
         }
-        yield ViewRow(
-            method=some[0].method,
-            conditioning="",
-            num_conditioning=size,
-            num_images=sum(row.num_images for row in some),
-            metrics=metrics | features.fid(size),
-        )
+        if size in features:
+            sides = zip(*features[size], strict=True)
+            fake, real = (functools.reduce(frechet.merge, side) for side in sides)
+            distance = frechet.frechet_distance(fake, real, name=frechet.FID)
+            metrics["fid"] = distance.value
+        count = sum(row.num_images for row in some)
+        yield ViewRow(some[0].method, "", size, count, metrics)
 
 
 Measure = Callable[

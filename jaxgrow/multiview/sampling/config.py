@@ -85,12 +85,8 @@ def _check(config: SamplerConfig) -> None:
         if (value := getattr(config, field)) not in allowed:
             names = ", ".join(allowed)
             raise UserError(f"sampler.{field} must be one of {names}, not {value}.")
-    for field, value in (
-        ("num_steps", config.num_steps),
-        ("jump_length", config.jump_length),
-        ("num_resamples", config.resamples),
-    ):
-        if value < 1:
+    for field in ("num_steps", "jump_length", "num_resamples"):
+        if (value := getattr(config, field)) is not None and value < 1:
             raise UserError(f"sampler.{field} must be 1 or more, not {value}.")
     if config.t_end is not None and not 0.0 < config.t_end < 1.0:
         raise UserError(f"sampler.t_end must lie in (0, 1), not {config.t_end}.")

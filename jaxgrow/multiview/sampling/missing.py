@@ -120,14 +120,10 @@ def _branches(
 
 def _split(keys: Keys, index: Int[Array, ""], num: int) -> list[Keys]:
     """Return `num` keys for every example, those of evaluation `index`."""
-    of_example = jax.vmap(
-        lambda key: jax.random.split(jax.random.fold_in(key, index), num)
-    )
-    return [keys_of_use for keys_of_use in of_example(keys).T]
+    of_each = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(k, index), num))
+    return list(of_each(keys).T)
 
 
 def _normal(keys: Keys, like: Latents) -> Latents:
     """Draw standard normal numbers, those of example i from `keys[i]`."""
-    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(
-        keys
-    )
+    return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)

@@ -31,18 +31,12 @@ class Solver(NamedTuple):
     """(sde, config, step, x, eps_hat, fresh noise, memory) -> (x, memory)."""
 
 
-def _nothing(x: Latents) -> Memory:
-    del x
-    return ()
-
-
 def _euler_maruyama(sde, config, step, x, eps_hat, noise, memory):
     """Reverse SDE, dR = -[beta R / 2 + beta score] dt + sqrt(beta) dW backwards in t.
 
     Song et al. (2021), Eq. 6 and App. D. beta and sigma are those of the step's start;
     the last step adds no noise, and no denoising follows it.
     """
-    del config
     dt, beta = step.start - step.stop, sde.beta(step.start)
     score = -eps_hat / sde.marginal(step.start)[1]
     diffusion = jnp.where(step.stop > 0.0, jnp.sqrt(beta * dt), 0.0)
@@ -68,7 +62,6 @@ def _heun(sde, config, step, x, eps_hat, noise, memory):
     gives an Euler step; the one at its end repeats it with the mean slope. The last
     step, to noise level 0, is Euler's.
     """
-    del config, noise
     alpha, sigma = sde.marginal(step.start)
     alpha_s, sigma_s = sde.marginal(step.stop)
     x_bar, first_slope = memory
@@ -86,7 +79,6 @@ def _start_dpm(x: Latents) -> Memory:
 
 def _dpm(sde, config, step, x, eps_hat, noise, memory):
     """DPM-Solver++(2M) for the ODE (Lu et al. 2022, DPM-Solver++, Alg. 2)."""
-    del config, noise
     (sigma, (alpha_s, sigma_s)) = sde.marginal(step.start)[1], sde.marginal(step.stop)
     d, h, memory = _second_order_prediction(sde, step, x, eps_hat, memory)
     return (sigma_s / sigma) * x - alpha_s * jnp.expm1(-h) * d, memory
@@ -94,7 +86,6 @@ def _dpm(sde, config, step, x, eps_hat, noise, memory):
 
 def _sde_dpm(sde, config, step, x, eps_hat, noise, memory):
     """SDE-DPM-Solver++(2M) (Lu et al. 2022, DPM-Solver++, Sec. 5 and App. B)."""
-    del config
     (sigma, (alpha_s, sigma_s)) = sde.marginal(step.start)[1], sde.marginal(step.stop)
     d, h, memory = _second_order_prediction(sde, step, x, eps_hat, memory)
     x = (sigma_s / sigma) * jnp.exp(-h) * x - alpha_s * jnp.expm1(-2.0 * h) * d
@@ -120,12 +111,12 @@ def _data_prediction(sde, step, x, eps_hat):
     return (x - sigma * eps_hat) / alpha
 
 
-_EULER_MARUYAMA = Solver(_nothing, _euler_maruyama)
+_EULER_MARUYAMA = Solver(lambda x: (), _euler_maruyama)
 SOLVERS: Mapping[SamplerName, Solver] = {
     "euler_maruyama": _EULER_MARUYAMA,
     "repaint": _EULER_MARUYAMA,
     "replace": _EULER_MARUYAMA,
-    "ddim": Solver(_nothing, _ddim),
+    "ddim": Solver(lambda x: (), _ddim),
     "heun": Solver(lambda x: (x, x), _heun),
     "dpm++": Solver(_start_dpm, _dpm),
     "sde_dpm++": Solver(_start_dpm, _sde_dpm),

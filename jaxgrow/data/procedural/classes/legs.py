@@ -15,16 +15,10 @@ def legs(
     round_legs: bool = False,
     splay: Number = 0.0,
 ) -> None:
-    """Add four legs at the corners of a rectangle.
+    """Add four legs from the ground to the corners of a rectangle at `height`.
 
-    Args:
-        add: Builder of the object.
-        footprint: Extents along x and z at the top.
-        height: Height of the upper ends; the lower ones stand on the ground.
-        thick: Thickness; splayed and round legs narrow to the foot.
-        paint: Paint of the legs.
-        round_legs: Rods instead of square posts.
-        splay: Distance by which each foot stands out along x and z.
+    `footprint` is its extents along x and z. Round legs are rods instead of square
+    posts; each foot stands out by `splay` along x and z. Both narrow to the foot.
     """
     length, width = footprint
     for side_x in (-1, 1):
