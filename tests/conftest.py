@@ -11,8 +11,8 @@ import pytest
 from jaxgrow.devices import backend, runtime
 
 
-def _choose_quick_emitters():
-    """Compiles a training step in a third of the CPU time.
+def _set_flags():
+    """Compiles a training step in a third of the CPU time, if `make test` asks so.
 
     jaxlib 0.11.1 has only the other emitters, and aborts on a flag it does not know.
     """
@@ -20,14 +20,14 @@ def _choose_quick_emitters():
     if "codegen_split_count" not in flags:
         # A small program gains nothing from parts that are compiled side by side.
         flags += " --xla_cpu_parallel_codegen_split_count=1"
-    if "fusion_emitters" not in flags and jaxlib.version.__version_info__ < (0, 11):
+    is_cheap = jax.config.read("jax_disable_most_optimizations")
+    has_others = jaxlib.version.__version_info__ < (0, 11)
+    if is_cheap and has_others and "fusion_emitters" not in flags:
         flags += " --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = flags
 
 
-# `make test` asks for a cheap compiler.
-if jax.config.read("jax_disable_most_optimizations"):
-    _choose_quick_emitters()
+_set_flags()
 runtime.configure()
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -36,7 +36,7 @@ POLICIES = ["all", "none", "generator", "slow"]
 
 policies = st.sampled_from(POLICIES)
 networks = st.sampled_from(sorted(NETWORKS))
-resolutions = st.sampled_from([4, 8, 16, 32])
+resolutions = st.sampled_from([4, 8, 16])
 
 
 @functools.cache
