@@ -79,15 +79,23 @@ def find_devices() -> None:
     """Start JAX on its devices; call it after `hosts.join`.
 
     Raises:
-        UserError: There is none of the kind that JAX_PLATFORMS names.
+        UserError: There is none of the kind that JAX_PLATFORMS names, or no file of the
+            name in XLA_FLAGS.
     """
     import jax
 
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    if flags and not flags.startswith("-") and not Path(flags).is_file():
+        raise UserError(
+            f"XLA_FLAGS={flags} is neither a flag, which begins with --, nor a file "
+            "that is there: correct it or unset it."
+        )
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         wanted = os.environ.get("JAX_PLATFORMS", "")
         reason = str(error).split("\n")[0].split(" (you may need")[0].rstrip(". ")
+        reason = reason or "there are none"  # where only a plug-in is missing
         raise UserError(
             f"JAX cannot use the devices that JAX_PLATFORMS={wanted} names ({reason}): "
             "unset it, or set it to cpu."

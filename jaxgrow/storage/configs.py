@@ -32,6 +32,7 @@ def from_plain(kind: Any, plain: Any, name: str = "config") -> Any:
     if origin is tuple:
         _check(isinstance(plain, list), name, "a list", plain)
         kinds = [inner[0]] * len(plain) if inner[-1] is Ellipsis else inner
+        _check(len(kinds) == len(plain), name, f"{len(kinds)} values", plain)
         pairs = zip(kinds, plain, strict=True)
         return tuple(from_plain(k, p, name) for k, p in pairs)
     if origin is typing.Literal:

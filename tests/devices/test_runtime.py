@@ -185,11 +185,15 @@ def test_devices_that_are_not_there_are_one_sentence(monkeypatch):
     )
 
 
-def test_a_file_of_flags_is_left_as_it_is(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "/etc/xla_flags")
+def test_a_file_of_flags_is_left_as_it_is_and_must_be_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "flags"))
     monkeypatch.setattr(runtime, "_version_of", lambda package: "0.10.2")
     runtime.configure()
-    assert os.environ["XLA_FLAGS"] == "/etc/xla_flags"
+    assert os.environ["XLA_FLAGS"] == str(tmp_path / "flags")
+    with pytest.raises(UserError, match="flags is neither a flag, which begins with"):
+        runtime.find_devices()
+    (tmp_path / "flags").touch()
+    runtime.find_devices()
 
 
 @pytest.mark.slow

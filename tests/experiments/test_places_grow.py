@@ -22,7 +22,7 @@ from experiments.places_grow.stage import default_steps_per_call
 from jaxgrow.devices import memory
 from jaxgrow.inpainting.inpainter import Inpainter
 from jaxgrow.inpainting.saved_models import load_generator
-from jaxgrow.storage import configs, files
+from jaxgrow.storage import configs, files, lock
 from jaxgrow.training.logs import read_metrics
 from tests.support import places
 from tests.support.random_weights import write_random
@@ -188,6 +188,14 @@ def test_an_evaluation_is_current_by_what_it_was_made_from(finished, tmp_path):
     weights.write_bytes(whole)
     (tmp_path / "squeezenet_lpips.safetensors").touch()
     assert not evaluate.is_current(config, pictures)
+
+
+@pytest.mark.slow
+def test_one_process_at_a_time_evaluates_a_run(finished, capsys):
+    _, run = finished
+    with lock.held(run / "evaluation", ["another"]):
+        said = places.run(capsys, "evaluate", "--run", run)
+    assert said.error.startswith(f"{run / 'evaluation'} is in use by process ")
 
 
 @pytest.mark.slow
