@@ -24,6 +24,7 @@ _BETTER = derive(
         "masks.stroke": 1.0,
         "masks.max_area": 0.5,
         "net.skip": "add",
+        "net.fill": "harmonic",
         "growth.freeze": "slow",
         "growth.fade": 0.5,
         "optimizer.schedule": "cosine",

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from jaxgrow.typing import FeaturesFn
 _STEPS_PER_CALL = {4: 100, 8: 100, 16: 50, 32: 25, 64: 10}
 _STEPS_PER_LARGER_CALL = 5
 _PANEL_ROWS = 8
+_DEAD_SHARE = 0.5  # of gradients below Adam's eps
 
 
 class Inputs:
@@ -139,6 +140,7 @@ class StageTraining:
             "growth.resolutions out.",
             due=self._due,
             should_end=self._should_end,
+            remark=self._remark,
             first_step=int(hosts.from_first(first_step)),
             programs=self._programs,
         )
@@ -239,6 +241,10 @@ class StageTraining:
         least = growth.min_steps * self.stage.num_steps
         return growth.adaptive and is_stale and step >= least
 
+    def _remark(self, step: int, row: Mapping[str, float]) -> str | None:
+        is_first = step <= self._config.log_every
+        return dead_sentence(row, self.stage.resolution) if is_first else None
+
     def _finish(self, state: InpaintState, entry: dict[str, Any]) -> None:
         config, g = self._config, state.generator
         params, stats = networks.without_old_heads(g, self._nets.generator)
@@ -284,6 +290,19 @@ def _draw(path: Path, images: np.ndarray, masks: np.ndarray, output: np.ndarray)
     masked = viz.paint_holes(images, hole[..., 0])
     filled = np.where(hole, rounded, images)
     viz.save_png(path, viz.inpainting_panel(masked, rounded, filled, images))
+
+
+def dead_sentence(row: Mapping[str, float], resolution: int) -> str | None:
+    """Return a warning if a row of metrics is that of a generator that cannot learn."""
+    share = row["g/grads_below_eps"]
+    if share < _DEAD_SHARE:
+        return None
+    return (
+        f"the generator of {resolution} px is dead: {share:.0%} of its gradient's "
+        f"entries are below Adam's eps {networks.ADAM_EPS:g}, and its output has an "
+        f"RMS of {row['g/output_rms']:.1e}: begin with smaller growth.resolutions, or "
+        "set net.norm spectral or net.skip add."
+    )
 
 
 def default_steps_per_call(resolution: int, log_every: int) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Float, PyTree, Scalar
 
 from jaxgrow.data.batches import PictureBatch
 from jaxgrow.devices import parallel
@@ -20,7 +20,12 @@ from jaxgrow.inpainting import losses
 from jaxgrow.inpainting.batch import Data, gather
 from jaxgrow.inpainting.fill import composite
 from jaxgrow.inpainting.losses import LossConfig, has_r1
-from jaxgrow.inpainting.networks import InpaintState, Networks, fade_factor
+from jaxgrow.inpainting.networks import (
+    ADAM_EPS,
+    InpaintState,
+    Networks,
+    fade_factor,
+)
 from jaxgrow.nets.growing import generator_input
 from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import FeaturesFn, HoleMask, Image, Metrics
@@ -116,12 +121,22 @@ def _gan_step(
         norm = _batch_norm_of(cotangents[name], setup.axis_name)
         metrics |= {f"g/{name}": value, f"grad_at_output/{name}": norm}
     metrics["g/grad_norm"] = optax.tree.norm(grads)
+    metrics["g/grads_below_eps"] = _share_below_eps(grads)
+    output_power = parallel.pmean(jnp.mean(output**2), setup.axis_name)
+    metrics["g/output_rms"] = jnp.sqrt(output_power)
     if setup.features_fn is not None:
         metrics["perceptual_weight"] = state.perceptual_weight
     if examples.fade is not None:
         metrics["fade"] = examples.fade
     g = g.apply_gradients(grads, g_stats, player.tx, setup.ema_decay)
     return state.replace(generator=g, discriminator=d), metrics
+
+
+def _share_below_eps(grads: PyTree) -> Scalar:
+    """Return the share of entries that are too small for Adam to normalise."""
+    leaves = jax.tree.leaves(grads)
+    num_small = jnp.stack([jnp.sum(jnp.abs(leaf) < ADAM_EPS) for leaf in leaves])
+    return num_small.sum() / sum(leaf.size for leaf in leaves)
 
 
 def _d_step(

@@ -29,6 +29,8 @@ from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import Params
 
 
+ADAM_EPS = 1e-8
+"""Of both networks' Adam, PyTorch's default; it drowns gradients that are smaller."""
 _OLD_RATE = 0.1  # of older stages under the policy slow, as a share of the new one's
 
 
@@ -146,13 +148,13 @@ def _make_player(
         names, growth.freeze, name, stage.first_new, stage.resolution
     )
     schedule = learning_rate(optimizer, name, stage)
-    slow = optax.adam(lambda count: _OLD_RATE * schedule(count))
+    slow = optax.adam(lambda count: _OLD_RATE * schedule(count), eps=ADAM_EPS)
     return Player(
         net=net,
         channels=channels,
         labels=labels,
         first_trainable=freezing.first_trainable(growth.freeze, name, stage.first_new),
-        tx=freezing.partitioned(optax.adam(schedule), slow, labels),
+        tx=freezing.partitioned(optax.adam(schedule, eps=ADAM_EPS), slow, labels),
     )
 
 

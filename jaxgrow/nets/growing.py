@@ -41,6 +41,9 @@ class NetConfig(LayerConfig):
     skip: Literal["none", "add"] = "none"
     """add: features of the down block of a resolution join the output of its up block,
     at no parameter more; none: the paper's."""
+    fill: Literal["zero", "harmonic"] = "zero"
+    """Content of the holes in the generator's input. zero: the paper's. harmonic: the
+    solution of Laplace's equation, to which the generator adds what it paints."""
 
     def __post_init__(self):
         if not self.kernel_sizes or any(k < 1 or k % 2 == 0 for k in self.kernel_sizes):
@@ -106,6 +109,7 @@ class Generator(_Growing):
     Shapes:
         x: (b, R, R, 4): RGB in [-1, 1] with 0 in the hole, then the mask, 1 = hole.
         returns: (b, R, R, 3), linear, float32; clip it where it is saved or measured.
+            With the fill `harmonic`, the fill plus what the layers paint.
     """
 
     @nn.compact
@@ -121,6 +125,10 @@ class Generator(_Growing):
         new = self.resolution
         resolutions = resolutions_up_to(new)
         updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
+        filled = None
+        if self.config.fill == "harmonic":
+            filled = ops.harmonic_fill(x[..., :3], x[..., 3:])
+            x = jnp.concatenate([filled, x[..., 3:]], axis=-1)
         h = self._from_rgb(new)(x, update=updates[new])
         skips = {}
         for r in reversed(resolutions):
@@ -138,7 +146,7 @@ class Generator(_Growing):
         if fade is not None:
             old = self._to_rgb(new // 2)(inner, update=updates[new // 2])
             y = fade * y + (1.0 - fade) * ops.upsample(old)
-        return y
+        return y if filled is None else filled + y
 
 
 class Discriminator(_Growing):

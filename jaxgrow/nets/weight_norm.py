@@ -166,8 +166,11 @@ def init_normed(
         if path[-1] != "kernel":
             continue
         rng = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
-        bound = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
-        kernel = (bound * (2.0 * rng.random(leaf.shape) - 1.0)).astype(np.float32)
+        if norm == "spectral":
+            kernel = _orthogonal(rng, leaf.shape)
+        else:
+            bound = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
+            kernel = (bound * (2.0 * rng.random(leaf.shape) - 1.0)).astype(np.float32)
         drawn["params"][path] = kernel
         w = kernel.reshape(-1, kernel.shape[-1]).T
         if norm == "weight":
@@ -186,3 +189,15 @@ def init_normed(
             )
         variables[collection] = unflatten_dict(arrays)
     return variables
+
+
+def _orthogonal(
+    rng: np.random.Generator, shape: tuple[int, ...]
+) -> Float[np.ndarray, "..."]:
+    """Return a kernel whose (k k i, o) matrix has only singular values of 1."""
+    num_outputs, fan_in = shape[-1], math.prod(shape[:-1])
+    normal = rng.standard_normal((max(fan_in, num_outputs), min(fan_in, num_outputs)))
+    q, r = np.linalg.qr(normal)
+    q = q * np.sign(np.diagonal(r))  # uniform over orthogonal matrices
+    q = q if fan_in >= num_outputs else q.T
+    return q.reshape(shape).astype(np.float32)

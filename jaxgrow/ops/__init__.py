@@ -15,6 +15,7 @@ from jaxgrow.ops.conv import (
 )
 from jaxgrow.ops.depthwise import conv2d_depthwise
 from jaxgrow.ops.float64 import in_float64
+from jaxgrow.ops.harmonic import harmonic_fill
 from jaxgrow.ops.pooling import max_pool, mean_pool, upsample
 from jaxgrow.ops.sums import add_bias, sum_pixels
 
@@ -27,6 +28,7 @@ __all__ = [
     "conv2d_branches",
     "conv2d_depthwise",
     "conv2d_transposed",
+    "harmonic_fill",
     "in_float64",
     "max_pool",
     "mean_pool",

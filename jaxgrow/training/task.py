@@ -1,7 +1,7 @@
 """The parts of one training, and its progress."""
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from jaxtyping import PyTree
@@ -49,6 +49,7 @@ class TrainingTask:
         if_too_large: What the user can do where memory is short.
         due: (step, k) -> the variant of the step that the next `k` steps take.
         should_end: (step, all validations) -> True to end before `num_steps`.
+        remark: (step, row of metrics) -> a sentence to the user, or None.
         first_step: Step of the metrics at which the training begins.
         metrics: Its own file of metrics; None = the run's.
         programs: Compiled calls. Trainings with the same step, optimiser and shapes
@@ -77,6 +78,7 @@ class TrainingTask:
     if_too_large: str
     due: Callable[[int, int], Hashable] = lambda *_: None
     should_end: Callable[[int, list[Validation]], bool] = lambda *_: False
+    remark: Callable[[int, Mapping[str, float]], str | None] = lambda *_: None
     first_step: int = 0
     metrics: MetricWriter | None = None
     programs: Programs = dataclasses.field(default_factory=Programs)

@@ -208,6 +208,8 @@ class Trainer:
         lap, self._clock = time.monotonic() - self._clock, time.monotonic()
         progress.step, progress.wall_s = step, progress.wall_s + lap
         row = {name: float(values.mean()) for name, values in series.items()}
+        if (remark := task.remark(step, row)) is not None:
+            self.run.say(remark)
         is_last = step == task.num_steps
         if step % task.validate_every == 0 or is_last:
             found = self._validate(step, state)

@@ -18,7 +18,7 @@ from experiments.places_grow import evaluate, prepare
 from experiments.places_grow.__main__ import Evaluate, main, parse
 from experiments.places_grow.config import Config
 from experiments.places_grow.presets import PRESETS
-from experiments.places_grow.stage import default_steps_per_call
+from experiments.places_grow.stage import dead_sentence, default_steps_per_call
 from jaxgrow.devices import memory
 from jaxgrow.inpainting.inpainter import Inpainter
 from jaxgrow.inpainting.saved_models import load_generator
@@ -246,3 +246,11 @@ def test_the_presets_for_a_gpu_have_bfloat16_products():
         expected = "bfloat16" if name in ("paper", "better") else "float32"
         assert config.net.compute_dtype == expected
         assert config.losses.perceptual_dtype == expected
+
+
+def test_a_dead_generator_is_named_with_its_cure():
+    row = {"g/grads_below_eps": 0.98, "g/output_rms": 1.8e-6}
+    found = dead_sentence(row, 32)
+    assert "98% of its gradient's entries" in found
+    assert "RMS of 1.8e-06" in found
+    assert dead_sentence({**row, "g/grads_below_eps": 0.03}, 32) is None

@@ -140,6 +140,7 @@ def by_hand(gan, data):
         }
         return {
             "values": values,
+            "output_rms": jnp.sqrt(jnp.mean(output**2)),
             "norms": {name: jnp.linalg.norm(grad) for name, grad in at_output.items()},
             "g_grads": jax.grad(g_loss)(g.params),
             "g_stats": g_stats,
@@ -167,6 +168,12 @@ def test_g_takes_the_gradient_of_its_summed_loss_against_the_new_d(after, by_han
     norm = norm_of(by_hand["g_grads"])
     assert_close(grads, by_hand["g_grads"], 1e-5, scale=norm)
     np.testing.assert_allclose(metrics["g/grad_norm"], norm, rtol=1e-5)
+    entries = np.concatenate([np.ravel(x) for x in jax.tree.leaves(grads)])
+    share = np.mean(np.abs(entries) < 1e-8)
+    np.testing.assert_allclose(metrics["g/grads_below_eps"], share, atol=1e-7)
+    np.testing.assert_allclose(
+        metrics["g/output_rms"], by_hand["output_rms"], rtol=1e-5
+    )
     assert_close(state.generator.stats, by_hand["g_stats"])
 
 
@@ -271,6 +278,8 @@ def test_without_an_adversarial_term_d_is_bit_identical_and_g_learns(plain, with
         "g/reconstruction",
         "grad_at_output/reconstruction",
         "g/grad_norm",
+        "g/grads_below_eps",
+        "g/output_rms",
     }
 
 

@@ -74,13 +74,27 @@ def test_nearest_pixel_agrees_with_brute_force(photos, holes):
             assert (candidates == result[y, x]).all(axis=1).any()
 
 
-def test_biharmonic_continues_a_linear_ramp():
+@pytest.mark.parametrize("fill", [baselines.biharmonic, baselines.harmonic])
+def test_a_linear_ramp_is_continued(fill):
     x, y = np.meshgrid(np.arange(16), np.arange(16))
     ramp = np.stack([10 * x + 20, 5 * y + 100, 3 * x + 4 * y], axis=-1)
     images = ramp[None].astype(np.uint8)
     masks = np.zeros((1, 16, 16), bool)
     masks[0, 4:12, 3:11] = True
-    np.testing.assert_array_equal(baselines.biharmonic(images, masks), images)
+    np.testing.assert_array_equal(fill(images, masks), images)
+
+
+def test_a_harmonic_pixel_is_the_mean_of_its_neighbours_in_the_picture(photos):
+    hole = np.zeros((6, 16, 16), bool)
+    hole[:, 0, 0] = hole[:, 0, 8] = hole[:, 8, 8] = True
+    filled = baselines.harmonic(photos, hole)
+    x = photos.astype(float)
+    corner = (x[:, 0, 1] + x[:, 1, 0]) / 2
+    edge = (x[:, 0, 7] + x[:, 0, 9] + x[:, 1, 8]) / 3
+    inner = (x[:, 7, 8] + x[:, 9, 8] + x[:, 8, 7] + x[:, 8, 9]) / 4
+    for expected, found in zip((corner, edge, inner), (0, 8, 8 * 16 + 8), strict=True):
+        pixels = filled.reshape(6, -1, 3)[:, found]
+        assert np.abs(pixels - expected).max() <= 0.5 + 1e-9
 
 
 @pytest.mark.parametrize("fill", METHODS)

@@ -21,7 +21,7 @@ from jaxgrow.nets.growing import (
     stage_of,
     variable_shapes,
 )
-from jaxgrow.ops import upsample
+from jaxgrow.ops import harmonic_fill, upsample
 from jaxgrow.training.train_state import count_params
 from tests.support.oracles import (
     assert_close,
@@ -102,6 +102,18 @@ def pictures(module, resolution, n=3):
 @functools.partial(quick_jit, static_argnames=("net", "train", "update_from"))
 def run(net, params, stats, x, fade=None, train=False, update_from=0):
     return apply(net, params, stats, x, train=train, update_from=update_from, fade=fade)
+
+
+def test_with_the_harmonic_fill_the_generator_adds_to_it():
+    plain, params, stats = make(Generator, 8, SMALL, seed=1)
+    config = dataclasses.replace(SMALL, fill="harmonic")
+    net = Generator(config, 8)
+    images = jnp.asarray(np.random.default_rng(0).random((2, 8, 8, 3), np.float32))
+    mask = jnp.zeros((2, 8, 8, 1)).at[:, 2:7, 3:].set(1.0)
+    filled = harmonic_fill(images, mask)
+    y, _ = run(net, params, stats, generator_input(images, mask))
+    painted, _ = run(plain, params, stats, jnp.concatenate([filled, mask], -1))
+    assert_close(y, filled + painted, 1e-6)
 
 
 @pytest.mark.parametrize("skip", ["none", "add"])
