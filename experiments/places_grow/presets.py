@@ -25,6 +25,8 @@ _BETTER = derive(
         "masks.max_area": 0.5,
         "net.skip": "add",
         "net.fill": "harmonic",
+        # Units of leaky ReLU die while they unlearn the first noise on the fill.
+        "net.activation": "gelu",
         "growth.freeze": "slow",
         "growth.fade": 0.5,
         "optimizer.schedule": "cosine",
@@ -50,9 +52,10 @@ _DEMO = derive(
         # R1 needs a second program per stage, and most of the time is compilation.
         "losses.r1_gamma": 0.0,
         "growth.resolutions": (4, 8, 16, 32),
-        "growth.steps": (200, 300, 250, 100),
+        "growth.steps": (50, 100, 250, 150),
         "growth.fade": 0.3,
         "optimizer.g_learning_rate": (2e-3,),
+        "optimizer.warm_up": 25,
         "optimizer.ema_decay": 0.98,
         "log_every": 25,
         "validate_every": 50,
@@ -72,6 +75,7 @@ _SMOKE = derive(
         "growth.steps": (20, 20),
         "growth.freeze": "all",
         "growth.fade": 0.5,
+        "optimizer.warm_up": 5,
         "log_every": 5,
         "validate_every": 10,
         "unet_steps": 10,

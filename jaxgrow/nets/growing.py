@@ -214,9 +214,19 @@ def variable_shapes(
 def init_variables(
     net: Generator | Discriminator, seed: Sequence[int], channels: int, *, fading: bool
 ) -> dict[str, PyTree]:
-    """Return fresh variables {"params": ..., <collections>: ...}."""
+    """Return fresh variables {"params": ..., <collections>: ...}.
+
+    What a generator adds to the harmonic fill begins at zero, unless a norm on the
+    weights would divide by it.
+    """
+    config = net.config
     shapes = _module_shapes(net, channels, fading)
-    return weight_norm.init_normed(shapes, net.config.norm, seed)
+    variables = weight_norm.init_normed(shapes, config.norm, seed)
+    if config.fill == "harmonic" and config.norm not in ("spectral", "weight"):
+        for name, tree in variables["params"].items():
+            if name.endswith("_to_rgb"):
+                variables["params"][name] = jax.tree.map(jnp.zeros_like, tree)
+    return variables
 
 
 def _module_shapes(

@@ -153,11 +153,11 @@ def init_normed(
 ) -> dict[str, PyTree]:
     """Return fresh variables of `normed_shapes`.
 
-    Kernels are uniform in +-1/sqrt(k k i), PyTorch's default if a transposed
-    convolution has as many inputs as outputs. NumPy draws them, from `seed` and the
-    kernel's path alone: equal on every device, with nothing to compile. Singular
-    vectors start exact (a cold start is 26 % off), scales at the kernel's length,
-    feature norms at the identity.
+    Kernels are orthogonal (Saxe et al. 2014), which keeps the size of the signal at
+    every depth. PyTorch's uniform kernels let it vanish in a network without biases.
+    NumPy draws them, from `seed` and the kernel's path alone: equal on every device,
+    with nothing to compile. Singular vectors start exact, scales at the length of
+    their kernel, feature norms at the identity.
     """
     fill = {"scale": np.ones, "var": np.ones, "bias": np.zeros, "mean": np.zeros}
     drawn: dict[str, dict[Path, np.ndarray]] = {"params": {}, "spectral": {}}
@@ -166,12 +166,7 @@ def init_normed(
         if path[-1] != "kernel":
             continue
         rng = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
-        if norm == "spectral":
-            kernel = _orthogonal(rng, leaf.shape)
-        else:
-            bound = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
-            kernel = (bound * (2.0 * rng.random(leaf.shape) - 1.0)).astype(np.float32)
-        drawn["params"][path] = kernel
+        kernel = drawn["params"][path] = _orthogonal(rng, leaf.shape)
         w = kernel.reshape(-1, kernel.shape[-1]).T
         if norm == "weight":
             drawn["params"][*path[:-1], "scale"] = np.linalg.norm(w, axis=1)

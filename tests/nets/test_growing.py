@@ -104,6 +104,15 @@ def run(net, params, stats, x, fade=None, train=False, update_from=0):
     return apply(net, params, stats, x, train=train, update_from=update_from, fade=fade)
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_what_is_added_to_the_harmonic_fill_begins_at_zero(norm):
+    config = dataclasses.replace(SMALL, fill="harmonic", norm=norm)
+    params = make(Generator, 8, config, fading=True)[1]
+    for name, tree in params.items():
+        is_zero = not any(np.any(leaf) for leaf in jax.tree.leaves(tree))
+        assert is_zero == name.endswith("_to_rgb"), name
+
+
 def test_with_the_harmonic_fill_the_generator_adds_to_it():
     plain, params, stats = make(Generator, 8, SMALL, seed=1)
     config = dataclasses.replace(SMALL, fill="harmonic")
