@@ -99,8 +99,7 @@ def fill(job: Job, inpainter: Inpainter, config: Config, note: Note) -> Picture:
     """
     limit = config.max_megapixels
     picture = read_picture(job.image, note, max_megapixels=limit)
-    mask, is_binary = load_mask(job.mask, max_megapixels=limit)
-    mask = ~mask if config.invert else mask
+    mask, is_binary = load_mask(job.mask, invert=config.invert, max_megapixels=limit)
     pixels = picture.pixels
     if mask.shape != pixels.shape[:2]:
         raise UserError(

@@ -120,17 +120,22 @@ def _tfds():
 
 def _read_idx(file: Path) -> UInt8[np.ndarray, "n h w"]:
     try:
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            content = gzip.decompress(content)
-        magic, *shape = struct.unpack(">4I", content[:16])
-        if magic != _IDX_IMAGES or len(content) != 16 + math.prod(shape):
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as content:
+            magic, *shape = struct.unpack(">4I", content.read(16))
+            size = math.prod(shape)
+            # A header alone can claim any size; gzip packs at most 1032 bytes into one.
+            if magic != _IDX_IMAGES or size > 1032 * file.stat().st_size:
+                raise ValueError("not as long as its header says, or no idx images")
+            if shape[0] < 1 or min(shape[1:]) < 2:
+                raise ValueError(f"it holds {shape[0]} images of {shape[2]}x{shape[1]}")
+            pixels = content.read(size + 1)
+        if len(pixels) != size:
             raise ValueError("not as long as its header says, or no idx images")
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise UserError(
             f"idx file {file} cannot be read ({error}): fetch it again"
         ) from error
-    return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
 def _repeat_grey(grey: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w 3"]:

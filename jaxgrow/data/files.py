@@ -61,7 +61,8 @@ def list_images(folder: Path, *, without: Path | None = None) -> FoundImages:
         UserError: `folder` is not a folder, or cannot be read.
     """
     if not folder.is_dir():
-        what = "is a file" if os.path.lexists(folder) else "does not exist"
+        there = "is a file" if folder.is_file() else "is no folder"
+        what = there if os.path.lexists(folder) else "does not exist"
         raise UserError(f"folder {folder} {what}: give the path of a folder of images")
     names, others, visited = [], {}, set()
     skipped = {os.path.realpath(without)} if without is not None else set()

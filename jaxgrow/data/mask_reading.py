@@ -22,7 +22,10 @@ _MAX_UNCLEAR = 0.3  # part of a mask that may be neither black nor white
 
 
 def load_mask(
-    file: str | Path, *, max_megapixels: float = MAX_MEGAPIXELS
+    file: str | Path,
+    *,
+    invert: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> tuple[Bool[np.ndarray, "h w"], bool]:
     """Read the hole pixels of a mask image; the bool is True if it has two values.
 
@@ -35,6 +38,8 @@ def load_mask(
 
     Args:
         file: Any image that `jaxgrow.data.images` reads.
+        invert: True if the hole is black in grey files; files that mark it in another
+            way are then refused.
         max_megapixels: Largest size that is decoded.
 
     Raises:
@@ -43,7 +48,14 @@ def load_mask(
     image = open_image(file, max_megapixels=max_megapixels)
     with explained(file):
         try:
-            return _hole_of(image)
+            hole, is_binary, is_grey = _hole_of(image)
+            if invert and not is_grey:
+                raise _TwoReadings(
+                    "marks a part by a brush or transparency",
+                    "this part is the hole",
+                    "by the inversion, all the rest",
+                )
+            return (~hole if invert else hole), is_binary
         except _TwoReadings as error:
             raise UserError(
                 f"mask {file} {error}: save it with a white hole on black"
@@ -55,24 +67,25 @@ class _TwoReadings(Exception):
         super().__init__(f"{what}, so that {one} or {other}")
 
 
-def _hole_of(image: Image.Image) -> tuple[Bool[np.ndarray, "h w"], bool]:
+def _hole_of(image: Image.Image) -> tuple[Bool[np.ndarray, "h w"], bool, bool]:
+    """Return the hole, and whether the mask has two values and is in grey."""
     if image.has_transparency_data:
         rgba = np.asarray(eight_bits(image).convert("RGBA"))
         if rgba[..., 3].min() == 0:
-            return _by_alpha(rgba[..., :3], rgba[..., 3])
+            return *_by_alpha(rgba[..., :3], rgba[..., 3]), False
         image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
     if image.mode in ("1", "L"):
-        return _by_value(np.asarray(image.convert("L")), image)
+        return *_by_value(np.asarray(image.convert("L")), image), True
     if image.mode.startswith(("I", "F")):
-        return _by_value(np.asarray(image), image)
+        return *_by_value(np.asarray(image), image), True
     rgb = np.asarray(image.convert("RGB"))
     if image.mode == "P" and (rgb == rgb[0, 0]).all():  # the palette says nothing
-        return _by_value(np.asarray(image), image)
+        return *_by_value(np.asarray(image), image), True
     chroma = rgb.max(-1) - rgb.min(-1)
     grey = np.asarray(image.convert("RGB").convert("L"))
     if chroma.max() < _COLOURED:
-        return _by_value(grey, image)
-    return _by_brush(rgb, chroma, grey), True
+        return *_by_value(grey, image), True
+    return _by_brush(rgb, chroma, grey), True, False
 
 
 def _by_alpha(

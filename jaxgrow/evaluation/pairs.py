@@ -103,9 +103,8 @@ def load_pair(pair: FilePair, *, invert: bool) -> LoadedPair:
     _check_size(pair.fake, fake, pair.real, real)
     if pair.mask is None:
         return LoadedPair(pair.name, real, fake, None)
-    hole, _ = load_mask(pair.mask)
+    hole, _ = load_mask(pair.mask, invert=invert)
     _check_size(pair.mask, hole, pair.real, real)
-    hole = ~hole if invert else hole
     if not hole.any():
         raise UserError(
             f"{pair.mask} has no hole to measure in: white marks the hole, or invert "

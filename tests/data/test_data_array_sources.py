@@ -11,6 +11,9 @@ from jaxgrow.data.sources import DataConfig, open_split
 from jaxgrow.errors import UserError
 
 
+ABSURD = [(3, 0, 0), (0, 8, 8), (3, 8, 0), (2**32 - 1, 2**32 - 1, 2**32 - 1)]
+
+
 def idx_bytes(pixels):
     return struct.pack(">4I", 0x803, *pixels.shape) + pixels.tobytes()
 
@@ -42,7 +45,9 @@ class TestIdx:
         with pytest.raises(UserError, match="holds no train-images-idx3-ubyte"):
             sources.idx_images(tmp_path, "train")
         file = tmp_path / "train-images-idx3-ubyte"
-        for content in (idx_bytes(grey)[:-1], b"\0\0\x08\x01" + bytes(40), b"x"):
+        absurd = [struct.pack(">4I", 0x803, *shape) for shape in ABSURD]
+        short = [idx_bytes(grey)[:-1], b"\0\0\x08\x01" + bytes(40), b"x"]
+        for content in (*short, *absurd):
             file.write_bytes(content)
             with pytest.raises(
                 UserError, match="train-images-idx3-ubyte cannot be read"

@@ -125,6 +125,20 @@ def test_a_mask_of_two_readings_is_refused_with_both(image, readings, tmp_path):
     assert str(refused.value).startswith(f"mask {tmp_path / 'm.png'} ")
 
 
+def test_only_masks_in_grey_are_inverted(tmp_path):
+    Image.fromarray(painted(0, 255)).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(
+        load_mask(tmp_path / "grey.png", invert=True)[0], HOLE
+    )
+    brushes = (painted((255, 0, 0), 0), with_alpha(255, OPAQUE_HOLE))
+    for brush in brushes:
+        Image.fromarray(brush).save(tmp_path / "brush.png")
+        with pytest.raises(
+            UserError, match="this part is the hole or by the inversion"
+        ):
+            load_mask(tmp_path / "brush.png", invert=True)
+
+
 def test_values_that_are_no_numbers_are_refused(tmp_path):
     values = np.where(HOLE, np.nan, 0).astype(np.float32)
     Image.fromarray(values).save(tmp_path / "m.tif")

@@ -102,6 +102,7 @@ def test_an_azimuth_that_no_camera_has_is_refused():
         npz(world_mat_0=np.eye(2)),
         cameras_npz()[:500],
         np.lib.format.magic(1, 0),
+        npz(world_mat_0=np.zeros((2048, 2048), np.uint8)),
     ],
 )
 def test_cameras_that_cannot_be_read_are_refused(content):

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxgrow.data.views import ViewDataConfig, nmr, open_partitions
+from jaxgrow.data.views import ViewDataConfig, archives, nmr, open_partitions
 from jaxgrow.errors import UserError
 from tests.support.nmr_archive import (
     AZIMUTHS,
@@ -304,3 +304,10 @@ def test_a_mac_archive_with_its_shadow_files_is_read(root, tmp_path):
 def test_marked_views_differ():
     patches = {marked_view(f"{i}", v).tobytes() for i in range(20) for v in range(24)}
     assert len(patches) == 480
+
+
+def test_a_view_that_unpacks_to_much_is_refused_before(root, tmp_path, monkeypatch):
+    archive = zip_folder(root, tmp_path / "nmr.zip")
+    monkeypatch.setattr(archives, "_MAX_BYTES", 100)
+    for path in (root, archive):
+        assert "more than 100 of a view or list" in refusal(path, tmp_path)

@@ -1,5 +1,6 @@
 """SoftRas's files: the same pixels out as in, whichever way round their colours."""
 
+import io
 import zipfile
 
 import numpy as np
@@ -132,6 +133,26 @@ def test_damaged_files_are_refused(tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((3, 24, 4, 1, 1), "3 objects with views of 1x1 pixels"),
+        ((3, 24, 4, 8, 4), "3 objects with views of 4x8 pixels"),
+        ((-1, 24, 4, 8, 8), "-1 objects"),
+        ((3, 24, 4, 2**40, 2**40), "bytes, and does not"),
+        ((10**12, 24, 4, 8, 8), "bytes, and does not"),
+    ],
+)
+def test_headers_of_absurd_shapes_are_refused(tmp_path, shape, said):
+    root = write_softras(tmp_path / "data")
+    header = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    with zipfile.ZipFile(root / "03001627_test_images.npz", "w") as archive:
+        archive.writestr("arr_0.npy", header.getvalue() + bytes(9000))
+    assert said in refusal(root, tmp_path)
+
+
 def test_an_array_that_ends_early_is_refused(tmp_path):
     root = write_softras(tmp_path / "data")
     file = root / "03001627_test_images.npz"
@@ -139,7 +160,7 @@ def test_an_array_that_ends_early_is_refused(tmp_path):
         content = archive.read("arr_0.npy")
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("arr_0.npy", content[:-1000])
-    assert "(the array ends early)" in refusal(root, tmp_path)
+    assert "bytes, and does not: download it again" in refusal(root, tmp_path)
 
 
 def test_several_arrays_in_one_file_are_refused(tmp_path):

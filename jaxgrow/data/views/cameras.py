@@ -13,6 +13,7 @@ azimuth is atan2(z, x): Kato's script has its eyes at
 """
 
 import io
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ from jaxgrow.data.views.archives import ZIP_ERRORS
 from jaxgrow.errors import UserError
 
 
+_MAX_BYTES = 2**22  # of the unpacked matrices of one object, 16 kB in the archive
 _TOLERANCE = 1.0  # degrees
 
 
@@ -34,6 +36,9 @@ def read_eyes(content: bytes, name: str) -> Float[np.ndarray, "n 3"]:
         UserError: The file cannot be read or holds no such matrices.
     """
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
+                raise ValueError(f"it unpacks to more than {_MAX_BYTES} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             eyes = []
             while (i := len(eyes)) < len(file.files):

@@ -8,6 +8,7 @@ not used. They are read object by object, because one file may hold 2 GB.
 
 import contextlib
 import functools
+import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -158,6 +159,7 @@ def _open_rows(path: Path) -> Iterator[tuple[zipfile.ZipExtFile, tuple[int, ...]
             archive = stack.enter_context(zipfile.ZipFile(path))
             (name,) = archive.namelist()
             content = stack.enter_context(archive.open(name))
+            stored = archive.getinfo(name).file_size
             assert isinstance(content, zipfile.ZipExtFile)  # the stub gives IO[bytes]
             version = np.lib.format.read_magic(content)
             read_header = {
@@ -176,13 +178,25 @@ def _open_rows(path: Path) -> Iterator[tuple[zipfile.ZipExtFile, tuple[int, ...]
                 f"file {path} holds {dtype}{order}, not uint8 in C's order: give "
                 "SoftRas's files"
             )
+        side, claimed = shape[3], content.tell() + math.prod(shape)
+        if shape[0] < 0 or side < 2 or shape[4] != side:
+            raise UserError(
+                f"file {path} says that it holds {shape[0]} objects with views of "
+                f"{shape[4]}x{side} pixels: give SoftRas's files"
+            )
+        # A header alone can claim any size; zip packs at most 1032 bytes into one.
+        if claimed != stored or claimed > 1032 * path.stat().st_size:
+            raise UserError(
+                f"file {path} says that it holds {claimed} bytes, and does not: "
+                "download it again"
+            )
         yield content, shape
 
 
 def _read_row(
     content: zipfile.ZipExtFile, shape: tuple[int, ...], path: Path
 ) -> UInt8[np.ndarray, "v 4 h w"]:
-    num_bytes = int(np.prod(shape[1:]))
+    num_bytes = math.prod(shape[1:])
     with _explain(path):
         row = content.read(num_bytes)
         if len(row) < num_bytes:
