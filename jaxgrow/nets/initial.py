@@ -49,7 +49,8 @@ def uniform_fan_in(
             bound = np.float32(1.0 / math.sqrt(math.prod(kernel.shape[:-1])))
             unit = rng_of(path, seed).random(leaf.shape, np.float32)
             params[path] = bound * (2.0 * unit - 1.0)
-    return unflatten_dict({path: jnp.asarray(array) for path, array in params.items()})
+    # Without its type, `asarray` compiles a program for every shape.
+    return unflatten_dict({p: jnp.asarray(a, jnp.float32) for p, a in params.items()})
 
 
 def shapes_of(

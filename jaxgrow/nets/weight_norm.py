@@ -180,7 +180,8 @@ def init_normed(
         for path, leaf in shapes.items():
             array = drawn.get(collection, {}).get(path)
             arrays[path] = jnp.asarray(
-                fill[path[-1]](leaf.shape) if array is None else array, leaf.dtype
+                fill[path[-1]](leaf.shape, leaf.dtype) if array is None else array,
+                leaf.dtype,
             )
         variables[collection] = unflatten_dict(arrays)
     return variables

@@ -69,7 +69,8 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
                 f"{path} is of no use: {name} has numbers that are not finite; make "
                 "the file again."
             )
-    tree = {name: jnp.asarray(tensor) for name, tensor in tensors.items()}
+    # `jnp.asarray` would compile a program for every shape.
+    tree = {name: jax.device_put(tensor) for name, tensor in tensors.items()}
     return header, traverse_util.unflatten_dict(tree, sep="/")
 
 

@@ -94,12 +94,11 @@ def autokl_params():
 
 def encode_and_decode(config, params):
     with jax.enable_x64(True):
-        images = jnp.asarray(golden_images(config.image_size))
-        params = jax.tree.map(jnp.asarray, params)
+        images = golden_images(config.image_size)
         z = quick_jit(lambda p, x: encode(config, p, x))(params, images)
         out = quick_jit(lambda p, z: decode(config, p, z))(params, z)
         assert z.dtype == out.dtype == jnp.float64
-        return np.asarray(images), np.asarray(z), np.asarray(out)
+        return images, np.asarray(z), np.asarray(out)
 
 
 def test_resnet_gives_the_golden_numbers():

@@ -88,9 +88,7 @@ def test_the_network_gives_the_golden_numbers():
     shapes = variable_shapes(TINY, VIEWS, DIM)
     assert count(shapes) == 123_804
     with jax.enable_x64(True):
-        params = jax.tree.map(jnp.asarray, filled(shapes, canonical_order()))
-        x, tau = map(jnp.asarray, golden_inputs())
-        out = forward(TINY)(params, x, tau)
+        out = forward(TINY)(filled(shapes, canonical_order()), *golden_inputs())
         assert out.dtype == jnp.float64
         out = np.asarray(out)
     golden = """

@@ -25,7 +25,7 @@ def draw(*shape, seed=0):
 def variables(channels):
     params = {"scale": draw(channels, seed=1), "bias": draw(channels, seed=2)}
     stats = {"mean": draw(channels, seed=3), "var": draw(channels, seed=4) ** 2}
-    return jax.tree.map(jnp.asarray, {"params": params, "batch_stats": stats})
+    return jax.device_put({"params": params, "batch_stats": stats})
 
 
 def outcome(layer, x, g, **call):
