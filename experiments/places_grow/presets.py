@@ -75,7 +75,7 @@ _SMOKE = derive(
         "growth.steps": (20, 20),
         "growth.freeze": "all",
         "growth.fade": 0.5,
-        "optimizer.warm_up": 5,
+        "optimizer.warm_up": 0,
         "log_every": 5,
         "validate_every": 10,
         "unet_steps": 10,

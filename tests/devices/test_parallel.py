@@ -66,7 +66,12 @@ def test_two_devices_equal_one(two, trained_on_one):
     shares = [two.shard_batch(b) for b in batches]
     found, on_two = run("batch", config, shares, two)
     assert_same_training(found, expected)
-    assert_close(on_two, on_one)
+    for row, expected_row in zip(on_two, on_one, strict=True):
+        assert row.keys() == expected_row.keys()
+        for name, value in expected_row.items():
+            # Logits of about 0.1 and both signs cancel in their mean.
+            scale = 0.1 if name in ("d/real", "d/fake") else None
+            assert_close(row[name], value, scale=scale)
 
 
 @pytest.mark.slow
