@@ -137,7 +137,8 @@ class Subset:
 
 def embedded_photos() -> ImageFolder:
     """Open the package's 57 photographs of places; see their ATTRIBUTION.md."""
-    return ImageFolder(PHOTOS, group_by="prefix")
+    names = sorted(path.name for path in PHOTOS.glob("*.webp"))
+    return ImageFolder(PHOTOS, group_by="prefix", names=names)
 
 
 def open_split(

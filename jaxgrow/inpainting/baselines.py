@@ -78,34 +78,21 @@ def biharmonic(images: Photos, masks: Holes) -> Photos:
 
 def harmonic(images: Photos, masks: Holes) -> Photos:
     """Solve Laplace's equation in the hole: each pixel is its neighbours' mean."""
-    from scipy import sparse  # a dependency of JAX
-    from scipy.sparse import linalg
+    from scipy.sparse import linalg  # a dependency of JAX
+
+    laplacian = linalg.LaplacianNd(
+        masks.shape[1:], boundary_conditions="neumann", dtype=np.float64
+    ).tosparse()
 
     def fill(image, hole):
-        height, width = hole.shape
-        right = _difference(width, sparse)
-        down = _difference(height, sparse)
-        gradient = sparse.vstack(
-            [
-                sparse.kron(sparse.eye_array(height), right),
-                sparse.kron(down, sparse.eye_array(width)),
-            ]
-        )
-        laplacian = (gradient.T @ gradient).tocsr()
         inside, pixels = hole.ravel(), image.reshape(-1, 3).astype(float)
-        sources = -laplacian[inside][:, ~inside] @ pixels[~inside]
-        solve = linalg.factorized(laplacian[inside][:, inside].tocsc())
-        for channel in range(3):
-            pixels[inside, channel] = solve(sources[:, channel])
+        rows = laplacian[inside]
+        solve = linalg.factorized(rows[:, inside].tocsc())
+        sources = -rows[:, ~inside] @ pixels[~inside]
+        pixels[inside] = np.stack([solve(channel) for channel in sources.T], axis=-1)
         return pixels.reshape(image.shape)
 
     return _fill_each(fill, images, masks)
-
-
-def _difference(n: int, sparse):
-    """Return the (n - 1, n) matrix of differences between neighbours."""
-    ones = np.ones(n - 1)
-    return sparse.diags_array([-ones, ones], offsets=[0, 1], shape=(n - 1, n))
 
 
 def _fill_opencv(method: str, images: Photos, masks: Holes) -> Photos:

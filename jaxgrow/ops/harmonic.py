@@ -8,7 +8,7 @@ from jaxgrow.ops.pooling import upsample
 from jaxgrow.typing import HoleMask, Image
 
 
-# Half to one grey level of 255 from the exact solution, at 16 to 64 px.
+# About one grey level of 255 from the exact solution at 64 px; its test has the bound.
 _SWEEPS = 8  # per level
 _OVER_RELAXATION = 1.7
 

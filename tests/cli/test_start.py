@@ -20,9 +20,9 @@ class Outer:
 
 
 def test_the_home_folder_is_expanded_in_paths_and_nowhere_else(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", "/folder/of/ada")
     given = Outer(Path("~/o"), (Path("~"), Path("a~/b")), Inner(Path("~/x")))
-    home = Path("/home/ada")
+    home = Path("/folder/of/ada")
     expected = Outer(home / "o", (home, Path("a~/b")), Inner(home / "x"))
     assert prepare(given) == expected
     plain = Outer(Path("o"))
