@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import ExifTags, Image
 
-from jaxgrow.data.image_files import explained, open_image
+from jaxgrow.data.image_files import count_frames, explained, open_image
 from jaxgrow.data.images import eight_bits, over_white
 
 
@@ -99,7 +99,7 @@ def read_picture(path: Path, note: Note, *, max_megapixels: float) -> Picture:
         white = image.info.get("white")
         taken = f", {white} as white" if white else ""
         note(f"{path} has {bits} bits a channel and is reduced to 8{taken}")
-    if (frames := stored.info["frames"]) > 1:
+    if (frames := count_frames(path)) > 1:
         note(f"{path} has {frames} frames, of which the first is kept")
     options: dict[str, object] = {}
     if profile:

@@ -166,7 +166,8 @@ class ImageTar:
                 continue
             if member.islnk() or member.issym():
                 start = path.parent if member.issym() else PurePosixPath()
-                links[member.name] = os.path.normpath(start / member.linkname)
+                target = os.path.normpath(start / member.linkname)
+                links[member.name] = target
             elif member.isfile():
                 whole = member.offset_data + member.size <= end
                 head = os.pread(file.fileno(), 64, member.offset_data)
@@ -177,11 +178,15 @@ class ImageTar:
                 else:
                     places[member.name] = (member.offset_data, member.size)
         by_path = {os.path.normpath(name): place for name, place in places.items()}
-        for name, target in links.items():
+        next_of = {os.path.normpath(name): target for name, target in links.items()}
+        for name, first in links.items():
+            target = first
+            for _ in links:  # a chain of links; one that closes ends too
+                target = next_of.get(target, target)
             if target in by_path:
                 places[name] = by_path[target]
             elif looks_like_image(name, b""):
-                self.skipped[name] = f"{name} is a link to {target}, which is not there"
+                self.skipped[name] = f"{name} is a link to {first}, which is not there"
         return places
 
     def __len__(self) -> int:
@@ -195,8 +200,12 @@ class ImageTar:
         return decode_image(content, name, max_megapixels=self._max_megapixels)
 
     def fingerprint(self) -> str:
-        """Hash the archive's content; above 2 GiB, its size and time."""
-        return fingerprint_files([self.archive], self.names)
+        """Hash the archive's content, above 2 GiB its size and time, and the limit.
+
+        The limit decides which pictures are left out when they are decoded.
+        """
+        names = [*self.names, f"{self._max_megapixels} megapixels"]
+        return fingerprint_files([self.archive], names)
 
 
 def open_images(

@@ -55,7 +55,7 @@ def list_images(folder: Path, *, without: Path | None = None) -> FoundImages:
 
     Args:
         folder: Folder to walk through.
-        without: A folder, perhaps below `folder`, whose files are not listed.
+        without: A file or folder, perhaps below `folder`, that is not listed.
 
     Raises:
         UserError: `folder` is not a folder, or cannot be read.
@@ -78,10 +78,11 @@ def list_images(folder: Path, *, without: Path | None = None) -> FoundImages:
         visited.add(here)
         folders[:] = [name for name in folders if not is_hidden(name)]
         for file in files:
-            if is_hidden(file):
+            path = os.path.join(root, file)
+            if is_hidden(file) or (skipped and os.path.realpath(path) in skipped):
                 continue
             name = (Path(root) / file).relative_to(folder).as_posix()
-            if fault := _fault(os.path.join(root, file)):
+            if fault := _fault(path):
                 others[name] = fault
             else:
                 names.append(name)

@@ -7,6 +7,7 @@ by a variable that belongs to the program that imports this package.
 
 import contextlib
 import io
+import math
 import os
 import re
 import stat
@@ -88,8 +89,7 @@ def open_image(
 ) -> Image.Image:
     """Load an image as it is stored, but upright and with 16-bit colours in 8 bits.
 
-    `info["frames"]` is the number of frames, of which this is the first, and
-    `info["bits"]` the depth of a channel if it is stored in more than 8 bits. For
+    `info["bits"]` is the depth of a channel if it is stored in more than 8 bits. For
     arguments and errors see `decode_image`.
     """
     with explained(file, name), _stream(file) as stream:
@@ -104,6 +104,13 @@ def open_image(
                 raise
             pixels = io.BytesIO(_without_remarks(content))
             return _load(pixels, _name_of(file, name), max_megapixels)
+
+
+def count_frames(file: Path) -> int:
+    """Return the number of frames or pages of an image; 1 if they cannot be counted."""
+    with contextlib.suppress(Exception), _stream(file) as stream:
+        return getattr(_identify(stream, str(file), math.inf), "n_frames", 1)
+    return 1
 
 
 def header_fault(
@@ -186,7 +193,8 @@ def _identify(
     if width * height > max_megapixels * 1e6:
         raise UserError(
             f"image {name} has {width}x{height} pixels, more than {max_megapixels:g} "
-            "megapixels: set max_megapixels to allow it"
+            "megapixels: scale it down, or set max_megapixels to allow it where it "
+            "is an option"
         )
     # The first page of many cameras' raw files is a thumbnail.
     if kind == "TIFF" and getattr(image, "tag_v2", {}).get(254, 0) & 1:
@@ -219,9 +227,6 @@ def _other_reader(head: bytes, name: str) -> Callable[..., ImageFile.ImageFile]:
 
 def _load(stream: io.BufferedIOBase, name: str, max_megapixels: float) -> Image.Image:
     image = _identify(stream, name, max_megapixels)
-    frames = 1
-    with contextlib.suppress(Exception):
-        frames = getattr(image, "n_frames", 1)
     is_deep = any(";16" in str(tile[3]) for tile in image.tile)
     image.load()
     if is_deep and image.mode in ("RGB", "RGBA"):
@@ -229,9 +234,9 @@ def _load(stream: io.BufferedIOBase, name: str, max_megapixels: float) -> Image.
         if high[..., :3].max() < 16:  # 12 bits or fewer: Pillow's upper byte is black
             again = _identify(stream, name, max_megapixels)
             image.paste(_from_low_bytes(high, again))
-    image.info["frames"] = frames
     if is_deep or image.mode.startswith(("I", "F")):
-        image.info["bits"] = 16 if is_deep or ";16" in image.mode else 32
+        is_16 = is_deep or ";16" in image.mode or image.format == "PPM"
+        image.info["bits"] = 16 if is_16 else 32
     # A broken EXIF entry says nothing.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)

@@ -50,15 +50,19 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image
     values = np.asarray(image).astype(np.float64)
     white = _white(values, image)
-    tags = getattr(image, "tag_v2", {})
-    scaled = (white - values if tags.get(262) == 0 else values) * (255 / white)
-    result = Image.fromarray(np.rint(scaled).astype(np.uint8))
+    values = white - values if is_white_zero(image) else values
+    result = Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
     if (clear := image.info.get("transparency")) is not None:
-        opaque = 255 * (values != clear).astype(np.uint8)
+        opaque = 255 * (np.asarray(image) != clear).astype(np.uint8)
         result = Image.merge("LA", (result, Image.fromarray(opaque)))
     kept = {k: v for k, v in image.info.items() if k != "transparency"}
     result.info = kept | {"white": white}
     return result
+
+
+def is_white_zero(image: Image.Image) -> bool:
+    """True if 0 is white in a TIFF file; Pillow turns those of 8 bits alone."""
+    return getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def over_white(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from jaxgrow.data.image_files import MAX_MEGAPIXELS, explained, open_image
-from jaxgrow.data.images import eight_bits
+from jaxgrow.data.images import eight_bits, is_white_zero
 from jaxgrow.errors import UserError
 
 
@@ -77,7 +77,8 @@ def _hole_of(image: Image.Image) -> tuple[Bool[np.ndarray, "h w"], bool, bool]:
     if image.mode in ("1", "L"):
         return *_by_value(np.asarray(image.convert("L")), image), True
     if image.mode.startswith(("I", "F")):
-        return *_by_value(np.asarray(image), image), True
+        light = eight_bits(image) if is_white_zero(image) else image
+        return *_by_value(np.asarray(light), light), True
     rgb = np.asarray(image.convert("RGB"))
     if image.mode == "P" and (rgb == rgb[0, 0]).all():  # the palette says nothing
         return *_by_value(np.asarray(image), image), True

@@ -21,6 +21,7 @@ from jaxgrow.data.files import (
     refuse_if_mostly_broken,
     stem_of,
 )
+from jaxgrow.data.image_files import MAX_MEGAPIXELS
 from jaxgrow.data.mask_files import shrink_mask
 from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.data.resample import area_means, average_2x2, block_means, running_sums
@@ -198,7 +199,8 @@ def pair_masks(names: Sequence[str], mask_folder: Path) -> list[str]:
 
 
 def _paired_mask(name: str, file: Path, pixels: UInt8[np.ndarray, "h w 3"]):
-    mask, _ = load_mask(file)
+    allowed = pixels.shape[0] * pixels.shape[1] / 1e6  # as its picture was
+    mask, _ = load_mask(file, max_megapixels=max(MAX_MEGAPIXELS, allowed))
     if mask.shape != pixels.shape[:2]:
         (h, w), (mask_h, mask_w) = pixels.shape[:2], mask.shape
         raise UserError(

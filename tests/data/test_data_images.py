@@ -192,6 +192,13 @@ def test_16_bit_tiff_files_in_which_0_is_white_are_turned():
     np.testing.assert_array_equal(found, [[255, 0], [254, 255]])
 
 
+def test_a_later_page_that_is_damaged_does_not_matter():
+    pages = [Image.new("L", (40, 40), grey) for grey in (20, 70, 120)]
+    content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    for end in range(len(content) // 2, len(content), 97):
+        np.testing.assert_array_equal(decode_image(content[:end]), 20)
+
+
 def test_a_transparent_grey_level_of_16_bits_is_white():
     rows = b"".join(
         b"\0" + row.tobytes() for row in np.array([[0, 65535], [7, 0]], ">u2")

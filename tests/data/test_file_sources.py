@@ -119,15 +119,31 @@ def test_links_inside_an_archive_lead_to_pictures(tmp_path):
             add(archive, f"a/{i}.dat", png(i))
         add(archive, "b/hard.png", type=tarfile.LNKTYPE, linkname="a/1.dat")
         add(archive, "b/soft.png", type=tarfile.SYMTYPE, linkname="../a/2.dat")
+        add(archive, "b/chain.png", type=tarfile.SYMTYPE, linkname="soft.png")
+        add(archive, "b/ring.png", type=tarfile.SYMTYPE, linkname="ring.png")
         add(archive, "b/lost.png", type=tarfile.LNKTYPE, linkname="a/9.dat")
         add(archive, "a/._1.dat", png())
         add(archive, "a/notes.txt", b"text")
     found = ImageTar(tmp_path / "x.tar")
-    assert len(found) == 10
+    assert len(found) == 11
     at = {name: i for i, name in enumerate(found.names)}
-    for link, target in (("b/hard.png", "a/1.dat"), ("b/soft.png", "a/2.dat")):
+    for link, target in (
+        ("hard", "a/1.dat"),
+        ("soft", "a/2.dat"),
+        ("chain", "a/2.dat"),
+    ):
+        link = f"b/{link}.png"
         np.testing.assert_array_equal(found[at[link]], found[at[target]])
     assert "a/9.dat, which is not there" in found.skipped["b/lost.png"]
+    assert "b/ring.png, which is not there" in found.skipped["b/ring.png"]
+    more = ImageTar(tmp_path / "x.tar", max_megapixels=1.0)
+    assert more.fingerprint() != found.fingerprint()
+
+
+def test_one_file_may_be_left_out_of_a_listing(tmp_path):
+    for name in ("a.png", "mask.png"):
+        (tmp_path / name).write_bytes(png())
+    assert list_images(tmp_path, without=tmp_path / "mask.png").names == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Masks as editors save them: one meaning, or a sentence that names the two."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +125,17 @@ def test_a_mask_of_two_readings_is_refused_with_both(image, readings, tmp_path):
     with pytest.raises(UserError, match=readings) as refused:
         load_mask(tmp_path / "m.png")
     assert str(refused.value).startswith(f"mask {tmp_path / 'm.png'} ")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_in_which_0_is_white_marks_the_same_hole_in_any_depth(kind, tmp_path):
+    top = np.iinfo(kind).max
+    file = tmp_path / "m.tif"
+    Image.fromarray(np.where(HOLE, 0, top).astype(kind)).save(file)
+    content = bytearray(file.read_bytes())
+    content[content.index(struct.pack("<HHI", 262, 3, 1)) + 8] = 0
+    file.write_bytes(content)
+    np.testing.assert_array_equal(load_mask(file)[0], HOLE)
 
 
 def test_only_masks_in_grey_are_inverted(tmp_path):

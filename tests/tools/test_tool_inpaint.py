@@ -336,7 +336,8 @@ def test_quality_decides_the_size_of_jpeg_results(paint, tmp_path):
         paint("--quality", "0")
 
 
-def test_a_larger_picture_is_allowed_by_its_option(paint, one):
-    status, said = paint("--max-megapixels", "0.0001")
+def test_a_larger_picture_is_allowed_by_its_option_alone(paint, one):
+    assert paint("--max-megapixels", "1")[0] == 0
+    status, said = paint("--max-megapixels", "0.0001", "--out", "other")
     assert status == 1
     assert "set --max-megapixels to allow it" in said
