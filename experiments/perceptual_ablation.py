@@ -22,11 +22,12 @@ from rich.console import Console
 
 from experiments.places_grow.config import VGG_WEIGHTS, Config
 from experiments.places_grow.evaluate import load_generator
-from experiments.places_grow.prepare import load_pictures, validation_set
+from experiments.places_grow.prepare import Pictures, validation_set
 from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.report import tables
 from experiments.shared import cli, presets
+from jaxgrow.cli.start import expand_home
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.evaluation.compare import HARDER, evaluate
 from jaxgrow.pretrained import networks
@@ -81,9 +82,8 @@ def run_config(options: Options, seed: int, is_on: bool) -> Config:
     return presets.derive(PRESETS["demo"][1], changes)
 
 
-def measure(config: Config) -> dict[int, dict[str, float]]:
+def measure(config: Config, pictures: Pictures) -> dict[int, dict[str, float]]:
     """Return resolution -> figures of a run's generator over holes of 10-50 %."""
-    pictures = load_pictures(config, lambda message: None)
     found = {}
     for resolution in _EVALUATED:
         methods = {"generator": load_generator(config, resolution)}
@@ -134,8 +134,7 @@ def compare(options: Options, console: Console) -> None:
     for seed in options.seeds:
         for is_on, results in measured.items():
             config = run_config(options, seed, is_on)
-            train(config, console)
-            results.append(measure(config))
+            results.append(measure(config, train(config, console).pictures))
     summary = {
         resolution: summarise(*([m[resolution] for m in measured[s]] for s in measured))
         for resolution in _EVALUATED
@@ -163,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     def body(console: Console) -> None:
         line = sys.argv[1:] if arguments is None else arguments
         options = tyro.cli(Options, prog=_PROGRAM, description=__doc__, args=line)
-        compare(options, console)
+        compare(expand_home(options), console)
 
     return cli.run(body, Options)
 

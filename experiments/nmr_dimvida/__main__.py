@@ -98,8 +98,9 @@ def _accept(run: Run) -> tuple[Objects, list[Trainer]]:
     objects = load_objects(run)
     for phase, make_training in phases.TRAINED.items():
         if phase in config.phases:
+            Trainer(run, make_training(run, objects, first_step)).check()
+            # What the check has read may be trained anew before this phase begins.
             trainers.append(Trainer(run, make_training(run, objects, first_step)))
-            trainers[-1].check()
         first_step += phases.num_steps(config, objects, phase)
     # Most of a short run on CPU is compilation, which would all come before any step.
     if jax.default_backend() != "cpu":

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ from experiments.nmr_dimvida.classify_train import (
 )
 from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
+from experiments.nmr_dimvida.phases import NEEDS
 from experiments.nmr_dimvida.run import Run, finished
 from experiments.shared import run_dir as runs
 from jaxgrow.devices import hosts
@@ -58,8 +58,13 @@ def classify(run: Run, objects: Objects) -> None:
     hosts.wait()
     cells, missing = cells_of(config), _missing_weights(run)
     path = config.run_dir / _FOLDER / "results.json"
-    made_from = _made_from(config, sets, objects, cells)
-    if all(hosts.first_says([_is_current(path, made_from)])):
+
+    def is_current() -> bool:
+        """Return True if the results are of these settings, objects and networks."""
+        before = files.read_json(path, dict, absent={}).get("made_from")
+        return before is not None and before == _made_from(config, sets, objects, cells)
+
+    if all(hosts.first_says([hosts.is_first() and is_current()])):
         run.say("the classifiers are trained and tested already")
         return
     trainer = CellTrainer(run, objects.c.views.class_names)
@@ -231,19 +236,13 @@ def _made_from(
     ]
     if not all(path.exists() for path in weights):
         return None
-    makers = [finished(config, "autoencoder"), finished(config, "regressor")]
+    makers = [finished(config, phase) for phase in NEEDS["classify"]]
     plain = files.plain({"classify": config.classify, "generate": config.generate})
     return plain | {
         "model": sets.ca.header["model"],
         "objects": [objects.digests[part] for part in ("d", "c", "e")],
         "networks": files.hash_files([*weights, *makers]),
     }
-
-
-def _is_current(path: Path, made_from: dict[str, Any] | None) -> bool:
-    """Return True if the results are of these settings, objects and networks."""
-    before = files.read_json(path, dict, absent={}).get("made_from")
-    return made_from is not None and before == made_from
 
 
 def _claim(config: Config, sets: Sets, objects: Objects) -> None:

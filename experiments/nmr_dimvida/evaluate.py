@@ -9,8 +9,9 @@ from jaxtyping import Bool
 from rich.progress import Progress
 
 from experiments.nmr_dimvida import panels
-from experiments.nmr_dimvida.config import EXPERIMENT, Config, Phase
+from experiments.nmr_dimvida.config import EXPERIMENT, Config
 from experiments.nmr_dimvida.objects import Objects
+from experiments.nmr_dimvida.phases import NEEDS
 from experiments.nmr_dimvida.run import Run, finished
 from experiments.report.tables import to_markdown
 from experiments.report.views import size_table
@@ -217,14 +218,12 @@ def is_current(run: Run, objects: Objects) -> bool:
 def _made_from(config: Config, objects: Objects) -> dict[str, Any]:
     """Return everything that decides Table I and the curve; content by its hash."""
     names = ("sampler", "table_objects", "curve")
-    phases: tuple[Phase, ...] = (
-        *("autoencoder", "score", "regressor", "coherence_classifier"),
-    )
+    made = [finished(config, phase) for phase in NEEDS["views"]]
     nets = map(config.pretrained, ("squeezenet_lpips", "inception_fid"))
     return {
         **{name: files.plain(getattr(config, name)) for name in names},
         "objects": [objects.digests[part] for part in ("d", "e")],
-        "networks": files.hash_files([finished(config, phase) for phase in phases]),
+        "networks": files.hash_files(made),
         "pretrained": {
             path.stem: files.hash_files([path]) for path in nets if path.exists()
         },

@@ -55,7 +55,7 @@ _PROGRAM = cli.Program(
         "growth.steps": "batches of each stage",
         "growth.freeze": "older stages: all, generator, slow or none",
         "devices": "local devices to train on; None = all",
-        "vgg_weights": "perceptual network; without this file the term is off",
+        "vgg_weights": "perceptual network; None or no default file = off",
     },
 )
 

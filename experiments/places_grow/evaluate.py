@@ -13,7 +13,6 @@ from rich.progress import Progress, TaskID
 from experiments.places_grow.config import EXPERIMENT, Config
 from experiments.places_grow.prepare import (
     Pictures,
-    digests_of,
     load_pictures,
     stage_masks,
     stage_plan,
@@ -116,7 +115,7 @@ def _made_from(
     there = [path for path in map(config.pretrained, nets) if path.exists()]
     return {
         "unet_steps": config.unet_steps,
-        "pictures": digests_of(config, pictures),
+        "pictures": pictures.digests,
         "networks": {path.stem: files.hash_files([path]) for path in there},
         "stages": {
             str(stage.resolution): files.hash_files(
@@ -193,10 +192,8 @@ def _train_unet(
         total=num_steps,
         examples=(config.batch_size, "images"),
     )
-    masks, trained = (
-        stage_masks(config, pictures, stage),
-        stage._replace(num_steps=num_steps),
-    )
+    masks = stage_masks(config, pictures, stage)
+    trained = stage._replace(num_steps=num_steps)
     return unet_baseline.train_unet(
         pictures.train.images[stage.resolution],
         masks,

@@ -31,11 +31,15 @@ _LARGE_HOLE = 0.5
 
 
 class Pictures(NamedTuple):
-    """Both halves of the data, at every resolution of the run."""
+    """Both halves of the data, at every resolution of the run.
+
+    `digests` has name -> hash of the content of pictures and of the user's own masks.
+    """
 
     train: pyramid.Pyramid
     validation: pyramid.Pyramid
     paired_masks: pyramid.Pyramid | None
+    digests: dict[str, str | None]
 
 
 def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures:
@@ -87,29 +91,25 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
             cache_dir=data.cache_dir,
         )
         on_message("every picture trains with its own mask, and with no other shape")
-    return Pictures(
-        train=load(train, crops, config.seed, "training"),
-        validation=load(
-            validation, data.val_crops_per_image, _VALIDATION_SEED, "validation"
-        ),
-        paired_masks=paired,
+    halves = (
+        load(train, crops, config.seed, "training"),
+        load(validation, data.val_crops_per_image, _VALIDATION_SEED, "validation"),
     )
-
-
-def digests_of(config: Config, pictures: Pictures) -> dict[str, str | None]:
-    """Return name -> hash of the content of pictures and of the user's own masks."""
-    masks = None
-    if pictures.paired_masks is not None:
-        masks = pictures.paired_masks.digest
-    elif config.masks.folder_path is not None:
-        folder = config.masks.folder_path
-        names = list_images(folder).names
-        masks = fingerprint_files([folder / name for name in names], names)
-    return {
-        "training pictures": pictures.train.digest,
-        "validation pictures": pictures.validation.digest,
-        "masks": masks,
+    digests = {
+        "training pictures": halves[0].digest,
+        "validation pictures": halves[1].digest,
+        "masks": _mask_digest(config, paired),
     }
+    return Pictures(*halves, paired, digests)
+
+
+def _mask_digest(config: Config, paired: pyramid.Pyramid | None) -> str | None:
+    if paired is not None:
+        return paired.digest
+    if (folder := config.masks.folder_path) is None:
+        return None
+    names = list_images(folder).names
+    return fingerprint_files([folder / name for name in names], names)
 
 
 def is_paired(config: Config) -> bool:

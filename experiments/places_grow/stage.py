@@ -14,7 +14,6 @@ from jaxtyping import PyTree
 from experiments.places_grow.config import VGG_WEIGHTS, Config
 from experiments.places_grow.prepare import (
     Pictures,
-    digests_of,
     load_pictures,
     picture_feed,
     validation_set,
@@ -67,7 +66,7 @@ class Inputs:
         self.features_fn, perceptual_note = load_features(config)
         on_message(perceptual_note)
         self.pictures = load_pictures(config, on_message)
-        self.digests = {**digests_of(config, self.pictures), "perceptual network": None}
+        self.digests = {**self.pictures.digests, "perceptual network": None}
         if self.features_fn is not None and config.vgg_weights is not None:
             digest = files.hash_files([config.vgg_weights])
             self.digests["perceptual network"] = digest
@@ -82,7 +81,9 @@ def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
         UserError: A file that the user names is not there, or is of no use.
     """
     path = config.vgg_weights
-    if path is None or (path == VGG_WEIGHTS and not path.exists()):
+    if path is None:
+        return None, "perceptual term off: vgg_weights is None"
+    if path == VGG_WEIGHTS and not path.exists():
         return None, (
             "perceptual term off: it needs weights: python -m tools.export_weights "
             f"vgg19 --prefix blocks12 --out {VGG_WEIGHTS}"
@@ -121,7 +122,6 @@ class StageTraining:
             inputs=lambda: self._inputs.digests,
             num_steps=stage.num_steps,
             batch_size=config.batch_size,
-            examples="images",
             log_every=config.log_every,
             validate_every=config.validate_every,
             steps_per_call=config.steps_per_call

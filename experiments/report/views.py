@@ -42,7 +42,7 @@ _NEEDS_WEIGHTS = "needs weights"
 def content(run_dir: Path) -> Content:
     """Return Table I with its panel and curve, then what was trained."""
     path, log = run_dir / "views" / "table_1.json", run_dir / "metrics.jsonl"
-    tables = page.read(path, {}, table_one)
+    tables, facts = page.read(path, {}, lambda r: (table_one(r), headline(r)))
     curve = page.read(run_dir / "views" / "curve.json", [], curve_charts)
     networks = page.read(run_dir / "phases.json", {}, network_tables)
     panels = page.sample_panels(run_dir / "samples", r"([a-z]+)_(\d+)")
@@ -70,7 +70,7 @@ def content(run_dir: Path) -> Content:
         )
         for phase, of_phase in charts.items()
     ]
-    return Content(page.read(path, {}, headline), sections)
+    return Content(facts, sections)
 
 
 def headline(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from experiments.shared import short_help
 from jaxgrow.cli.flags import spell_flags
-from jaxgrow.cli.start import prepare
+from jaxgrow.cli.start import expand_home, print_any_name
 from jaxgrow.devices import hosts, runtime
 from jaxgrow.errors import UserError
 from jaxgrow.training.run import Stopped
@@ -96,7 +96,7 @@ class Program:
 
 def _parse(kind: type, fields: list[str], **options: Any) -> Any:
     with _own_errors():
-        return prepare(tyro.cli(kind, args=fields, **options))
+        return expand_home(tyro.cli(kind, args=fields, **options))
 
 
 @contextlib.contextmanager
@@ -182,10 +182,8 @@ def run(body: Callable[[Console], None], config: type) -> int:
     Where an error names a field of the dataclass `config`, it is spelled as a flag.
     """
     runtime.configure()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names need not be in its encoding
-            stream.reconfigure(errors="backslashreplace")
-    status, sentence = 0, None
+    print_any_name()
+    status, sentence, together = 0, None, False
     try:
         with _sigterm_raises():
             try:
@@ -193,10 +191,11 @@ def run(body: Callable[[Console], None], config: type) -> int:
             finally:
                 with _output():
                     print(end="", flush=True)
+        together = True
     except UserError as error:
         status, sentence = 2, f"error: {spell_flags(str(error), config)}"
     except Stopped as stopped:
-        status, sentence = stopped.exit_status, f"stopped: {stopped}"
+        status, sentence, together = stopped.exit_status, f"stopped: {stopped}", True
     except _OutputEnded as ended:
         status = 128 + signal.SIGPIPE
         sentence = f"stopped: the output takes no more text ({ended})."
@@ -213,6 +212,5 @@ def run(body: Callable[[Console], None], config: type) -> int:
         status = 1
     if sentence is not None:
         print(sentence, file=sys.stderr)
-    together = status == 0 or (sentence or "").startswith("stopped: SIG")
     hosts.leave(status, together=together)
     return status

@@ -11,26 +11,28 @@ _T = TypeVar("_T")
 
 
 def prepare(config: _T) -> _T:
-    """Return `config` with `~` expanded in its paths, and let any name be printed.
+    """Do both for the command line of a tool."""
+    print_any_name()
+    return expand_home(config)
 
-    No shell expands `--out=~/filled`. Names of files that are not UTF-8 are printed
-    with their odd bytes spelled out.
-    """
+
+def print_any_name() -> None:
+    """Let names of files that are not UTF-8 be printed, with odd bytes spelled out."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore
-    return _expanded(config)
 
 
-def _expanded(value: Any) -> Any:
+def expand_home(value: Any) -> Any:
+    """Return a config with `~` expanded in its paths: no shell does in `--out=~/x`."""
     if isinstance(value, Path):
         return Path(os.path.expanduser(value))
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(map(_expanded, value))
+        return tuple(map(expand_home, value))
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     before = {
         f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init
     }
-    after = {name: _expanded(field) for name, field in before.items()}
+    after = {name: expand_home(field) for name, field in before.items()}
     return value if after == before else dataclasses.replace(value, **after)

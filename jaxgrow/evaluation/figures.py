@@ -95,5 +95,5 @@ def distance_figures(
 
 def _stats(rows: Float[np.ndarray, "n d"]) -> frechet.FeatureStats:
     starts = range(0, len(rows), _BATCH)
-    batches = [frechet.stats_of(rows[start : start + _BATCH]) for start in starts]
+    batches = (frechet.stats_of(rows[start : start + _BATCH]) for start in starts)
     return functools.reduce(frechet.merge, batches)

@@ -78,11 +78,11 @@ def biharmonic(images: Photos, masks: Holes) -> Photos:
 
 def harmonic(images: Photos, masks: Holes) -> Photos:
     """Solve Laplace's equation in the hole: each pixel is its neighbours' mean."""
-    from scipy.sparse import linalg  # a dependency of JAX
+    from scipy import sparse  # a dependency of JAX
+    from scipy.sparse import linalg
 
-    laplacian = linalg.LaplacianNd(
-        masks.shape[1:], boundary_conditions="neumann", dtype=np.float64
-    ).tosparse()
+    grid = linalg.LaplacianNd(masks.shape[1:], boundary_conditions="neumann")
+    laplacian = sparse.csr_array(grid.tosparse(), dtype=np.float64)
 
     def fill(image, hole):
         inside, pixels = hole.ravel(), image.reshape(-1, 3).astype(float)

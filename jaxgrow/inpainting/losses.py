@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
+from jaxgrow.nets.modules import ComputeDtype
 from jaxgrow.typing import HoleMask, Image
 
 
@@ -74,7 +75,7 @@ class LossConfig:
     gradient norm at G's output is half of reconstruction's."""
     perceptual_from: int = 4
     """Resolution from which the perceptual term is on."""
-    perceptual_dtype: Literal["float32", "bfloat16"] = "float32"
+    perceptual_dtype: ComputeDtype = "float32"
     """Type of the products' operands in the perceptual network."""
     r1_gamma: float = 0.0
     """Weight of the R1 penalty on D; 0 leaves it out."""

@@ -73,10 +73,11 @@ def load_generator(path: Path) -> SavedGenerator:
     """
     header, variables = network_file.load_network(path, "generator")
     config = network_file.config_of(path, NetConfig, header)
-    resolution = header["resolution"]
+    with network_file.interpreting(path, "generator"):
+        resolution, info = header["resolution"], header["info"]
     network_file.check_shapes(path, variables, _shapes(config, resolution))
     params = variables.pop("params")
-    return SavedGenerator(params, variables, config, resolution, header["info"])
+    return SavedGenerator(params, variables, config, resolution, info)
 
 
 def find_generator(

@@ -80,7 +80,7 @@ def generate(
         folder: Made if need be.
         view_generator: The model.
         partition: Objects with one conditioning view each; no other view is read.
-        model: `files.hash_files` the model's weights.
+        model: `files.hash_files` of the model's weights.
         conditioning: View as which each conditioning image is taken; None = the view
             that it shows.
         sampler: Sampler and number of network evaluations.

@@ -111,17 +111,18 @@ def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     """
     header, tree = network_file.load_network(path, kind)
     config = network_file.config_of(path, ScoreConfig, header)
-    sde = configs.from_plain(VPSDE, header["sde"])
+    with network_file.interpreting(path, kind):
+        sde, names = configs.from_plain(VPSDE, header["sde"]), header["view_names"]
+        info, made_with = header["info"], header["autoencoder"]
     stats = LatentStats(**tree["stats"])
     num_views, dim = stats.mean.shape
     shapes = jax.eval_shape(lambda: score.init_score(config, num_views, dim, 0))
     network_file.check_shapes(path, tree["params"], shapes)
-    names, path_of = tuple(header["view_names"]), None
+    path_of = None
     if config.gaussian_path:
         path_of = gaussian.fit_path(tree["covariance"], num_views)
     return SavedLatentModel(
-        *(config, tree["params"], stats, names, sde, header["info"], path_of),
-        header["autoencoder"],
+        *(config, tree["params"], stats, tuple(names), sde, info, path_of, made_with)
     )
 
 

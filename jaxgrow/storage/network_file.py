@@ -1,5 +1,7 @@
 """Files of trained networks, with errors as sentences for the user."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,19 @@ def load_network(path: Path, kind: str) -> tuple[dict[str, Any], PyTree]:
         raise _wrong_kind(path, kind, error) from error
 
 
+@contextlib.contextmanager
+def interpreting(path: Path, kind: str) -> Iterator[None]:
+    """Turn errors over fields that a header lacks or misuses into a `UserError`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong_kind(path, kind, error) from error
+
+
 def config_of(path: Path, kind: type, header: dict[str, Any]) -> Any:
     """Return the config of type `kind` in a header."""
-    try:
+    with interpreting(path, kind.__name__):
         return configs.from_plain(kind, header["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _wrong_kind(path, kind.__name__, error) from error
 
 
 def _wrong_kind(path: Path, kind: str, error: Exception) -> UserError:

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 from rich.console import Console
 
-from experiments.nmr_dimvida import generate
+from experiments.nmr_dimvida import generate, phases
 from experiments.nmr_dimvida.__main__ import parse
 from experiments.nmr_dimvida.evaluation_config import ViewsConfig
 from experiments.nmr_dimvida.generate import (
@@ -224,6 +224,14 @@ def test_networks_that_are_not_trained_are_asked_for(config, objects):
     (config.run_dir / "weights" / "score.safetensors").unlink()
     with pytest.raises(UserError, match=r"the phase score has not left .* --phases"):
         generate_views(start(config), objects)
+
+
+def test_classify_without_views_asks_for_the_generated_sets(config):
+    for phase in phases.TRAINED:
+        (config.run_dir / "weights" / f"{phase}.safetensors").touch()
+    config = dataclasses.replace(config, phases=("classify",))
+    with pytest.raises(UserError, match=r"views.ca"):
+        phases.check(config)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from jaxgrow.multiview import generator, saved_models
 from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.nets.autoencoder import AutoencoderConfig
+from jaxgrow.storage import network_file
 from tests.support import small_views
 from tests.support.oracles import assert_identical
 
@@ -173,6 +174,17 @@ def test_a_score_network_is_taken_with_its_own_autoencoder_alone(tmp_path):
     )
     with pytest.raises(UserError, match=f"{path} was trained with another autoencoder"):
         ViewGenerator.load(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["autoencoder", "sde", "view_names", "info"])
+def test_a_file_that_lacks_a_field_is_refused_by_its_name(field, tmp_path):
+    write_weights(tmp_path)
+    path = tmp_path / "score.safetensors"
+    header, tree = network_file.load_network(path, "score")
+    del header[field]
+    network_file.save_network(path, "score", header, tree)
+    with pytest.raises(UserError, match=f"is no score of this version.*{field}"):
+        saved_models.load_latent_model(path, "score")
 
 
 def test_a_file_of_another_network_is_refused(tmp_path):

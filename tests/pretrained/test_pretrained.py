@@ -62,14 +62,19 @@ def test_random_weights_are_named_so_and_trained_ones_are_not(path, vgg19):
     assert trained.label == "vgg19"
 
 
-def test_system_1_names_random_weights_and_says_how_to_get_real_ones(path, tmp_path):
+def test_system_1_names_random_weights_and_says_how_to_get_real_ones(
+    path, tmp_path, monkeypatch
+):
     from experiments.places_grow.config import VGG_WEIGHTS, Config
     from experiments.places_grow.stage import load_features
 
     features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=path))
     assert features_fn is not None
     assert note == f"perceptual term on: vgg19 with RANDOM weights from {path}"
-    features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=None))
+    found = load_features(Config(run_dir=tmp_path, vgg_weights=None))
+    assert found == (None, "perceptual term off: vgg_weights is None")
+    monkeypatch.chdir(tmp_path)
+    features_fn, note = load_features(Config(run_dir=tmp_path))
     assert features_fn is None
     command = "python -m tools.export_weights vgg19 --prefix blocks12 --out "
     assert note == f"perceptual term off: it needs weights: {command}{VGG_WEIGHTS}"

@@ -1,7 +1,6 @@
 """Table I of Di Giacomo et al. (2024): quality by conditioning views."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -89,16 +88,21 @@ def table_one(
     rows, means, done = [], [], 0
     for name, complete in methods.items():
         of_method: list[ViewRow] = []
-        features: dict[int, list[tuple[FeatureStats, FeatureStats]]] = {}
+        features: dict[int, Sequence[FeatureStats]] = {}
         for chosen, row in zip(sets, missing_rows, strict=True):
             missing = np.tile(row, (len(views), 1))
             generated = complete(images, missing)
             usable = views.observed[:, list(chosen)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
             if (inception := metric_nets.inception) is not None:
-                fake = frechet.stats_of_images(inception, generated[scored])
-                real = frechet.stats_of_images(inception, images[scored])
-                features.setdefault(len(chosen), []).append((fake, real))
+                sides = [
+                    frechet.stats_of_images(inception, side[scored])
+                    for side in (generated, images)
+                ]
+                before = features.get(len(chosen))
+                if before is not None:
+                    sides = list(map(frechet.merge, before, sides))
+                features[len(chosen)] = sides
             label = conditioning.name_of_set(chosen, view_names)
             metrics = measure(generated, views, scored)
             count = int(scored.sum())
@@ -113,11 +117,11 @@ def table_one(
 
 def _means_by_size(
     rows: Sequence[ViewRow],
-    features: Mapping[int, Sequence[tuple[FeatureStats, FeatureStats]]],
+    features: Mapping[int, Sequence[FeatureStats]],
 ) -> Iterator[ViewRow]:
     """Yield the means of one method over all sets of a size.
 
-    `features` has the statistics of generated and real images of every set, by size.
+    `features` has the statistics of the generated and of the real images, by size.
     """
     for size in sorted({row.num_conditioning for row in rows}):
         some = [row for row in rows if row.num_conditioning == size]
@@ -126,9 +130,7 @@ def _means_by_size(
             for name in some[0].metrics
         }
         if size in features:
-            sides = zip(*features[size], strict=True)
-            fake, real = (functools.reduce(frechet.merge, side) for side in sides)
-            distance = frechet.frechet_distance(fake, real, name=frechet.FID)
+            distance = frechet.frechet_distance(*features[size], name=frechet.FID)
             metrics["fid"] = distance.value
         count = sum(row.num_images for row in some)
         yield ViewRow(some[0].method, "", size, count, metrics)
