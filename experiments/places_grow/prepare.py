@@ -25,7 +25,7 @@ from jaxgrow.training.feed import Feed, fits
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always
 # One protocol for every run, whatever it trained on, unless it brought its own masks.
 _PROTOCOL_MASKS = hole_masks.MaskConfig(rectangle=1.0, stroke=1.0)
-_OWN_MASKS_ONLY = {"rectangle": 0.0, "stroke": 0.0, "folder": 1.0}
+_OWN_MASKS_ONLY = {"rectangle": 0.0, "stroke": 0.0, "scratch": 0.0, "folder": 1.0}
 _NUM_LOOKED_AT = 1_000  # masks that are read for the sake of warnings
 _LARGE_HOLE = 0.5
 

@@ -1,4 +1,4 @@
-"""Holes for inpainting: rectangles, wide strokes and files.
+"""Holes for inpainting: rectangles, wide strokes, scratches and files.
 
 True or 1 is a hole. Shapes are drawn in units of the picture's side and rasterised at
 the resolution that uses them, because a large mask scaled down to 4 or 8 pixels would
@@ -26,6 +26,8 @@ _MAX_STROKES = 5  # in one mask
 _MAX_PIECES = 5  # straight pieces in one stroke
 _MAX_LENGTH = 0.8  # of a piece, in sides of the picture
 _MAX_WIDTH = 0.4  # of a stroke, in sides of the picture
+_SCRATCH_WIDTH = 0.04  # the same of a scratch
+_SCRATCH_AREA = 0.01, 0.05  # of scratches in training, as parts of the picture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class MaskConfig:
     """Weight of single rectangles."""
     stroke: float = 0.0
     """Weight of wide brush strokes, after LaMa (Suvorov et al. 2022)."""
+    scratch: float = 0.0
+    """Weight of thin strokes over 1 to 5 % of the picture, like scratches and text."""
     folder: float = 0.0
     """Weight of your own masks from `folder_path`."""
     min_area: float = 0.05
@@ -48,11 +52,11 @@ class MaskConfig:
     """Draw folder masks at random, or take for a/b.jpg the mask a/b.(any type)."""
 
     def __post_init__(self) -> None:
-        weights = [self.rectangle, self.stroke, self.folder]
+        weights = self.weights
         if min(weights) < 0 or sum(weights) <= 0:
             raise UserError(
-                f"mask weights {weights} (rectangle, stroke, folder) must not be "
-                "negative, and at least one must be above 0"
+                f"mask weights {weights} (rectangle, stroke, scratch, folder) must not "
+                "be negative, and at least one must be above 0"
             )
         if not 0 <= self.min_area <= self.max_area < 1:
             raise UserError(
@@ -62,6 +66,11 @@ class MaskConfig:
         needs_folder = self.folder > 0 or self.pairing == "by-name"
         if needs_folder and self.folder_path is None:
             raise UserError("masks from files need a folder: set folder_path")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weights of the shapes."""
+        return self.rectangle, self.stroke, self.scratch, self.folder
 
 
 def rectangle_mask(
@@ -84,18 +93,22 @@ def rectangle_mask(
 
 
 def stroke_mask(
-    rng: np.random.Generator, resolution: int, area: tuple[float, float]
+    rng: np.random.Generator,
+    resolution: int,
+    area: tuple[float, float],
+    max_width: float = _MAX_WIDTH,
 ) -> Bool[np.ndarray, "r r"]:
-    """Draw wide zigzag strokes: all pixels with centres within half a width.
+    """Draw zigzag strokes: all pixels with centres within half a width.
 
-    Pieces are added while the hole stays within `area`. If whole pieces cannot meet
+    The strokes are up to `max_width` sides wide. Pieces are added while the hole stays
+    within `area`. If whole pieces cannot meet
     it, all pieces grow or shrink together to an area drawn from it. No piece is
     thinner than a pixel's diagonal, so that each covers pixels.
     """
     lo, hi = _pixel_limits(area, resolution)
     field = np.full((resolution, resolution), np.inf)  # < 0 inside, in pixels
     count = 0
-    for start, end, width in _stroke_pieces(rng):
+    for start, end, width in _stroke_pieces(rng, max_width):
         half_width = max(width * resolution, math.sqrt(2)) / 2
         distance = _distance_to_piece(resolution, start * resolution, end * resolution)
         joined = np.minimum(field, distance - half_width)
@@ -115,14 +128,14 @@ def mask_bank(
 ) -> UInt8[np.ndarray, "n r r 1"]:
     """Draw training masks of 0 and 1; the first `k` of a bank are the bank of `k`.
 
-    `min_area` and `max_area` bound rectangles and strokes; masks from files keep their
-    own area.
+    `min_area` and `max_area` bound rectangles and strokes; scratches cover 1 to 5 %,
+    and masks from files keep their own area.
     """
     mixture, area = _Mixture(config, resolution), (config.min_area, config.max_area)
     bank = np.empty((num_masks, resolution, resolution, 1), np.uint8)
     for i in range(num_masks):
         rng = np.random.default_rng((_TRAIN, seed, i))
-        bank[i, ..., 0] = mixture.draw(rng, area, file_area=(0.0, 1.0))
+        bank[i, ..., 0] = mixture.draw(rng, area, _SCRATCH_AREA, (0.0, 1.0))
     return bank
 
 
@@ -144,7 +157,7 @@ def evaluation_masks(
         bank = np.empty((num_images, resolution, resolution, 1), np.uint8)
         for i in range(num_images):
             rng = np.random.default_rng((_EVALUATE, seed, k, i))
-            bank[i, ..., 0] = mixture.draw(rng, area, file_area=area)
+            bank[i, ..., 0] = mixture.draw(rng, area, area, area)
         bins[f"{low}-{high}"] = bank
     return bins
 
@@ -154,20 +167,21 @@ class _Mixture:
 
     def __init__(self, config: MaskConfig, resolution: int):
         self.resolution = resolution
-        weights = (config.rectangle, config.stroke, config.folder)
-        self.steps = np.cumsum(weights) / np.sum(weights)
+        self.steps = np.cumsum(config.weights) / np.sum(config.weights)
         self.folder = None
         if config.folder > 0 and config.folder_path is not None:
             self.folder = MaskFolder(config.folder_path, resolution)
 
     def draw(
-        self, rng: np.random.Generator, area, file_area
+        self, rng: np.random.Generator, area, scratch_area, file_area
     ) -> Bool[np.ndarray, "r r"]:
-        """Draw a mask of an area within `area`, from a file within `file_area`."""
+        """Draw a mask whose area lies within the limits for its kind."""
         kind = int(np.searchsorted(self.steps, rng.random(), side="right"))
         if kind == 1:
             return stroke_mask(rng, self.resolution, area)
-        if kind == 2 and self.folder is not None:
+        if kind == 2:
+            return stroke_mask(rng, self.resolution, scratch_area, _SCRATCH_WIDTH)
+        if kind == 3 and self.folder is not None:
             lo, hi = file_area
             inside = (self.folder.areas >= lo - 1e-9) & (self.folder.areas <= hi + 1e-9)
             if inside.any():
@@ -200,7 +214,7 @@ def _rectangle_sides(resolution: int, lo: int, hi: int):
     return heights[nearest], widths[nearest]
 
 
-def _stroke_pieces(rng: np.random.Generator):
+def _stroke_pieces(rng: np.random.Generator, max_width: float):
     """Yield start and end (y, x) and width of each straight piece, in sides."""
     for _ in range(1 + int(rng.random() * _MAX_STROKES)):
         start = rng.random(2)
@@ -209,7 +223,7 @@ def _stroke_pieces(rng: np.random.Generator):
             length = _uniform(rng, 0.05, 1.0) * _MAX_LENGTH
             step = length * np.array([math.sin(angle), math.cos(angle)])
             end = (start + step).clip(0.0, 1.0)
-            yield start, end, _uniform(rng, 0.05, 1.0) * _MAX_WIDTH
+            yield start, end, _uniform(rng, 0.05, 1.0) * max_width
             start = end
 
 

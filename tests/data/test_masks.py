@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from jaxgrow.data import mask_files, mask_reading, masks
 from jaxgrow.errors import UserError
@@ -15,8 +16,11 @@ SEEDS = st.integers(0, 2**31)
 RECTANGLES = masks.MaskConfig()
 STROKES = masks.MaskConfig(rectangle=0.0, stroke=1.0)
 MIXED = masks.MaskConfig(rectangle=1.0, stroke=1.0)
+SCRATCHES = masks.MaskConfig(rectangle=0.0, scratch=1.0)
 SHAPES = pytest.mark.parametrize(
-    "config", [RECTANGLES, STROKES, MIXED], ids=["box", "stroke", "mix"]
+    "config",
+    [RECTANGLES, STROKES, SCRATCHES, MIXED],
+    ids=["box", "stroke", "scratch", "mix"],
 )
 
 
@@ -100,11 +104,12 @@ def test_rectangles_cover_areas_and_places_evenly():
 @settings(max_examples=60, deadline=None)
 def test_the_thinnest_strokes_hit_pixels_at_4_pixels(seed):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masks, "_MAX_WIDTH", 1e-6)
         patch.setattr(masks, "_MAX_STROKES", 1)
         patch.setattr(masks, "_MAX_PIECES", 1)
-        start, end, width = next(masks._stroke_pieces(np.random.default_rng(seed)))
-        mask = masks.stroke_mask(np.random.default_rng(seed), 4, (0.0, 1.0))
+        start, end, width = next(
+            masks._stroke_pieces(np.random.default_rng(seed), 1e-6)
+        )
+        mask = masks.stroke_mask(np.random.default_rng(seed), 4, (0.0, 1.0), 1e-6)
     assert width < 1e-6
     points = 4 * (start + np.linspace(0, 1, 401)[:, None] * (end - start))
     centres = np.stack(np.mgrid[:4, :4] + 0.5, axis=-1)
@@ -161,6 +166,17 @@ def test_evaluation_masks_are_fixed_by_the_seed_and_differ_from_training_masks()
     assert all(
         (bank != fixed).any(axis=(1, 2, 3)).mean() > 0.8 for fixed in bins.values()
     )
+
+
+@pytest.mark.parametrize("resolution", [16, 32, 64])
+def test_scratches_are_thin_and_cover_1_to_5_percent(resolution):
+    bank = masks.mask_bank(SCRATCHES, resolution, 200, 0)[..., 0]
+    area = bank.mean(axis=(1, 2))
+    assert area.min() >= 0.01
+    assert area.max() <= 0.05
+    # Pixels to the nearest known one: 1 in strokes of one or two pixels.
+    depth = [ndimage.distance_transform_cdt(np.pad(mask, 1)).max() for mask in bank]
+    assert np.mean(depth) < 1.5
 
 
 def test_mixture_weights_are_frequencies():

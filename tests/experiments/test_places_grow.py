@@ -178,7 +178,9 @@ def test_an_evaluation_is_current_by_what_it_was_made_from(finished, tmp_path):
     for path in later.rglob("*"):
         os.utime(path)
     assert evaluate.is_current(config, pictures)
-    other = pictures._replace(digests=pictures.digests | {"validation pictures": "other"})
+    other = pictures._replace(
+        digests=pictures.digests | {"validation pictures": "other"}
+    )
     assert not evaluate.is_current(config, other)
     assert not evaluate.is_current(dataclasses.replace(config, unet_steps=7), pictures)
     (weights,) = (later / "weights").glob("*r8.safetensors")

@@ -105,7 +105,7 @@ def test_an_unknown_field_is_named(capsys):
         (["--growth.resolutions", "4", "9"], "--growth.resolutions: resolution must"),
         (["--optimizer.g-learning-rate", "1", "2", "3"], "--optimizer.g-learning-rate"),
         (["--data.source", "folder"], "source folder needs the folder of its data"),
-        (["--masks.rectangle", "-1"], "mask weights [-1.0, 1.0, 0.0]"),
+        (["--masks.rectangle", "-1"], "mask weights (-1.0, 1.0, 0.0, 0.0)"),
         (["--devices", "99"], "99 devices were asked for and 2 are here"),
         (["--devices", "0"], "0 devices were asked for"),
         (
