@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 
 from experiments.places_grow.config import VGG_WEIGHTS, Config
-from experiments.places_grow.evaluate import load_generator
+from experiments.places_grow.evaluate import load_generator, weights_of
 from experiments.places_grow.prepare import Pictures, validation_set
 from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
@@ -86,7 +86,7 @@ def measure(config: Config, pictures: Pictures) -> dict[int, dict[str, float]]:
     """Return resolution -> figures of a run's generator over holes of 10-50 %."""
     found = {}
     for resolution in _EVALUATED:
-        methods = {"generator": load_generator(config, resolution)}
+        methods = {"generator": load_generator(weights_of(config, resolution))}
         result = evaluate(methods, *validation_set(config, pictures, resolution))
         metrics = {name: result.metric("generator", HARDER, name) for name in _METRICS}
         found[resolution] = metrics

@@ -35,6 +35,7 @@ from jaxgrow.storage.provenance import record_provenance
 from jaxgrow.training import logs
 
 
+_SHIPPED = "shipped weights"
 _SMALLEST = 16  # px; below, a hole is a few pixels and the metrics mean little
 
 
@@ -113,13 +114,14 @@ def _made_from(
     """Return everything that decides the results; content by its hash."""
     nets = ("squeezenet_lpips", "inception_fid")
     there = [path for path in map(config.pretrained, nets) if path.exists()]
+    there += [path for s in stages if (path := _shipped(s.resolution)) is not None]
     return {
         "unet_steps": config.unet_steps,
         "pictures": pictures.digests,
         "networks": {path.stem: files.hash_files([path]) for path in there},
         "stages": {
             str(stage.resolution): files.hash_files(
-                [_weights(config, stage.resolution)]
+                [weights_of(config, stage.resolution)]
             )
             for stage in stages
         },
@@ -150,7 +152,10 @@ def _measure(
     console: Console,
 ) -> compare.EvalResult:
     resolution, wanted = stage.resolution, config.unet_steps
-    methods = {"generator": load_generator(config, resolution), **BASELINES}
+    methods = {"generator": load_generator(weights_of(config, resolution))}
+    if (shipped := _shipped(resolution)) is not None:
+        methods[_SHIPPED] = load_generator(shipped)
+    methods |= BASELINES
     num_steps = stage.num_steps if wanted is None else wanted
     with logs.progress_bar(console) as bar:
         if num_steps > 0:
@@ -169,17 +174,24 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
-def _weights(config: Config, resolution: int) -> Path:
+def weights_of(config: Config, resolution: int) -> Path:
+    """Return the file of a stage's generator."""
     return config.run_dir / "weights" / saved_models.file_name(resolution)
 
 
-def load_generator(config: Config, resolution: int) -> FillFn:
-    """Load a stage's generator as a fill function.
+def _shipped(resolution: int) -> Path | None:
+    """Return the package's own weights for a resolution, if there are any."""
+    path = saved_models.SHIPPED / saved_models.file_name(resolution)
+    return path if path.exists() else None
+
+
+def load_generator(path: Path) -> FillFn:
+    """Load a generator as a fill function.
 
     Raises:
-        UserError: Its file is missing or damaged.
+        UserError: The file is missing or damaged.
     """
-    saved = saved_models.load_generator(_weights(config, resolution))
+    saved = saved_models.load_generator(path)
     paint = functools.partial(fill.paint, Generator(saved.config, saved.resolution))
     return unet_baseline.as_fill(paint, (saved.params, saved.stats))
 

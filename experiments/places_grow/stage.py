@@ -232,7 +232,7 @@ class StageTraining:
         if np.isfinite(error) and hosts.is_first():
             name = f"r{self.stage.resolution:03d}_{step:06d}.png"
             path = self._run.run_dir / "samples" / name
-            _draw(path, *(x[:_PANEL_ROWS] for x in (images, masks, np.asarray(output))))
+            _draw(path, images, masks, np.asarray(output))
         return {"hole_error": float(error)}
 
     def _should_end(self, step: int, validations: list[Validation]) -> bool:
@@ -284,9 +284,13 @@ def read_stages(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _draw(path: Path, images: np.ndarray, masks: np.ndarray, output: np.ndarray):
-    """Save a panel: masked pictures, raw outputs, filled pictures, originals."""
-    rounded = np.rint((output + 1.0) * 127.5).astype(np.uint8)
-    hole = masks.astype(bool)
+    """Save a panel: masked pictures, raw outputs, filled pictures, originals.
+
+    The rows are evenly spaced, because crops of one photograph lie side by side.
+    """
+    rows = np.linspace(0, len(images) - 1, min(_PANEL_ROWS, len(images))).astype(int)
+    images, hole = images[rows], masks[rows].astype(bool)
+    rounded = np.rint((output[rows] + 1.0) * 127.5).astype(np.uint8)
     masked = viz.paint_holes(images, hole[..., 0])
     filled = np.where(hole, rounded, images)
     viz.save_png(path, viz.inpainting_panel(masked, rounded, filled, images))

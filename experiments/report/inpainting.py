@@ -9,6 +9,8 @@ from experiments.report import page
 from experiments.report.curves import metric_charts
 from experiments.report.page import Content, Section
 from experiments.report.tables import Column, Table, comparison, show, training_tables
+from jaxgrow.inpainting.baselines import BASELINES
+from jaxgrow.inpainting.evaluation.compare import OVERALL
 from jaxgrow.storage import files
 
 
@@ -22,6 +24,7 @@ _STAGE_COLUMNS = {
     "ended_by": "ended by",
 }
 _METRICS = {  # title, digits, cost
+    "psnr_hole_pooled": ("PSNR hole, pooled", 2, operator.neg),
     "psnr_hole": ("PSNR hole, dB", 2, operator.neg),
     "ssim_hole": ("SSIM hole", 3, operator.neg),
     "l1_hole": ("L1 hole", 4, float),
@@ -30,13 +33,21 @@ _METRICS = {  # title, digits, cost
 }
 _FEATURE_METRICS = {"lpips": ("LPIPS", 3, float), "fid": ("FID", 1, float)}
 _HARDER = "10-50"
+_BY_AREA = {
+    "psnr_hole_pooled": "pooled over all holes",
+    "psnr_hole": "as the mean over pictures",
+}
+_MEANS = {
+    "psnr_hole_pooled": "pooled over all holes",
+    "psnr_hole": "in the mean over pictures",
+}
 
 
 def content(run_dir: Path) -> Content:
     """Return the evaluation, then the stages, the largest first."""
     log, evaluation = run_dir / "metrics.jsonl", run_dir / "evaluation" / "results.json"
     stages, stage_facts = page.read(run_dir / "stages.json", [], _of_stages)
-    tables, best = page.read(evaluation, {}, _of_evaluation)
+    tables, verdict = page.read(evaluation, {}, _of_evaluation)
     panels = page.sample_panels(run_dir / "samples", r"r0*(\d+)_(\d+)")
     with files.reading(log):
         rows = files.read_json_lines(log)
@@ -61,12 +72,12 @@ def content(run_dir: Path) -> Content:
         )
         for stage in names
     ]
-    facts = [*stage_facts, *(best or _last_validation(rows))]
+    facts = [*stage_facts, *([] if verdict else _last_validation(rows))]
     prefix = "perceptual term "
     notes = page.read_notes(run_dir)
     terms = [n.removeprefix(prefix) for n in notes if n.startswith(prefix)]
     facts += [("perceptual term", term.partition(":")[0]) for term in terms]
-    return Content(facts, sections)
+    return Content(facts, sections, verdict)
 
 
 def _of_stages(
@@ -84,32 +95,36 @@ def _of_stages(
     ]
 
 
-def _of_evaluation(
-    found: dict[str, Any],
-) -> tuple[list[Table], list[tuple[str, str]]]:
-    """Return the tables, the largest stage first, and figures for the top."""
+def _of_evaluation(found: dict[str, Any]) -> tuple[list[Table], str]:
+    """Return the tables and the verdicts, the largest stage first."""
     results = sorted(found.get("results", []), key=lambda r: -r["resolution"])
     tables = [t for result in results for t in evaluation_tables(result)]
-    return tables, _best_numbers(results[0]) if results else []
+    return tables, " ".join(map(_verdict, results))
 
 
-def _best_numbers(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return hole PSNR of the trained net and its lead, for holes of 10-50 %."""
-    psnr = {
-        row["method"]: row["metrics"]["psnr_hole"]
-        for row in result["rows"]
-        if row["bin"] == _HARDER and row["metrics"].get("psnr_hole") is not None
-    }
-    own = psnr.pop(result.get("reference"), None)
-    if own is None:
-        return []
-    title = f"hole PSNR at {result['resolution']} px, holes of 10-50 %"
-    facts = [(title, f"{own:.2f} dB")]
-    if psnr:
-        best = max(psnr, key=psnr.__getitem__)
-        lead = f"{own - psnr[best]:+.2f} dB"
-        facts.append((f"against the best other ({best})", lead))
-    return facts
+def _verdict(result: dict[str, Any]) -> str:
+    """Return the generator's gains over the best classical method, in a sentence."""
+    gains = {(d["metric"], d["bin"], d["baseline"]): d for d in result["differences"]}
+    clauses = []
+    for metric, over in _MEANS.items():
+        rivals = [gains[key] for key in gains if key[:2] == (metric, OVERALL)]
+        rivals = [rival for rival in rivals if rival["baseline"] in BASELINES]
+        if not rivals:
+            continue
+        gain = min(rivals, key=operator.itemgetter("mean"))
+        place = "ahead of" if gain["low"] > 0 else "behind"
+        place = "level with" if gain["low"] <= 0 <= gain["high"] else place
+        clauses.append(
+            f"{over} it is {place} {gain['baseline']}, the best of them "
+            f"({gain['mean']:+.2f} dB, 95 % interval {gain['low']:+.2f} to "
+            f"{gain['high']:+.2f})"
+        )
+    if not clauses:
+        return ""
+    return (
+        f"The generator of {result['resolution']} px beside the classical methods, by "
+        f"PSNR in the hole: {'; '.join(clauses)}."
+    )
 
 
 def _last_validation(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -126,7 +141,7 @@ def _last_validation(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 def evaluation_tables(result: dict[str, Any]) -> list[Table]:
     """Return all metrics for holes of 10-50 %, then hole PSNR by size of the hole.
 
-    The first has a footnote on LPIPS and FID, the second on methods that did not run.
+    The first has a footnote on LPIPS and FID, the others on methods that did not run.
     """
     found = {(row["method"], row["bin"]): row["metrics"] for row in result["rows"]}
     methods = list(dict.fromkeys(method for method, _ in found))
@@ -149,9 +164,14 @@ def evaluation_tables(result: dict[str, Any]) -> list[Table]:
 
     by_metric = [column(title, name, shown) for name, (title, *_) in metrics.items()]
     titles = [f"{bin} %" if bin[0].isdigit() else bin for bin in bins]
-    by_bin = [column(t, "psnr_hole", b) for t, b in zip(titles, bins, strict=True)]
-    by_area = f"{place}: hole PSNR in dB by percent of the area"
-    return [
-        comparison(f"{place}: {size}", methods, by_metric, "; ".join(remarks)),
-        comparison(by_area, methods, by_bin, reasons),
+    by_area = [
+        comparison(
+            f"{place}: hole PSNR in dB {over}, by percent of the area",
+            methods,
+            [column(t, metric, b) for t, b in zip(titles, bins, strict=True)],
+            reasons,
+        )
+        for metric, over in _BY_AREA.items()
     ]
+    by_metric = comparison(f"{place}: {size}", methods, by_metric, "; ".join(remarks))
+    return [by_metric, *by_area]

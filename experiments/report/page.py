@@ -54,10 +54,12 @@ class Content(NamedTuple):
     Attributes:
         headline: Name and value of the figures at the top.
         sections: In the order of the page.
+        verdict: The result in a sentence or two.
     """
 
     headline: Sequence[tuple[str, str]]
     sections: Sequence[Section]
+    verdict: str = ""
 
 
 def write_page(run_dir: Path, content: Content) -> Path:
@@ -86,6 +88,7 @@ def write_page(run_dir: Path, content: Content) -> Path:
         command = shlex.join(map(str, versions.pop("command", [])))
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         name=run_dir.resolve().name,
+        verdict=content.verdict,
         headline=content.headline,
         sections=content.sections,
         command=command,

@@ -174,7 +174,7 @@ def test_scratches_are_thin_and_cover_1_to_5_percent(resolution):
     area = bank.mean(axis=(1, 2))
     assert area.min() >= 0.01
     assert area.max() <= 0.05
-    # Side of the largest square inside the hole; 17 on average in wide strokes at 64 px.
+    # Side of the largest square inside the hole; wide strokes at 64 px have 17.
     depth = [ndimage.distance_transform_cdt(np.pad(mask, 1)).max() for mask in bank]
     assert np.mean(2 * np.array(depth) - 1) < 2.5
 

@@ -221,13 +221,27 @@ def test_markdown_tables_are_rectangular_and_bold_the_best(result, source):
 
 def test_the_picture_shows_every_example_enlarged(result):
     panel = results.draw_panel(result)
-    assert len(result.examples) == 2 * len(BINS)
+    assert len(result.examples) == 2 * len(BINS) + 3
     # masked, generator, black, original; cells of 8 x 16 pixels and gaps of 4.
     assert panel.height > 6 * 128
     assert 4 * 132 < panel.width < 4 * 132 + 120
     pixels = np.asarray(panel)
     original = result.examples[-1].original.repeat(8, axis=0).repeat(8, axis=1)
     np.testing.assert_array_equal(pixels[-132:-4, -132:-4], original)
+
+
+def test_the_last_examples_are_the_best_the_median_and_the_worst(result):
+    def psnr(example):
+        fill, original = example.fills["generator"], example.original
+        error = (fill.astype(float) - original)[example.hole] / 255
+        return -10 * np.log10(max((error**2).mean(), (0.5 / 255) ** 2 / 3))
+
+    best, median, worst = result.examples[-3:]
+    assert [best.label, median.label, worst.label] == ["best", "median", "worst"]
+    found = [psnr(example) for example in result.examples]
+    assert psnr(best) == max(found)
+    assert psnr(worst) == min(found)
+    assert psnr(worst) < psnr(median) < psnr(best)
 
 
 def git(folder, *arguments):

@@ -26,6 +26,7 @@ MaskBins = Mapping[str, UInt8[np.ndarray, "n r r 1"]]
 HARDER, OVERALL = "10-50", "overall"
 _REFERENCE = "generator"
 _EXAMPLES_PER_BIN = 2
+_RANKED = ("best", "median", "worst")  # examples, by the reference's hole PSNR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +54,13 @@ class MetricRow:
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One photograph, one hole, and the fills of all methods."""
+    """One photograph, one hole, and the fills of all methods.
 
-    bin: str
+    `label` is the bin of the hole, or "best", "median" or "worst" by hole PSNR of the
+    reference among all photographs and holes.
+    """
+
+    label: str
     original: UInt8[np.ndarray, "r r 3"]
     hole: Bool[np.ndarray, "r r"]
     fills: dict[str, UInt8[np.ndarray, "r r 3"]]
@@ -77,7 +82,7 @@ class EvalResult:
         labels: lpips, fid, those that were measured -> name of the figure.
         needs: lpips, fid, those that were not -> what they need.
         notes: Remarks for the reader of the figures.
-        examples: Pictures for `draw_panel`, chosen by position alone.
+        examples: Pictures for `draw_panel`.
     """
 
     resolution: int
@@ -127,14 +132,13 @@ def evaluate(
     """
     nets = nets or FeatureNets()
     feature_metrics = FeatureMetrics(nets, images)
-    shown = _example_rows(list(masks_by_bin), len(images))
     measured, missing = dict[str, _Measurements](), dict[str, str]()
     for number, (name, fill) in enumerate(methods.items()):
         found, bins = _Measurements(name, feature_metrics), len(masks_by_bin)
         try:
             for done, (bin, masks) in enumerate(masks_by_bin.items(), start=1):
                 filled = _fill_honestly(name, fill, images, masks)
-                found.add(bin, filled, images, masks, shown[bin])
+                found.add(bin, filled, images, masks)
                 on_progress(number * bins + done, len(methods) * bins)
             measured[name] = found
         except MissingPackageError as error:
@@ -152,31 +156,26 @@ def evaluate(
         labels=feature_metrics.labels,
         needs={k: v for k, v in nets.needs.items() if k not in feature_metrics.labels},
         notes=feature_metrics.notes,
-        examples=[
-            Example(bin, images[i], masks_by_bin[bin][i, ..., 0] == 1, fills)
-            for bin, rows in shown.items()
-            for k, i in enumerate(rows)
-            for fills in [{n: found.shown[bin][k] for n, found in measured.items()}]
-        ],
+        examples=_examples(
+            {name: methods[name] for name in measured},
+            images,
+            masks_by_bin,
+            columns[_REFERENCE],
+        ),
     )
 
 
 class _Measurements:
-    """Figures of one method's fills, bin by bin.
-
-    Attributes:
-        shown: Bin -> the fills that are kept for the picture.
-    """
+    """Figures of one method's fills, bin by bin."""
 
     def __init__(self, method: str, feature_metrics: FeatureMetrics):
         self.method, self._feature_metrics = method, feature_metrics
         self._by_bin: dict[str, MetricColumns] = {}
-        self.shown: dict[str, UInt8[np.ndarray, "k r r 3"]] = {}
 
-    def add(self, bin: str, filled, images, masks, shown: list[int]) -> None:
+    def add(self, bin: str, filled, images, masks) -> None:
         columns = measure(filled, images, masks)
         columns |= self._feature_metrics.add(self.method, bin, filled)
-        self._by_bin[bin], self.shown[bin] = columns, filled[shown]
+        self._by_bin[bin] = columns
 
     def columns(self) -> dict[str, MetricColumns]:
         """Return the metrics of each image by bin, "10-50" and "overall" last."""
@@ -243,11 +242,31 @@ def protocol_hash(masks_by_bin: MaskBins, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _example_rows(bins: list[str], num_images: int) -> dict[str, list[int]]:
-    """Return evenly spaced images for the picture, other ones in every bin."""
-    per_bin = min(_EXAMPLES_PER_BIN, num_images)
-    spaced = np.linspace(0, num_images - 1, per_bin * len(bins)).round().astype(int)
-    return {bin: spaced[i :: len(bins)].tolist() for i, bin in enumerate(bins)}
+def _examples(
+    methods: Mapping[str, FillFn],
+    images: UInt8[np.ndarray, "n r r 3"],
+    masks_by_bin: MaskBins,
+    reference: Mapping[str, MetricColumns],
+) -> list[Example]:
+    """Return evenly spaced images, other ones in every bin, and ranked ones."""
+    bins, n = list(masks_by_bin), len(images)
+    per_bin = min(_EXAMPLES_PER_BIN, n)
+    spaced = np.linspace(0, n - 1, per_bin * len(bins)).round().astype(int)
+    chosen = [(b, b, i) for k, b in enumerate(bins) for i in spaced[k :: len(bins)]]
+    order = np.argsort([-reference[b]["psnr_hole"] for b in bins], axis=None)
+    for label, rank in zip(_RANKED, (0, len(order) // 2, -1), strict=True):
+        k, i = divmod(int(order[rank]), n)
+        chosen.append((label, bins[k], i))
+    labels, bins_of, rows = zip(*chosen, strict=True)
+    shown = images[list(rows)]
+    masks = np.stack([masks_by_bin[b][i] for b, i in zip(bins_of, rows, strict=True)])
+    fills = {m: _fill_honestly(m, fill, shown, masks) for m, fill in methods.items()}
+    return [
+        Example(
+            label, shown[k], masks[k, ..., 0] == 1, {m: f[k] for m, f in fills.items()}
+        )
+        for k, label in enumerate(labels)
+    ]
 
 
 def _fill_honestly(

@@ -110,7 +110,7 @@ def to_markdown(results: Sequence[EvalResult], provenance: Provenance) -> str:
 
 
 def draw_panel(result: EvalResult) -> Image.Image:
-    """Draw rows of examples per bin: masked input, every method, the original.
+    """Draw a row for each example: masked input, every method, the original.
 
     Pixels are enlarged without smoothing to cells of about 128 px.
     """
@@ -120,7 +120,8 @@ def draw_panel(result: EvalResult) -> Image.Image:
     font = ImageFont.load_default(size=_FONT_SIZE)
     scale = max(1, _CELL // result.resolution)
     cell = scale * result.resolution
-    left = _GAP + round(max(font.getlength(f"{e.bin} %") for e in result.examples))
+    labels = [e.label + " %" * e.label[0].isdigit() for e in result.examples]
+    left = _GAP + round(max(map(font.getlength, labels)))
     top = 2 * _GAP + _FONT_SIZE
     width = left + len(titles) * (cell + _GAP) + _GAP
     height = top + len(result.examples) * (cell + _GAP)
@@ -129,10 +130,9 @@ def draw_panel(result: EvalResult) -> Image.Image:
     for column, title in enumerate(titles):
         centre = left + _GAP + column * (cell + _GAP) + cell // 2
         draw.text((centre, top // 2), title, fill="black", font=font, anchor="mm")
-    for row, example in enumerate(result.examples):
+    for row, (label, example) in enumerate(zip(labels, result.examples, strict=True)):
         y = top + row * (cell + _GAP)
-        place, text = (_GAP, y + cell // 2), f"{example.bin} %"
-        draw.text(place, text, fill="black", font=font, anchor="lm")
+        draw.text((_GAP, y + cell // 2), label, fill="black", font=font, anchor="lm")
         masked = np.where(example.hole[..., None], colour, example.original)
         pictures = [masked, *(example.fills[m] for m in methods), example.original]
         for column, picture in enumerate(pictures):
