@@ -204,7 +204,7 @@ def _validation_loss(data: _Latents, losses: LossesFn) -> Callable[[Params], flo
     """Build the mean loss on held-out objects, with the same draws every time."""
 
     def losses_of(params, path, z: Latents, observed: Missing, key_data: Array):
-        keys = jax.random.wrap_key_data(key_data)
+        keys = jax.random.wrap_key_data(key_data, impl="threefry2x32")
         return losses(params, keys, z, observed, path)
 
     jitted = jax.jit(losses_of)

@@ -23,7 +23,7 @@ _MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
 
 
 def configure(*, onednn: bool = False) -> None:
-    """Set XLA's flags and choose the library that convolves on CPU.
+    """Set JAX's settings and XLA's flags; choose the library that convolves on CPU.
 
     An entry point calls it before the first JAX operation. A flag that the user has set
     in XLA_FLAGS is kept. A flag is given only to versions that accept it, because XLA
@@ -43,7 +43,9 @@ def configure(*, onednn: bool = False) -> None:
             a program that calls it, so XLA convolves too if the user has set
             JAX_COMPILATION_CACHE_DIR. JAXGROW_ONEDNN overrides this argument.
     """
-    from jaxgrow.devices import backend  # imports JAX, which `cache_folder` must not
+    from jaxgrow.devices import backend, settings  # JAX: not for `cache_folder`
+
+    settings.fix()
 
     jaxlib = _version_of("jaxlib") or ""
     if (0, 10) <= _numbers(jaxlib) < (0, 12):

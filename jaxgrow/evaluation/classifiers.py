@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, UInt8
 
+from jaxgrow.data import arrays
+from jaxgrow.devices import settings
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.metrics.inception_distance import FeaturesOfPixels
 from jaxgrow.nets import classifiers
@@ -36,6 +38,7 @@ def save_classifier(path: Path, saved: SavedClassifier, info: dict[str, Any]) ->
     network_file.save_network(path, "classifier", header, tree)
 
 
+@settings.fixed()
 def load_classifier(path: Path) -> SavedClassifier:
     """Return the classifier in a file of `save_classifier`, bit for bit.
 
@@ -58,10 +61,14 @@ def classify(classifier: SavedClassifier, images: UnitImage) -> Float[Array, "b 
     return logits
 
 
-def logits_of(
-    classifier: SavedClassifier, images: UInt8[np.ndarray, "n h w 3"]
-) -> Float[np.ndarray, "n k"]:
-    """Return logits of any number of images; the devices of this machine share them."""
+@settings.fixed()
+def logits_of(classifier: SavedClassifier, images: Any) -> Float[np.ndarray, "n k"]:
+    """Return logits of any number of images; the devices of this machine share them.
+
+    Raises:
+        UserError: The images are not uint8 of shape (n, h, w, 3).
+    """
+    images = arrays.as_pixels(images, "images")
     nets = classifier.params, classifier.stats
     return _logits(classifier.config).in_batches(_BATCH, nets, images)
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 
 from jaxgrow.data.files import map_in_threads
 from jaxgrow.data.images import decode_image
+from jaxgrow.devices import settings
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation.classifiers import SavedClassifier, classifier_features
@@ -53,6 +54,7 @@ class FolderComparison:
     features: tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]] | None
 
 
+@settings.fixed()
 def measure_pairs(
     pairs: Sequence[FilePair],
     *,
@@ -83,6 +85,7 @@ def measure_pairs(
     return _measured(names, meter.finish(names), real, fake)
 
 
+@settings.fixed()
 def measure_sets(
     real: Mapping[str, Path],
     fake: Mapping[str, Path],
@@ -99,6 +102,7 @@ def measure_sets(
     return _measured((), {}, *sets)
 
 
+@settings.fixed()
 def classifier_distance(
     classifier: SavedClassifier,
     real: Mapping[str, Path],

@@ -1,6 +1,5 @@
 """Holes filled by a generator, as pictures and as a validation error."""
 
-import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -35,15 +34,6 @@ def paint(
     """Return the composite in [-1, 1] of a generator with these (params, stats)."""
     output, _ = growing.apply(generator, *weights, generator_input(images, mask))
     return composite(images, jnp.clip(output, -1.0, 1.0), mask)
-
-
-def make_paint_fn(
-    generator: Generator, params: Mapping[str, Params], stats: Mapping[str, PyTree]
-) -> Callable[[Image, HoleMask], Image]:
-    """Build `paint(images, mask) -> composite`, all in [-1, 1], compiled per shape."""
-    compiled = jax.jit(functools.partial(paint, generator))
-    # As arguments: weights that are closed over become constants of the program.
-    return functools.partial(compiled, jax.device_put((params, stats)))
 
 
 def make_eval_step(nets: Networks, masks: UInt8[Array, "n r r 1"]) -> EvalStep:

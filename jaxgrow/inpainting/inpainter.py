@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 
-from jaxgrow.data import crops
+from jaxgrow.data import arrays, crops
+from jaxgrow.devices import settings
 from jaxgrow.errors import UserError
-from jaxgrow.inpainting.fill import make_paint_fn
+from jaxgrow.inpainting.fill import paint
 from jaxgrow.inpainting.saved_models import (
     SavedGenerator,
     find_generator,
@@ -20,11 +23,12 @@ from jaxgrow.inpainting.saved_models import (
 from jaxgrow.nets.growing import Generator
 
 
+_paint = jax.jit(paint, static_argnums=0)
 _BATCH = 8  # squares per call: one shape, compiled once, whatever comes in
 
 
 class Inpainter:
-    """Paints the holes of pictures of any size; NumPy in, NumPy out.
+    """Paints the holes of pictures of any size; arrays or Pillow in, NumPy out.
 
         inpainter = Inpainter.load()
         filled = inpainter(images, masks)
@@ -34,11 +38,13 @@ class Inpainter:
         info: Notes in the file of the weights.
     """
 
+    @settings.fixed()
     def __init__(self, saved: SavedGenerator):
         self.resolution = saved.resolution
         self.info: dict[str, Any] = saved.info
-        net = Generator(saved.config, saved.resolution)
-        self._paint = make_paint_fn(net, saved.params, saved.stats)
+        self._net = Generator(saved.config, saved.resolution)
+        # As arguments: weights that are closed over become constants of the program.
+        self._weights = jax.device_put((saved.params, saved.stats))
 
     @classmethod
     def load(
@@ -66,15 +72,13 @@ class Inpainter:
     def __call__(self, images: np.ndarray, masks: Any) -> np.ndarray: ...
 
     @overload
-    def __call__(
-        self, images: Sequence[np.ndarray], masks: Any
-    ) -> list[np.ndarray]: ...
+    def __call__(self, images: Sequence[Any], masks: Any) -> list[np.ndarray]: ...
 
-    def __call__(
-        self,
-        images: np.ndarray | Sequence[np.ndarray],
-        masks: np.ndarray | Sequence[np.ndarray],
-    ) -> np.ndarray | list[np.ndarray]:
+    @overload
+    def __call__(self, images: Any, masks: Any) -> np.ndarray | list[np.ndarray]: ...
+
+    @settings.fixed()
+    def __call__(self, images: Any, masks: Any) -> np.ndarray | list[np.ndarray]:
         """Fill the holes of pictures; known pixels stay as they are, bit for bit.
 
         Each hole is painted on a square crop around it at the network's resolution
@@ -82,37 +86,46 @@ class Inpainter:
         picture does not depend on the others in the batch.
 
         Args:
-            images: uint8: one picture (h, w, 3), a batch (n, h, w, 3), or a sequence
-                of pictures of any sizes.
+            images: uint8: one picture (h, w, 3), a batch (n, h, w, 3), or a list of
+                pictures of any sizes. Grey ones are (h, w) or (h, w, 1). NumPy, JAX and
+                PyTorch arrays are taken, and Pillow pictures as they are stored.
             masks: As many, of the same sizes, (h, w) or (h, w, 1) each. Holes are
                 True, 1, or 255 in integers; values between 0 and those are split at
                 the middle, with a warning.
 
         Returns:
-            An array of the shape of `images`, or a list. Pictures without a hole come
-            back unchanged, with a warning.
+            An array of the shape of `images`, or a list of those. Pictures without a
+            hole come back unchanged, with a warning.
 
         Raises:
             UserError: Wrong types, shapes or values, or a mask that leaves no pixel.
         """
-        is_single = isinstance(images, np.ndarray) and images.ndim == 3
-        pictures, holes = ([images], [masks]) if is_single else (images, masks)
-        if len(pictures) != len(holes):
+        batch = None if arrays.is_list(images) else arrays.as_array(images, "images")
+        if batch is not None and batch.ndim != 4 and not arrays.is_picture(batch):
             raise UserError(
-                f"{len(pictures)} images and {len(holes)} masks: give one mask for "
+                f"images has the shape {batch.shape}: give one picture (h, w, 3), a "
+                "batch (n, h, w, 3) or a list of pictures."
+            )
+        is_single = batch is not None and batch.ndim < 4
+        given = [images] if is_single else arrays.as_items(images, "images")
+        holes = [masks] if is_single else arrays.as_items(masks, "masks")
+        if len(given) != len(holes):
+            raise UserError(
+                f"{len(given)} images and {len(holes)} masks: give one mask for "
                 "each image."
             )
         notes: list[str] = []
         pairs = [
             _checked(picture, hole, i, notes)
-            for i, (picture, hole) in enumerate(zip(pictures, holes, strict=True))
+            for i, (picture, hole) in enumerate(zip(given, holes, strict=True))
         ]
         for note in notes:
-            warnings.warn(note, UserWarning, stacklevel=2)
-        filled = self._fill(pairs)
-        if isinstance(images, np.ndarray):
-            return np.array(filled, np.uint8).reshape(images.shape)
-        return filled
+            warnings.warn(note, UserWarning, stacklevel=3)
+        filled = [
+            _like(picture, found)
+            for picture, found in zip(given, self._fill(pairs), strict=True)
+        ]
+        return filled if batch is None else np.array(filled).reshape(batch.shape)
 
     def _fill(
         self,
@@ -147,9 +160,17 @@ class Inpainter:
             images[i], holes[i, ..., 0] = values / 127.5 - 1.0, hole
         for i in range(0, num_padded, _BATCH):
             chunk = slice(i, i + _BATCH)
-            painted = self._paint(jnp.asarray(images[chunk]), jnp.asarray(holes[chunk]))
-            images[chunk] = np.asarray(painted)
+            inputs = jnp.asarray(images[chunk]), jnp.asarray(holes[chunk])
+            images[chunk] = np.asarray(_paint(self._net, self._weights, *inputs))
         return (images + 1.0) * 127.5
+
+
+def _like(picture: Any, filled: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+    """Return the result in the shape of its picture; grey stays grey."""
+    shape = np.asarray(picture).shape
+    if shape[2:] == (3,):
+        return filled
+    return np.asarray(Image.fromarray(filled).convert("L")).reshape(shape)
 
 
 def _checked(
@@ -160,13 +181,7 @@ def _checked(
     Raises:
         UserError: Wrong types, shapes or values.
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8:
-        raise UserError(
-            f"image {i} is of type {image.dtype}: give uint8 values from 0 to 255."
-        )
-    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
-        raise UserError(f"image {i} has the shape {image.shape}: give (h, w, 3).")
+    image = arrays.as_picture(image, f"image {i}")
     hole = _checked_mask(mask, i, notes)
     if hole.shape != image.shape[:2]:
         raise UserError(
@@ -188,15 +203,13 @@ def _checked(
 
 
 def _checked_mask(mask: Any, i: int, notes: list[str]) -> Bool[np.ndarray, "h w"]:
-    mask = np.asarray(mask)
+    mask = arrays.as_array(mask, f"mask {i}")
     if mask.ndim == 3 and mask.shape[-1] == 1:
         mask = mask[..., 0]
     if mask.ndim != 2:
         raise UserError(f"mask {i} has the shape {mask.shape}: give (h, w).")
     if mask.dtype == bool or mask.size == 0:
         return mask.astype(bool)
-    if mask.dtype.kind not in "uif":
-        raise UserError(f"mask {i} is of type {mask.dtype}: give booleans or numbers.")
     top = 1 if mask.dtype.kind == "f" or mask.max() <= 1 else 255
     if not (mask.min() >= 0 and mask.max() <= top):  # also NaN
         raise UserError(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
 
+from jaxgrow.devices import settings
 from jaxgrow.errors import UserError
 from jaxgrow.nets.growing import Generator, NetConfig, variable_shapes
 from jaxgrow.storage import network_file, tensor_file
@@ -64,6 +65,7 @@ def save_generator(
     network_file.save_network(path, "generator", header, variables)
 
 
+@settings.fixed()
 def load_generator(path: Path) -> SavedGenerator:
     """Return the generator in a file of `save_generator`, bit for bit.
 

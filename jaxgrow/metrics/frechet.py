@@ -17,12 +17,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Shaped, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxgrow import ops
+from jaxgrow.data import arrays
+from jaxgrow.devices import settings
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
-from jaxgrow.metrics.checks import check_pixels
 
 
 FID = "FID"
@@ -98,9 +99,10 @@ def merge(xp: Any, a: FeatureStats, b: FeatureStats) -> FeatureStats:
     return FeatureStats(count, a.mean + share * delta, a.scatter + b.scatter + between)
 
 
+@settings.fixed()
 def stats_of_images(
     features_fn: Callable[[UInt8[Array, "b h w 3"]], Float[Array, "b d"]],
-    images: Shaped[np.ndarray, "..."],
+    images: Any,
     *,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
@@ -116,7 +118,7 @@ def stats_of_images(
     Raises:
         UserError: The images are not 8-bit RGB.
     """
-    check_pixels(images, "the images")
+    images = arrays.as_pixels(images, "the images")
     compiled = RowsFn(lambda _, pixels: features_fn(pixels))
     batch_size = compiled.whole_shares(batch_size)
     stats = None

@@ -8,6 +8,7 @@ to [0, 255]; then (x - 128) / 128, as the network of 2015 takes it. The pixels m
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +16,8 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped, UInt8
 from PIL import Image
 
+from jaxgrow.data import arrays
 from jaxgrow.errors import UserError
-from jaxgrow.metrics.checks import check_pixels
 from jaxgrow.typing import UnitImage
 
 
@@ -57,7 +58,7 @@ def resize(pixels: Shaped[Array, "b h w 3"]) -> Float[Array, "b 299 299 3"]:
 
 
 def resize_one(
-    pixels: Shaped[np.ndarray, "..."],
+    pixels: Any,
 ) -> Float[np.ndarray, "299 299 3"]:
     """Resize one image (h, w, 3) as `resize` does, on the host by Pillow.
 
@@ -66,7 +67,7 @@ def resize_one(
     Raises:
         UserError: The pixels are not uint8 of that shape.
     """
-    check_pixels(pixels[None], "the image")
+    pixels = arrays.as_picture(pixels, "the image")
     channels = []
     for channel in np.moveaxis(pixels, 2, 0):
         image = Image.fromarray(channel.astype(np.float32))

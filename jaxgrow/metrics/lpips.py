@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgrow.data import arrays
+from jaxgrow.devices import settings
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.typing import FeaturesFn, Image
@@ -52,14 +55,14 @@ class Lpips:
         self.label = label
         self._distance = RowsFn(lambda _, x, y: distance(features_fn, heads, x, y))
 
-    def __call__(self, x: Array | np.ndarray, y: Array | np.ndarray) -> LpipsResult:
+    @settings.fixed()
+    def __call__(self, x: Any, y: Any) -> LpipsResult:
         """Return the distances of x[i] and y[i], (b, h, w, 3) floats in [-1, 1].
 
         Raises:
             UserError: Another shape, type or range, or values that are not finite.
         """
-        for name, images in (("x", x), ("y", y)):
-            _check(name, images)
+        x, y = _checked("x", x), _checked("y", y)
         if x.shape != y.shape:
             raise UserError(
                 f"LPIPS compares images of one shape, not {x.shape} with {y.shape}."
@@ -99,12 +102,13 @@ def _unit(x: Array) -> Array:
     return x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + _EPSILON)
 
 
-def _check(name: str, images: Array | np.ndarray) -> None:
+def _checked(name: str, images: Any) -> Float[np.ndarray, "b h w 3"]:
+    images = arrays.as_array(images, name)
     if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise UserError(
             f"LPIPS takes images of shape (b, h, w, 3), but {name} is {images.shape}."
         )
-    if not jnp.issubdtype(images.dtype, jnp.floating):
+    if images.dtype.kind != "f":
         raise UserError(
             f"LPIPS takes floats in [-1, 1], but {name} is {images.dtype}: divide "
             "8-bit images by 127.5 and subtract 1."
@@ -117,3 +121,4 @@ def _check(name: str, images: Array | np.ndarray) -> None:
             f"LPIPS takes images in [-1, 1], but {name} lies in [{low:.3g}, "
             f"{high:.3g}]: rescale it."
         )
+    return images.astype(np.float32)

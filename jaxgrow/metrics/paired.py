@@ -8,12 +8,12 @@ is the rate at which a generated image scores as more real than its own original
 import dataclasses
 import importlib.util
 import warnings
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
+from jaxgrow.data import arrays
 from jaxgrow.errors import UserError
-from jaxgrow.metrics.checks import check_features
 
 
 NEEDS = "pip install 'scikit-learn>=1.5'"
@@ -41,9 +41,7 @@ def is_available() -> bool:
     return importlib.util.find_spec("sklearn") is not None
 
 
-def discriminative_scores(
-    real: Shaped[np.ndarray, "..."], fake: Shaped[np.ndarray, "..."]
-) -> DiscriminativeScores:
+def discriminative_scores(real: Any, fake: Any) -> DiscriminativeScores:
     """Return P-IDS and U-IDS by scikit-learn's `LinearSVC(dual=False)`, as the paper.
 
     Row i of `fake` has the (n, d) features of the image generated from that of `real`.
@@ -54,8 +52,8 @@ def discriminative_scores(
     """
     if not is_available():
         raise UserError(f"P-IDS and U-IDS need scikit-learn: {NEEDS}.")
-    check_features(real, "features of the real images")
-    check_features(fake, "features of the generated images")
+    real = arrays.as_features(real, "features of the real images")
+    fake = arrays.as_features(fake, "features of the generated images")
     if real.shape != fake.shape:
         raise UserError(
             f"P-IDS compares pairs, but features are {real.shape} for the real and "

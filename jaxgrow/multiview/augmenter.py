@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from jaxgrow.data import arrays
 from jaxgrow.data.views import pixels
 from jaxgrow.errors import UserError
 from jaxgrow.evaluation.classifiers import SavedClassifier, logits_of
@@ -19,12 +20,12 @@ from jaxgrow.multiview.generator import DEFAULT_SAMPLER, ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 
 
-Images = np.ndarray | Sequence[np.ndarray]
+Images = Any  # an array of one batch, or a list of pictures
 ViewChoice = int | np.integer | str | Sequence[int | str] | np.ndarray
 
 
 class ViewAugmenter:
-    """Generates the other views of objects from one image each; NumPy in and out.
+    """Generates the other views of objects from one image each; NumPy out.
 
         augmenter = ViewAugmenter.load("runs/dimvida_demo")
         views = augmenter(images, conditioning="front")
@@ -61,10 +62,11 @@ class ViewAugmenter:
         """Return all views of every object, the image among them.
 
         Args:
-            images: uint8, one square image per object: (n, h, w, 3), or a sequence of
-                (h, w, 3) of any sizes. Those of another size than `image_size` are
-                scaled to it, larger ones by exact area means, smaller ones by cubic
-                interpolation; those of that size come back bit for bit.
+            images: uint8, one square image per object: (n, h, w, 3), or a list of
+                (h, w, 3), of grey (h, w) or of Pillow pictures, of any sizes. Those
+                of another size than `image_size` are scaled to it, larger ones by exact
+                area means, smaller ones by cubic interpolation; those of that size come
+                back bit for bit.
             conditioning: View that the images show, by name or number; one for all, or
                 one per image.
             num_samples: Draws of the other views, k; None draws them once and leaves
@@ -152,8 +154,6 @@ class ViewAugmenter:
         num_samples: int,
         **options: Any,
     ) -> UInt8[np.ndarray, "n k v h w 3"]:
-        if num_samples < 1:
-            raise UserError(f"num_samples must be 1 or more, not {num_samples}.")
         missing = np.arange(len(self.view_names)) != conditioning[:, None]
         views = np.broadcast_to(images[:, None], (*missing.shape, *images.shape[1:]))
         return self._view_generator.generate_views(
@@ -162,28 +162,26 @@ class ViewAugmenter:
 
     def _fit(self, images: Images) -> UInt8[np.ndarray, "n s s 3"]:
         """Check the images and bring them to the model's size."""
-        if isinstance(images, np.ndarray) and images.ndim == 3:
-            raise UserError(
-                f"images has shape {images.shape}: give a batch (n, h, w, 3), of a "
-                "single image images[None]."
-            )
-        fitted = []
-        for i, image in enumerate(images):
-            image = np.asarray(image)
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        if not arrays.is_list(images):
+            images = arrays.as_array(images, "images")
+            if images.ndim != 4:
                 raise UserError(
-                    f"image {i} is {image.dtype} of shape {image.shape}: give uint8 "
-                    '(h, w, 3) in RGB, with Pillow by image.convert("RGB").'
+                    f"images has the shape {images.shape}: give a batch (n, h, w, 3), "
+                    "or a list of pictures."
                 )
-            name, size = f"of image {i}", self.image_size
-            fitted.append(pixels.resize_view(image, size, resize=True, name=name))
-        size = self.image_size
+        size, fitted = self.image_size, []
+        for i, image in enumerate(images):
+            view = arrays.as_picture(image, f"image {i}")
+            name = f"of image {i}"
+            fitted.append(pixels.resize_view(view, size, resize=True, name=name))
         return np.array(fitted, np.uint8).reshape(-1, size, size, 3)
 
     def _indices(self, conditioning: ViewChoice, n: int) -> Int[np.ndarray, " n"]:
         """Return the index of every image's view."""
         is_one = isinstance(conditioning, int | np.integer | str)
-        chosen = [conditioning] * n if is_one else list(conditioning)  # pyright: ignore
+        chosen = arrays.as_items(
+            [conditioning] * n if is_one else conditioning, "views"
+        )
         if len(chosen) != n:
             raise UserError(
                 f"{len(chosen)} conditioning views for {n} images: give one for all, "

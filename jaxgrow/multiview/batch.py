@@ -50,7 +50,7 @@ class ViewBatch(NamedTuple):
     labels: Int[_Rows, " b"] | None = None
 
     def keys(self) -> Keys:
-        return jax.random.wrap_key_data(jnp.asarray(self.key_data))
+        return jax.random.wrap_key_data(jnp.asarray(self.key_data), impl="threefry2x32")
 
 
 def gather_images(data: ImageData, batch: ViewBatch) -> UnitImage:

@@ -3,12 +3,15 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from jaxgrow.data import arrays
+from jaxgrow.devices import settings
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import sampling, saved_models
@@ -21,6 +24,7 @@ from jaxgrow.pixels import to_unit
 from jaxgrow.typing import Keys, Latents, Missing, Params
 
 
+MAX_BATCH = 65_536
 DEFAULT_SAMPLER = SamplerConfig(name="dpm++", num_steps=12, grid="log_snr")
 
 
@@ -50,7 +54,11 @@ class ViewGenerator:
             )
         self._autoencoder, self._model = saved, model
         self._weights = (saved.params, model.params, model.stats, model.denoiser)
-        self._batch_size, self._num_devices = batch_size, num_devices
+        self._batch_size = int(arrays.as_whole(batch_size, "batch_size", 1, MAX_BATCH))
+        if num_devices is not None:
+            available = jax.local_device_count()
+            arrays.as_whole(num_devices, "num_devices", 1, available)
+        self._num_devices = num_devices
         self.view_names = model.view_names
         self.image_size = saved.config.image_size
 
@@ -85,15 +93,16 @@ class ViewGenerator:
             self._autoencoder, model, self._batch_size, self._num_devices
         )
 
+    @settings.fixed()
     def generate_views(
         self,
-        images: UInt8[np.ndarray, "n v h w 3"],
-        missing: Bool[np.ndarray, "n v"],
+        images: Any,
+        missing: Any,
         *,
         sampler: SamplerConfig = DEFAULT_SAMPLER,
         num_samples: int = 1,
         seed: int = 0,
-        ids: Int[np.ndarray, " n"] | None = None,
+        ids: Any = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> UInt8[np.ndarray, "n k v h w 3"]:
         """Generate all views of every object, `num_samples` times.
@@ -101,44 +110,56 @@ class ViewGenerator:
         Pixels of missing views are never read; conditioning views come back unchanged.
 
         Args:
-            images: Views; anything where missing.
-            missing: True where a view is to be generated.
+            images: Views, uint8 (n, v, h, w, 3); anything where missing.
+            missing: (n, v), True where a view is to be generated.
             sampler: Sampler and number of network evaluations.
-            num_samples: Samples k of every object.
-            seed: Of all draws.
-            ids: Number of each object; its draws come from it and `seed` alone, so that
-                they do not depend on the batch. None = 0, 1, 2, ...
+            num_samples: Samples k of every object, 1 or more.
+            seed: Of all draws, 0 to 2^32 - 1.
+            ids: Number of each object, 0 to 2^32 - 1; its draws come from it
+                and `seed` alone, so that they do not depend on the batch. None = 0, 1,
+                2, ...
             on_progress: Called with the objects done and their number.
 
         Raises:
-            UserError: The wrong number or size of views, or an object with all or none
-                of its views missing.
+            UserError: Wrong types, numbers or sizes, or an object with all or none of
+                its views missing.
         """
-        self._check(images, missing)
+        images, missing = self._checked(images, missing)
+        num_samples = int(arrays.as_whole(num_samples, "num_samples", 1))
+        seed = int(arrays.as_whole(seed, "seed"))
+        ids = arrays.as_whole(np.arange(len(images)) if ids is None else ids, "ids")
+        if ids.shape != (len(images),):
+            raise UserError(
+                f"ids has the shape {ids.shape} for {len(images)} objects: give one "
+                "for each."
+            )
         generate = _make_generate(self._autoencoder.config, sampler, self._num_devices)
         self._weights = generate.share(self._weights)
-        ids = np.arange(len(images)) if ids is None else ids
         done = [np.zeros((0, num_samples, *images.shape[1:]), np.uint8)]
         for start in range(0, len(images), self._batch_size):
             rows = slice(start, start + self._batch_size)
-            arrays = self._weights, images[rows], missing[rows]
+            inputs = self._weights, images[rows], missing[rows]
             samples = []
             for k in range(num_samples):
                 keys = np.asarray(jax.random.key_data(object_keys(seed, ids[rows], k)))
-                samples.append(generate.in_batches(self._batch_size, *arrays, keys))
+                samples.append(generate.in_batches(self._batch_size, *inputs, keys))
             done.append(np.stack(samples, axis=1))
             if on_progress is not None:
                 on_progress(min(rows.stop, len(images)), len(images))
         return np.concatenate(done)
 
-    def _check(self, images: np.ndarray, missing: np.ndarray) -> None:
+    def _checked(
+        self, images: Any, missing: Any
+    ) -> tuple[UInt8[np.ndarray, "n v h w 3"], Bool[np.ndarray, "n v"]]:
+        images = arrays.as_bytes(images, "images")
+        missing = arrays.as_flags(missing, "missing")
         num_views, side = len(self.view_names), self.image_size
         wanted = (num_views, side, side, 3)
         if images.shape[1:] != wanted:
             raise UserError(
                 f"this model has {num_views} views of {side}x{side} pixels "
                 f"({', '.join(self.view_names)}), and the images are of shape "
-                f"{images.shape[1:]}: bring them to {wanted}."
+                f"{images.shape}: bring each object to {wanted}."
             )
         if missing.shape != images.shape[:2]:
             raise UserError(
@@ -155,6 +176,7 @@ class ViewGenerator:
                     f"{what} of the views of object {int((count == wrong).argmax())} "
                     f"are missing: {mend}."
                 )
+        return images, missing
 
 
 @functools.lru_cache(maxsize=64)
@@ -171,7 +193,7 @@ def _make_generate(
         autoencoder_params, params, stats, denoiser = weights
         saved = SavedAutoencoder(config, autoencoder_params)
         z = encode_views(saved, stats, images, missing)
-        keys = jax.random.wrap_key_data(key_data)
+        keys = jax.random.wrap_key_data(key_data, impl="threefry2x32")
         z = sampling.sample_missing(
             denoiser.noise_fn(params), denoiser.sde, sampler, keys, z, missing
         )
@@ -183,7 +205,7 @@ def _make_generate(
 
 def object_keys(seed: int, ids: Int[np.ndarray, " n"], sample: int = 0) -> Keys:
     """Return one key per object, from the seed, its number and the sample alone."""
-    root = jax.random.fold_in(jax.random.key(seed), sample)
+    root = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), sample)
     return jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.asarray(ids, jnp.uint32))
 
 

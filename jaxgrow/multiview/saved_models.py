@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 
+from jaxgrow.devices import settings
 from jaxgrow.errors import UserError
 from jaxgrow.multiview import gaussian
 from jaxgrow.multiview.denoiser import Denoiser
@@ -73,6 +74,7 @@ def save_autoencoder(path: Path, saved: SavedAutoencoder, info: dict[str, Any]) 
     network_file.save_network(path, "autoencoder", header, saved.params)
 
 
+@settings.fixed()
 def load_autoencoder(path: Path) -> SavedAutoencoder:
     """Load a file of `save_autoencoder`, bit for bit.
 
@@ -101,6 +103,7 @@ def save_latent_model(path: Path, kind: LatentModel, saved: SavedLatentModel) ->
     network_file.save_network(path, kind, header, tree)
 
 
+@settings.fixed()
 def load_latent_model(path: Path, kind: LatentModel) -> SavedLatentModel:
     """Load a file of `save_latent_model`, bit for bit.
 

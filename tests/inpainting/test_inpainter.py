@@ -1,9 +1,12 @@
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting import saved_models
@@ -156,8 +159,12 @@ def ones(*shape):
         ([ones(4, 4, 3)], [ones(4, 5)], "mask 0 has 5x4 pixels and its image 4x4"),
         (ones(1, 4, 4, 3), ones(1, 4, 4), "mask 0 is all hole"),
         (ones(4, 4, 3), ones(4, 4) > 0, "mask 0 is all hole"),
-        (np.ones((4, 4, 3)), ones(4, 4), "image 0 is of type float64"),
-        (ones(2, 4, 4), ones(2, 4, 4), r"image 0 has the shape \(2, 4, 4\)"),
+        (np.ones((4, 4, 3)), ones(4, 4), "image 0 must hold 8-bit pixels, not float64"),
+        (
+            ones(2, 4, 4),
+            ones(2, 4, 4),
+            r"images has the shape \(2, 4, 4\): give one picture",
+        ),
         (ones(1, 4, 4, 4), ones(1, 4, 4), r"image 0 has the shape \(4, 4, 4\)"),
         ([ones(0, 4, 3)], [ones(0, 4)], r"image 0 has the shape \(0, 4, 3\)"),
         (ones(1, 4, 4, 3), ones(1, 4, 4, 3), r"mask 0 has the shape \(4, 4, 3\)"),
@@ -165,7 +172,7 @@ def ones(*shape):
         (ones(4, 4, 3), np.full((4, 4), np.nan), "values from nan to nan"),
         (ones(4, 4, 3), np.full((4, 4), -1), "values from -1 to -1"),
         (ones(4, 4, 3), np.full((4, 4), 256), "values from 256 to 256"),
-        (ones(4, 4, 3), np.full((4, 4), "x"), "mask 0 is of type <U1"),
+        (ones(4, 4, 3), np.full((4, 4), "x"), "mask 0 is a ndarray without numbers"),
     ],
 )
 def test_what_cannot_be_filled_is_named_in_one_sentence(
@@ -198,3 +205,63 @@ def test_a_mask_that_looks_inverted_is_warned_of(inpainter):
     (image,), (mask,) = pictures([(20, 20)])
     with pytest.warns(UserWarning, match=r"mask 0 is \d+% hole: it looks inverted"):
         inpainter(image, ~mask)
+
+
+@pytest.mark.parametrize(
+    ("give_image", "give_mask"),
+    [
+        (Image.fromarray, Image.fromarray),
+        (jnp.asarray, jnp.asarray),
+        (np.asfortranarray, lambda m: m[::-1][::-1]),
+        (lambda x: [Image.fromarray(x)], lambda m: [m.tolist()]),
+        (lambda x: iter([x]), lambda m: iter([m])),
+        (lambda x: jnp.asarray(x[None]), lambda m: 255 * jnp.asarray(m[None], "uint8")),
+    ],
+)
+def test_pictures_of_other_libraries_give_the_same(inpainter, give_image, give_mask):
+    (image,), (mask,) = pictures([(20, 20)])
+    found = inpainter(give_image(image), give_mask(mask))
+    np.testing.assert_array_equal(np.squeeze(found), inpainter(image, mask))
+
+
+def test_grey_stays_grey_in_its_own_shape(inpainter):
+    (image,), (mask,) = pictures([(20, 20)])
+    grey = image[..., 0]
+    found = inpainter(grey, mask)
+    assert found.shape == grey.shape
+    np.testing.assert_array_equal(found[~mask], grey[~mask])
+    coloured = inpainter(np.stack([grey] * 3, axis=-1), mask)
+    luma = np.asarray(Image.fromarray(coloured).convert("L"))
+    np.testing.assert_array_equal(found, luma)
+    np.testing.assert_array_equal(inpainter(grey[..., None], mask)[..., 0], found)
+
+
+def test_a_pickled_inpainter_is_the_same(inpainter):
+    images, masks = pictures([(20, 20)])
+    again = pickle.loads(pickle.dumps(inpainter))
+    np.testing.assert_array_equal(again(images, masks), inpainter(images, masks))
+
+
+def test_a_call_under_a_transformation_says_so_and_harms_nothing():
+    (image,), (mask,) = pictures([(20, 20)])
+    saved = random_generator(RESOLUTION)
+    wanted = Inpainter(saved)(image, mask)
+    made = []
+
+    def misuse(x):
+        made.append(Inpainter(saved))
+        return made[0](x, mask)
+
+    with pytest.raises(UserError, match=r"image.* cannot read .*outside of JAX's"):
+        jax.eval_shape(misuse, image)
+    np.testing.assert_array_equal(made[0](image, mask), wanted)
+
+
+def test_settings_of_the_caller_change_nothing(inpainter):
+    (image,), (mask,) = pictures([(20, 20)])
+    wanted = inpainter(image, mask)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        np.testing.assert_array_equal(
+            Inpainter(random_generator(RESOLUTION))(image, mask), wanted
+        )
+        assert jax.config.jax_enable_x64

@@ -1,5 +1,8 @@
 """Generation of views: conditioning views are kept, missing ones are never read."""
 
+import contextlib
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -222,3 +225,93 @@ def test_all_views_are_encoded_in_batches_of_any_size():
     whole = generator.encode_all(saved.config, saved.params, images, 1000)
     assert found.shape == (7, 4, small_views.DIM)
     np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-6)
+
+
+# Callers.
+
+
+def some_views(n=2):
+    missing = np.array([[False, True, True, True]] * n)
+    return small_views.objects(n).images, missing
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((2, 4, 16, 16, 3))}, "8-bit pixels, not float64"),
+        ({"images": np.zeros((2, 4, 16, 16, 3), int)}, "8-bit pixels, not int64"),
+        ({"images": np.zeros((2, 4, 16, 16), "uint8")}, r"\(2, 4, 16, 16\): bring"),
+        ({"missing": np.full((2, 4), np.nan)}, "missing has values from nan"),
+        ({"missing": [[0, 1, 1, 2]] * 2}, "missing has values from 0 to 2"),
+        ({"missing": [0, 1]}, r"missing is of shape \(2,\)"),
+        ({"num_samples": 0}, "num_samples must be from 1"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, not -1"),
+        ({"seed": 2**32}, "seed must be from 0 to 4294967295, not 4294967296"),
+        ({"ids": [0, 2**32]}, "ids must be from 0 to 4294967295"),
+        ({"ids": [0]}, r"ids has the shape \(1,\) for 2 objects"),
+    ],
+)
+def test_what_is_no_view_or_number_is_refused(view_generator, change, message):
+    images, missing = some_views()
+    given = {"images": images, "missing": missing, "sampler": FAST} | change
+    images, missing = given.pop("images"), given.pop("missing")
+    with pytest.raises(UserError, match=message):
+        view_generator.generate_views(images, missing, **given)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"num_devices": 0}])
+def test_numbers_below_one_are_refused(wrong):
+    nets = small_views.saved_autoencoder(), small_views.latent_model()
+    with pytest.raises(UserError, match="must be from 1 to"):
+        ViewGenerator(*nets, **wrong)
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda one, x, m: jax.jit(lambda x: one.generate_views(x, m, sampler=FAST))(x),
+        lambda one, x, m: jax.eval_shape(
+            lambda x: x + one.generate_views(np.array(x), m, sampler=FAST), x
+        ),
+        lambda one, x, m: jax.jit(lambda s: s + one.generate_views(x, m, sampler=FAST))(
+            1
+        ),
+    ],
+)
+def test_a_generator_works_after_a_call_under_a_transformation(view_generator, misuse):
+    one = ViewGenerator(
+        small_views.saved_autoencoder(), small_views.latent_model(), batch_size=4
+    )
+    images, missing = some_views()
+    with contextlib.suppress(UserError, jax.errors.TracerArrayConversionError):
+        misuse(one, images, missing)
+    np.testing.assert_array_equal(
+        one.generate_views(images, missing, sampler=FAST),
+        view_generator.generate_views(images, missing, sampler=FAST),
+    )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.default_prng_impl("rbg"),
+        jax.debug_nans(True),
+    ],
+)
+def test_settings_of_the_caller_change_no_view(view_generator, setting):
+    images, missing = some_views()
+    wanted = view_generator.generate_views(images, missing, sampler=NOISY)
+    with setting:
+        found = view_generator.generate_views(images, missing, sampler=NOISY)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_pickled_generator_is_the_same(view_generator):
+    images, missing = some_views()
+    again = pickle.loads(pickle.dumps(view_generator))
+    np.testing.assert_array_equal(
+        again.generate_views(images, missing, sampler=FAST),
+        view_generator.generate_views(images, missing, sampler=FAST),
+    )
