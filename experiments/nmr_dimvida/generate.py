@@ -19,8 +19,8 @@ from rich.progress import Progress
 from experiments.nmr_dimvida.config import Config
 from experiments.nmr_dimvida.objects import Objects, stream_of
 from experiments.nmr_dimvida.run import Run, finished
+from jaxgrow.data.splits import draw
 from jaxgrow.data.views import Partition
-from jaxgrow.data.views.split import draw
 from jaxgrow.devices import hosts
 from jaxgrow.multiview import generated_set
 from jaxgrow.multiview.generator import ViewGenerator

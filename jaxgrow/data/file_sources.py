@@ -27,9 +27,18 @@ from jaxgrow.errors import UserError
 GroupBy = Literal["file", "folder", "prefix"]
 
 _HASHED_BYTES = 2 * 1024**3  # the content of larger sets is not hashed
-_TRAIN_FOLDERS = ("data_256_standard", "data_256", "train_256")
-_TRAIN_LIST, _VAL_LIST = "places365_train_standard.txt", "places365_val.txt"
-_TRAIN_TAR, _VAL_TAR = "train_256_places365standard.tar", "val_256.tar"
+# Places365: folder, archive and list of each part, and of its two editions.
+_TRAIN_FOLDER = r"data_(256|large)(_standard|_challenge)?|train_(256|large)"
+_TRAIN_TAR = (
+    r"(train_(256|large)_places365(standard|challenge)|places365standard_easyformat)"
+    r"\.tar"
+)
+_TRAIN_LISTS = ("places365_train_standard.txt", "places365_train_challenge.txt")
+_VAL_FOLDER, _VAL_TAR, _VAL_LIST = (
+    r"val_(256|large)",
+    r"val_(256|large)\.tar",
+    "places365_val.txt",
+)
 
 
 def group_of(name: str, group_by: GroupBy) -> str:
@@ -121,6 +130,7 @@ class ImageTar:
         names: Paths inside the archive, sorted.
         groups: Subject of each image; see `group_of`.
         skipped: Path of each picture that cannot be read -> a sentence that says why.
+        remarks: Sentences on pictures that are not used.
     """
 
     def __init__(
@@ -132,6 +142,7 @@ class ImageTar:
     ):
         self.archive, self._max_megapixels = archive, max_megapixels
         self.skipped: dict[str, str] = {}
+        self.remarks: list[str] = []
         try:
             with archive.open("rb") as file:
                 places = self._places_in(file)
@@ -228,36 +239,59 @@ def open_places365(
 ) -> tuple[ImageFolder | ImageTar, ImageFolder | ImageTar | None]:
     """Open the training and validation images of a Places365 download.
 
-    `path` is a tar, or a folder with any of: the training folder (data_256,
-    data_256_standard or train_256) or its tar, val_256 or its tar, and the lists of
-    file names. Without a training part the validation images are returned first, to
-    be trained on, and None second.
+    `path` is a tar, or a folder with any of: the training images, standard or
+    challenge, of 256 pixels or large, as a folder (data_256, data_large, with or
+    without _standard; train_256, train_large) or tar; val_256 or val_large or its tar;
+    and the lists of file names. Without a training part the validation images are
+    returned first, to be trained on, and None second.
+
+    Raises:
+        UserError: The folder holds several training parts, or nothing that can be read.
     """
     if path.is_file():
         return ImageTar(path), None
-    train = _part(path, _TRAIN_FOLDERS, _TRAIN_TAR, _TRAIN_LIST)
-    val = _part(path, ("val_256",), _VAL_TAR, _VAL_LIST)
-    first = train or val or ImageFolder(path)
-    return first, val if train else None
+    train = _part(path, _TRAIN_FOLDER, _TRAIN_TAR)
+    val = _part(path, _VAL_FOLDER, _VAL_TAR, like=train)
+    if train is None:
+        return (
+            ImageFolder(path) if val is None else _open_part(val, (_VAL_LIST,))
+        ), None
+    return _open_part(train, _TRAIN_LISTS), val and _open_part(val, (_VAL_LIST,))
 
 
 def _part(
-    root: Path, folders: Sequence[str], tar: str, listing: str
-) -> ImageFolder | ImageTar | None:
-    for folder in folders:
-        if (root / folder).is_dir():
-            if not (root / listing).is_file():
-                return ImageFolder(root / folder)
-            # Editors may put a byte-order mark first.
-            text = (root / listing).read_text("utf-8-sig", "surrogateescape")
-            # "/a/airfield/00000001.jpg 0" or "Places365_val_00000001.jpg 165"
-            names = [
-                line.rsplit(" ", 1)[0].lstrip("/")
-                for line in text.splitlines()
-                if line.strip()
-            ]
-            return ImageFolder(root / folder, names=names)
-    return ImageTar(root / tar) if (root / tar).is_file() else None
+    root: Path, folders: str, tars: str, *, like: Path | None = None
+) -> Path | None:
+    """Return the only part in `root`, or that of the size of another part."""
+    here = sorted(root.glob("*"))
+    found = [p for p in here if re.fullmatch(folders, p.name) and p.is_dir()]
+    found = found or [p for p in here if re.fullmatch(tars, p.name)]
+    if like is not None and len(found) > 1:
+        size = "large" if "_large" in like.name else "256"
+        found = [p for p in found if size in p.name]
+    if len(found) > 1:
+        raise UserError(
+            f"folder {root} holds {' and '.join(p.name for p in found)}: give one of "
+            "them as path, and its validation images as val_path"
+        )
+    return found[0] if found else None
+
+
+def _open_part(part: Path, lists: Sequence[str]) -> ImageFolder | ImageTar:
+    if part.is_file():
+        return ImageTar(part)
+    found = [part.parent / name for name in lists if (part.parent / name).is_file()]
+    if len(found) > 1:  # of both editions
+        found = [file for file in found if file.stem.endswith(part.name.split("_")[-1])]
+    if not found:
+        return ImageFolder(part)
+    # Editors may put a byte-order mark first.
+    text = found[0].read_text("utf-8-sig", "surrogateescape")
+    # "/a/airfield/00000001.jpg 0" or "Places365_val_00000001.jpg 165"
+    names = [
+        line.rsplit(" ", 1)[0].lstrip("/") for line in text.splitlines() if line.strip()
+    ]
+    return ImageFolder(part, names=names)
 
 
 def fingerprint_files(

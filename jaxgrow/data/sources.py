@@ -4,7 +4,6 @@ A source gives random access to uint8 images of any size, each with a name and a
 subject.
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
@@ -16,8 +15,16 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxgrow.data.array_sources import TfdsImages, digits, idx_images
-from jaxgrow.data.file_sources import GroupBy, ImageFolder, open_images, open_places365
+from jaxgrow.data.file_sources import (
+    GroupBy,
+    ImageFolder,
+    ImageTar,
+    open_images,
+    open_places365,
+)
+from jaxgrow.data.files import printable, some_of
 from jaxgrow.data.image_files import MAX_MEGAPIXELS
+from jaxgrow.data.splits import draw, draw_held_out, split_by_folders
 from jaxgrow.errors import UserError
 
 
@@ -36,7 +43,6 @@ VALIDATION_SUBJECTS = {
 _ENOUGH_CROPS = 50_000
 MIN_CROP = 0.35
 """Side of the smallest crop, as a part of the image's short side."""
-_SPLIT, _CHOICE = 0x59117, 0xC401CE  # separate streams of random numbers
 
 
 @runtime_checkable
@@ -71,7 +77,8 @@ class DataConfig:
     val_path: Path | None = None
     """Validation images; left out, a part of the others is held out."""
     val_fraction: float = 0.1
-    """Part of the images held out when the source has no validation set."""
+    """Part of the images held out when the source has no validation set: the chance of
+    each, so that images added later move none of the others."""
     group_by: GroupBy = "file"
     """Unit that is never split: one file, one folder, or file names that differ only in
     the number at their end."""
@@ -147,20 +154,17 @@ def open_split(
     """Open training and validation images, with no subject in both.
 
     The embedded photographs have a fixed split, and a source with a validation part
-    keeps it. Otherwise subjects are drawn by `seed` until `val_fraction` of the images
-    is held out. Pictures in the folder `without`, say of masks, are not taken.
+    keeps it; a folder called val or test beside one called train is such a part.
+    Otherwise each subject is drawn by a hash of `seed` and its name, so that images may
+    be added without moving others; see `draw_held_out`. Pictures in the folder
+    `without`, say of masks, are not taken.
 
     Raises:
         UserError: The data cannot be found or read, or cannot be split.
     """
     train, val = _open(config, without)
     if val is None:
-        held_out = VALIDATION_SUBJECTS
-        if config.source != "photos":
-            held_out = _draw_subjects(train, config.val_fraction, seed)
-        inside = np.array([group in held_out for group in train.groups])
-        val = Subset(train, np.flatnonzero(inside))
-        train = Subset(train, np.flatnonzero(~inside))
+        train, val = _hold_out(train, config, seed)
     if config.max_images is not None:
         num_val = max(1, round(config.max_images * config.val_fraction))
         train = _choose(train, config.max_images, seed)
@@ -202,9 +206,40 @@ def _open(
         train, val = open_places365(config.path)
     else:
         train, val = open_folder(config.path), None
-    if config.val_path is not None:
-        val = open_folder(config.val_path)
-    return train, val
+    if val is None:
+        train, val = _by_folders(train, config.val_path)
+    return train, val if config.val_path is None else open_folder(config.val_path)
+
+
+def _by_folders(
+    source: ImageFolder | ImageTar, val_path: Path | None
+) -> tuple[ImageSource, ImageSource | None]:
+    """Return the parts that the folders of a source are named for.
+
+    What is called test validates if nothing is called val, and else is left out.
+    """
+    roles = split_by_folders(source.names)
+    if roles is None:
+        return source, None
+    held_out = "val" if "val" in roles else "test"
+    used = {"train": "training"}
+    if val_path is None:
+        used[held_out] = "validation"
+    parts = []
+    for role, purpose in used.items():
+        part = Subset(source, np.flatnonzero([found == role for found in roles]))
+        source.remarks.append(
+            f"{len(part)} pictures in folders named for {purpose}, such as "
+            f"{printable(part.names[0])}, are used for it"
+        )
+        parts.append(part)
+    others = [n for n, r in zip(source.names, roles, strict=True) if r not in used]
+    if others:
+        source.remarks.append(
+            f"neither trained nor validated on, as folders beside them are named for "
+            f"that: {printable(some_of(others))}"
+        )
+    return parts[0], None if val_path is not None else parts[1]
 
 
 def _refuse_overlap(path: Path, val_path: Path) -> None:
@@ -217,27 +252,34 @@ def _refuse_overlap(path: Path, val_path: Path) -> None:
         )
 
 
-def _draw_subjects(source: ImageSource, fraction: float, seed: int) -> set[str]:
-    """Draw subjects that together hold about `fraction` of the images."""
-    counts = collections.Counter(source.groups)
-    subjects = sorted(counts)
-    if len(subjects) < 2:
-        raise UserError(
-            f"all {len(source)} images show one subject, {subjects[0]!r}, so that none "
-            "can be held out: add others, set group_by to file, or give val_path"
+def _hold_out(
+    source: ImageSource, config: DataConfig, seed: int
+) -> tuple[ImageSource, ImageSource]:
+    held_out, subjects = VALIDATION_SUBJECTS, set(source.groups)
+    if config.source != "photos":
+        if len(subjects) < 2:
+            raise UserError(
+                f"all {len(source)} images show one subject, {min(subjects)!r}, so "
+                "that none can be held out: add others, set group_by to file, or give "
+                "val_path"
+            )
+        held_out = draw_held_out(source.groups, config.val_fraction, seed)
+    inside = np.array([group in held_out for group in source.groups])
+    share = inside.mean() / config.val_fraction
+    has_remarks = isinstance(source, ImageFolder | ImageTar)
+    if has_remarks and config.source != "photos" and not 0.5 <= share <= 2:
+        source.remarks.append(
+            f"{inside.sum()} of {len(source)} pictures, {inside.mean():.0%} and not "
+            f"{config.val_fraction:.0%}, are held out: group_by {config.group_by} "
+            f"makes {len(subjects)} subjects, which are held out whole"
         )
-    wanted = min(max(1, round(fraction * len(source))), len(source) - 1)
-    order = np.argsort(np.random.default_rng((_SPLIT, seed)).random(len(subjects)))
-    drawn, total = set(), 0
-    for subject in (subjects[i] for i in order):
-        if total + counts[subject] <= wanted:
-            drawn.add(subject)
-            total += counts[subject]
-    return drawn or {min(subjects, key=counts.__getitem__)}
+    train, val = np.flatnonzero(~inside), np.flatnonzero(inside)
+    return Subset(source, train), Subset(source, val)
 
 
 def _choose(source: ImageSource, num_images: int, seed: int) -> ImageSource:
+    """Take the images of the least draws, which more images hardly change."""
     if len(source) <= num_images:
         return source
-    draws = np.random.default_rng((_CHOICE, seed)).random(len(source))
+    draws = [draw(seed, "choice", name) for name in source.names]
     return Subset(source, np.sort(np.argsort(draws)[:num_images]))

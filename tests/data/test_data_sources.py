@@ -5,8 +5,6 @@ import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from jaxgrow.data import file_sources, sources
@@ -131,53 +129,55 @@ def test_a_subject_is_a_file_a_folder_or_a_numbered_family(name, group_by, group
     assert file_sources.group_of(name, group_by) == group
 
 
-class Names:
-    """A source whose images are never read."""
-
-    def __init__(self, groups):
-        self.names = tuple(f"{i}" for i in range(len(groups)))
-        self.groups = tuple(groups)
-
-    def __len__(self):
-        return len(self.names)
-
-    def __getitem__(self, i):
-        raise NotImplementedError
-
-    def fingerprint(self):
-        raise NotImplementedError
-
-
-@given(
-    groups=st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(
-        lambda groups: len(set(groups)) > 1
-    ),
-    fraction=st.floats(0.01, 0.99),
-    seed=st.integers(0, 1000),
-)
-@settings(max_examples=100, deadline=None)
-def test_a_drawn_split_separates_no_subject_and_leaves_neither_side_empty(
-    groups, fraction, seed
-):
-    held_out = sources._draw_subjects(Names(groups), fraction, seed)
-    assert held_out < set(groups)
-    assert held_out
-    num_val = sum(group in held_out for group in groups)
-    smallest = min(groups.count(group) for group in groups)
-    assert num_val <= max(round(fraction * len(groups)), smallest)
-
-
 class TestSplit:
     def test_a_folder_is_split_by_seed(self, folder):
         config = DataConfig(source="folder", path=folder, val_fraction=0.3)
         train, val = open_split(config, 0)
-        assert (len(train), len(val)) == (7, 3)
+        assert len(train) + len(val) == 10
         assert set(train.names) | set(val.names) == set(
             sources.ImageFolder(folder).names
         )
         assert open_split(config, 0)[1].names == val.names
         assert any(open_split(config, s)[1].names != val.names for s in range(1, 5))
         assert train.fingerprint() != val.fingerprint()
+
+    def test_an_added_picture_moves_no_other(self, folder):
+        config = DataConfig(source="folder", path=folder, val_fraction=0.3)
+        train, val = open_split(config, 0)
+        save(folder / "a" / "new.png", photo(99))
+        new = {"a/new.png"}
+        for before, after in zip((train, val), open_split(config, 0), strict=True):
+            assert set(before.names) == set(after.names) - new
+
+    @pytest.mark.parametrize("held_out", ["val", "Valid", "validation", "Testing"])
+    @pytest.mark.parametrize("kind", ["folder", "tar", "places365"])
+    def test_parts_in_folders_are_kept_apart(self, tmp_path, kind, held_out):
+        names = ["Train/a/0.png", f"{held_out}/a/1.png", "more/2.png", "3.png"]
+        for i, name in enumerate(names):
+            save(tmp_path / "x" / name, photo(i))
+        write_tar(tmp_path / "x.tar", [f"./set/{name}" for name in names])
+        path = tmp_path / ("x.tar" if kind == "tar" else "x")
+        source = "folder" if kind == "tar" else kind
+        train, val = open_split(DataConfig(source=source, path=path), 0)
+        assert [n.removeprefix("./set/") for n in train.names] == names[:1]
+        assert [n.removeprefix("./set/") for n in val.names] == names[1:2]
+        np.testing.assert_array_equal(val[0], photo(1))
+        assert "2.png" in train.source.remarks[-1]
+        # Validation pictures of another place leave these out, and do not add them.
+        save(tmp_path / "y" / "9.png", photo(9))
+        own = DataConfig(source=source, path=path, val_path=tmp_path / "y")
+        train, val = open_split(own, 0)
+        assert (len(train), val.names) == (1, ("9.png",))
+
+    def test_what_is_called_test_is_left_out_where_something_is_called_val(
+        self, folder
+    ):
+        for name in ("train", "val", "test"):
+            save(folder / name / "0.png", photo(0))
+        config = DataConfig(source="folder", path=folder)
+        train, val = open_split(config, 0)
+        assert (train.names, val.names) == (("train/0.png",), ("val/0.png",))
+        assert "11 files" in train.source.remarks[-1]
 
     def test_one_subject_cannot_be_split(self, folder):
         config = DataConfig(source="folder", path=folder / "a", group_by="folder")
@@ -189,6 +189,12 @@ class TestSplit:
         train, val = open_split(config, 0)
         assert set(train.groups) == {"a"}
         assert set(val.groups) == {"b/c"}
+
+    def test_a_share_that_few_subjects_make_is_said(self, folder):
+        config = DataConfig(source="folder", path=folder, group_by="folder")
+        (said,) = open_split(config, 0)[0].source.remarks
+        assert said.startswith("4 of 10 pictures, 40% and not 10%")
+        assert said.endswith("makes 2 subjects, which are held out whole")
 
     def test_a_validation_folder_is_used_and_must_not_overlap(self, folder):
         paths = {"path": folder / "a", "val_path": folder / "b"}
@@ -258,19 +264,53 @@ class TestPlaces365:
             save(tmp_path / "val_256" / name, photo(i))
         config = DataConfig(source="places365", path=tmp_path, val_fraction=0.2)
         train, val = open_split(config, 0)
-        assert (len(train), len(val)) == (4, 1)
+        assert len(train) + len(val) == 5
 
-    @pytest.mark.parametrize("name", ["data_256", "data_256_standard", "train_256"])
-    def test_training_folders_of_any_name_go_with_val_256(self, tmp_path, name):
+    @pytest.mark.parametrize(
+        ("name", "val_name"),
+        [
+            ("data_256", "val_256"),
+            ("data_256_standard", "val_256"),
+            ("train_256", "val_256"),
+            ("data_large", "val_large"),
+            ("data_large_standard", "val_large"),
+            ("data_256", "val_large"),
+        ],
+    )
+    def test_training_folders_of_any_name_go_with_validation(
+        self, tmp_path, name, val_name
+    ):
         save(tmp_path / name / "a" / "airfield" / "00000001.jpg", photo(0))
         save(tmp_path / name / "a" / "apartment" / "out" / "00000001.jpg", photo(1))
-        save(tmp_path / "val_256" / self.VAL[0], photo(2))
+        save(tmp_path / val_name / self.VAL[0], photo(2))
+        save(tmp_path / "test_256" / "Places365_test_00000001.jpg", photo(3))
         train, val = open_split(DataConfig(source="places365", path=tmp_path), 0)
         assert train.names == (
             "a/airfield/00000001.jpg",
             "a/apartment/out/00000001.jpg",
         )
         assert val.names == self.VAL[:1]
+
+    def test_editions_side_by_side_are_refused_and_sizes_go_together(self, tmp_path):
+        for name in ("data_256", "val_256", "val_large"):
+            save(tmp_path / name / "a" / "1.png", photo(0))
+        train, val = sources.open_places365(tmp_path)
+        assert (train.folder.name, val.folder.name) == ("data_256", "val_256")
+        save(tmp_path / "data_large" / "a" / "1.png", photo(0))
+        with pytest.raises(UserError, match=r"holds data_256 and data_large: give one"):
+            sources.open_places365(tmp_path)
+
+    def test_a_challenge_list_goes_with_its_folder(self, tmp_path):
+        for name in ("1", "2"):
+            save(tmp_path / "data_large" / "a" / f"{name}.png", photo(0))
+        (tmp_path / "places365_train_challenge.txt").write_text("/a/2.png 0\n")
+        train, _ = sources.open_places365(tmp_path)
+        assert train.names == ("a/2.png",)
+        # Of two editions the folder's name says which; here it does not.
+        (tmp_path / "places365_train_standard.txt").write_text("/a/1.png 0\n")
+        assert len(sources.open_places365(tmp_path)[0]) == 2
+        (tmp_path / "data_large").rename(tmp_path / "data_large_standard")
+        assert sources.open_places365(tmp_path)[0].names == ("a/1.png",)
 
     def test_file_lists_say_what_belongs_to_the_set(self, tmp_path):
         save(tmp_path / "data_256" / "a" / "airfield" / "00000001.jpg", photo(0))

@@ -2,12 +2,12 @@
 
 import collections
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
 
+from jaxgrow.data.splits import draw
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import PARTS, Entry, Part
 from jaxgrow.errors import UserError
@@ -33,13 +33,6 @@ class Candidate:
     label: int
     identity: str
     held_out: bool | None
-
-
-def draw(seed: int, stream: str, identity: str) -> float:
-    """Draw a number in [0, 1) that depends only on the arguments."""
-    digest = hashlib.sha256(f"{seed}/{stream}/{identity}".encode()).digest()
-    # 53 bits, because all 64 could round up to 1.
-    return (int.from_bytes(digest[:8]) >> 11) / 2**53
 
 
 def part_of(
