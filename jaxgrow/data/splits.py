@@ -69,9 +69,9 @@ def roles_of(folders: Iterable[str]) -> dict[str, Role]:
     found: dict[str, tuple[Role, set[str]]] = {}
     for folder in folders:
         words = set(re.findall(r"[^\W\d_]+", folder.lower()))
-        role = next((role for role, names in _ROLES.items() if words & names), None)
-        if role is None and "data" in words:
-            role = "train"
+        role: Role | None = "train" if "data" in words else None
+        for named, names in _ROLES.items():
+            role = named if words & names else role
         if role is not None:
             found[folder] = role, words - _ANY - _ROLES[role]
     kinds = [
@@ -85,7 +85,7 @@ def roles_of(folders: Iterable[str]) -> dict[str, Role]:
     }
 
 
-def split_by_folders(names: Sequence[str]) -> list[Role | None] | None:
+def split_by_folders(names: Sequence[str]) -> tuple[Role | None, ...] | None:
     """Return the role of each file by the folders above it; None if they have no split.
 
     A file beside the folders of a split has none.
@@ -112,5 +112,7 @@ def split_by_folders(names: Sequence[str]) -> list[Role | None] | None:
                 return splits[place].get(below.name)
         return "train"
 
-    roles = {folder: role_of(path) for folder, path in paths.items()}
-    return [roles[folder] for folder in folders]
+    roles: dict[str, Role | None] = {}
+    for folder, path in paths.items():
+        roles[folder] = role_of(path)
+    return tuple(roles[folder] for folder in folders)

@@ -30,10 +30,10 @@ def test_folders_are_parts_by_their_names_and_only_together(folders, roles):
 
 def test_files_take_the_topmost_part_and_those_beside_parts_have_none():
     names = ["train/val/train/1", "./val/2", "3", "more/4", "test/a/b/5"]
-    assert split_by_folders(names) == ["train", "val", None, None, "test"]
+    assert split_by_folders(names) == ("train", "val", None, None, "test")
     assert split_by_folders(["a/train/1", "b/val/2"]) is None
     inside = ["top/a/train/1", "top/a/test/2", "top/b/3"]
-    assert split_by_folders(inside) == ["train", "test", "train"]
+    assert split_by_folders(inside) == ("train", "test", "train")
 
 
 @given(
