@@ -100,7 +100,7 @@ def split_by_folders(names: Sequence[str]) -> tuple[Role | None, ...] | None:
         for place in (path, *path.parents):
             children[place.parent].add(place.name)
     splits = {
-        parent: roles for parent, some in children.items() if (roles := roles_of(some))
+        parent: found for parent, some in children.items() if (found := roles_of(some))
     }
     if not splits:
         return None
@@ -112,7 +112,7 @@ def split_by_folders(names: Sequence[str]) -> tuple[Role | None, ...] | None:
                 return splits[place].get(below.name)
         return "train"
 
-    roles: dict[str, Role | None] = {}
-    for folder, path in paths.items():
-        roles[folder] = role_of(path)
+    roles: dict[str, Role | None] = {
+        folder: role_of(path) for folder, path in paths.items()
+    }
     return tuple(roles[folder] for folder in folders)

@@ -1,5 +1,7 @@
 """Folders of the user's own objects: any format, any number of views, every mistake."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,13 +19,15 @@ def root(tmp_path):
     return write_objects(tmp_path / "objects")
 
 
-def write_objects(root, classes=("cup", "pen"), num_objects=12, names=NAMES, size=64):
+def write_objects(
+    root, classes=("cup", "pen"), num_objects=12, names=NAMES, size=64, of=""
+):
     for class_name in classes:
         for i in range(num_objects):
             one = root / class_name / f"{i}"
             one.mkdir(parents=True)
             for name in names:
-                pixels = marked_view(f"{class_name}/{i}", name, size)
+                pixels = marked_view(f"{of}{class_name}/{i}", name, size)
                 Image.fromarray(pixels).save(one / f"{name}.png")
     return root
 
@@ -88,27 +92,60 @@ def test_any_number_of_views_will_do(tmp_path, num_views):
     assert data.c.conditioning.max() < num_views
 
 
-def test_folders_of_train_and_test_are_kept_apart(tmp_path):
-    for part, count in (("train", 12), ("test", 4)):
-        write_objects(tmp_path / "objects" / part, num_objects=count)
+@pytest.mark.parametrize("parts", ["train test", "Training Testing", "train_set val"])
+def test_folders_of_train_and_test_are_kept_apart(tmp_path, parts):
+    train, test = parts.split()
+    for part, count in ((train, 12), (test, 4)):
+        write_objects(tmp_path / "objects" / part, num_objects=count, of=part)
     data = read(tmp_path / "objects", tmp_path)
-    assert all(name.startswith("test/") for name in data.e.views.object_ids)
+    assert all(name.startswith(f"{test}/") for name in data.e.views.object_ids)
     assert len(data.e) == 8
-    train = data.d.object_ids + data.c.views.object_ids
-    assert sorted(train) == sorted(
-        f"train/{c}/{i}" for c in ("cup", "pen") for i in range(12)
+    trained = data.d.object_ids + data.c.views.object_ids
+    assert sorted(trained) == sorted(
+        f"{train}/{c}/{i}" for c in ("cup", "pen") for i in range(12)
     )
     assert data.d.class_names == ("cup", "pen")
 
 
-def test_other_folders_beside_train_and_test_are_left_alone(tmp_path):
+def test_other_folders_beside_train_and_test_are_named(tmp_path):
     root = tmp_path / "objects"
     for part in ("train", "test", "val"):
-        write_objects(root / part, num_objects=8)
+        write_objects(root / part, num_objects=8, of=part)
     (root / "notes" / "old" / "older").mkdir(parents=True)
-    assert len(objects_of(read(root, tmp_path))) == 32
+    data = read(root, tmp_path)
+    assert len(objects_of(data)) == 32
+    assert data.notes == (
+        "16 objects, such as val/cup/0, are not used: folders beside them are called "
+        "test and train",
+    )
     (root / "test" / "cup" / "99").mkdir()
     assert refusal(root, tmp_path).startswith("object test/cup/99 in")
+
+
+def test_copies_of_objects_to_train_on_are_not_tested_on(tmp_path):
+    root = tmp_path / "objects"
+    write_objects(root / "train", classes=("cup",), num_objects=20)
+    write_objects(root / "test", classes=("cup",), num_objects=4, of="test")
+    before = read(root, tmp_path).digests
+    copies = write_objects(root / "test" / "x", classes=("cup",), num_objects=3)
+    for i, one in enumerate((copies / "cup").iterdir()):
+        one.rename(root / "test" / "cup" / f"1{i}")
+    (copies / "cup").rmdir()
+    copies.rmdir()
+    data = read(root, tmp_path)
+    assert data.e.views.object_ids == tuple(f"test/cup/{i}" for i in range(4))
+    assert data.notes == (
+        "3 objects of partition e (test), such as test/cup/10, are left out: objects "
+        "to train on have the same views",
+    )
+    assert [data.digests[part] == before[part] for part in "dce"] == [True, True, False]
+
+
+def test_a_test_that_is_a_copy_of_the_training_set_is_refused(tmp_path):
+    for part in ("train", "test"):
+        write_objects(tmp_path / "objects" / part)
+    said = refusal(tmp_path / "objects", tmp_path)
+    assert said.startswith("partition e (test) would be empty: all of its 24 objects")
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -260,10 +297,9 @@ def test_too_few_objects_for_three_parts_are_refused(tmp_path):
 
 def test_a_new_object_moves_no_other(root, tmp_path):
     before = read(root, tmp_path)
-    source, copy = root / "cup" / "3", root / "cup" / "100"
-    copy.mkdir()
-    for file in source.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+    write_objects(root / "more", classes=("cup",), num_objects=1, of="more")
+    (root / "more" / "cup" / "0").rename(root / "cup" / "100")
+    shutil.rmtree(root / "more")
     after = read(root, tmp_path)
     for old, new in zip(sets_of(before), sets_of(after), strict=True):
         assert set(new.object_ids) - set(old.object_ids) <= {"cup/100"}

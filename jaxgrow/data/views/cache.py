@@ -1,6 +1,7 @@
 """Decoded views in the cache: one array and the names of its objects for each part."""
 
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 from jaxgrow.data import cache
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import PARTS, Listing, Part
+from jaxgrow.data.views.split import MEANING
 from jaxgrow.data.views.view_set import ViewSet
 from jaxgrow.devices import runtime
+from jaxgrow.errors import UserError
 
 
 def load_views(
@@ -37,11 +40,43 @@ def load_views(
 
     cached = cache.open_or_build(key, config.cache_dir, prepare)
     views: dict[Part, ViewSet] = {part: _view_set(part, cached) for part in PARTS}
+    digests = {part: _digest(part, cached) for part in PARTS}
     notes = tuple(cached.about["notes"])
+    if config.source == "folder":  # the splits of published data stay as they are
+        notes += _leave_out_copies(views, digests, cached.about["contents"])
     if cached.was_damaged:
         parent = config.cache_dir or runtime.cache_folder()
         notes = (*notes, f"the cache in {parent} was damaged and has been built anew")
-    return views, notes, {part: _digest(part, cached) for part in PARTS}
+    return views, notes, digests
+
+
+def _leave_out_copies(
+    views: dict[Part, ViewSet], digests: dict[str, str], contents: dict[Part, list[str]]
+) -> tuple[str, ...]:
+    """Leave out objects whose views are those of an object of an earlier part.
+
+    Returns:
+        A sentence on each part that has lost some.
+    """
+    notes, seen = [], {}
+    for part in PARTS:
+        same = [seen.setdefault(content, part) != part for content in contents[part]]
+        if not any(same):
+            continue
+        names = [n for n, out in zip(views[part].object_ids, same, strict=True) if out]
+        if all(same):
+            raise UserError(
+                f"partition {part} ({MEANING[part]}) would be empty: all of its "
+                f"{len(names)} objects have the same views as objects of others; give "
+                "objects that are not among those to train on"
+            )
+        views[part] = views[part].take(np.flatnonzero(~np.array(same)))
+        digests[part] = cache.hash_json([digests[part], names])
+        notes.append(
+            f"{len(names)} objects of partition {part} ({MEANING[part]}), such as "
+            f"{names[0]}, are left out: objects to train on have the same views"
+        )
+    return tuple(notes)
 
 
 def _fill(
@@ -53,11 +88,13 @@ def _fill(
     objects: dict[str, dict[str, list]] = {
         part: {"object_ids": [], "labels": [], "observed": []} for part in PARTS
     }
+    contents: dict[str, list[str]] = {part: [] for part in PARTS}
     rows = zip(kept, listing.read(), strict=True)
     for done, (i, views) in enumerate(rows, start=1):
         entry = listing.entries[i]
         assert entry.part is not None  # `kept` has no other
         writer.append(entry.part, views[None])
+        contents[entry.part].append(hashlib.sha256(views.tobytes()).hexdigest())
         objects[entry.part]["object_ids"].append(entry.object_id)
         objects[entry.part]["labels"].append(entry.label)
         objects[entry.part]["observed"].append(listing.observed[i].tolist())
@@ -68,6 +105,7 @@ def _fill(
         "azimuths": listing.azimuths,
         "notes": listing.notes,
         "objects": objects,
+        "contents": contents,
     }
 
 

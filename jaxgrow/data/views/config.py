@@ -49,7 +49,7 @@ class ViewDataConfig:
     others. Not for synthetic."""
     test_fraction: float = 0.2
     """folder: part of the objects held out for the test if the folder has no
-    subfolders train and test."""
+    subfolders train and test, or train and val."""
     cache_dir: Path | None = None
     """Folder of the decoded views; left out, jaxgrow in the user's cache folder."""
 

@@ -1,7 +1,8 @@
 """Objects in folders: <class>/<object>/<view>.<any image format>.
 
-If the folder holds `train` and `test`, and both hold classes, `test` is partition e.
-Otherwise a part of the objects is held out by the hash of `<class>/<object>`.
+If the folder holds `train` and `test`, by any of their names in `splits.roles_of`, and
+these hold classes, `test` is partition e, or `val` if there is no `test`. Otherwise a
+part of the objects is held out by the hash of `<class>/<object>`.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from jaxtyping import Bool, UInt8
 from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import is_hidden, list_images, map_in_threads, printable
 from jaxgrow.data.images import decode_image
+from jaxgrow.data.splits import roles_of
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Listing
 from jaxgrow.data.views.pixels import resize_view
@@ -56,8 +58,8 @@ class ObjectFolders:
         assert config.path is not None  # checked by ViewDataConfig
         self._config, self._seed, self._root = config, seed, config.path
         listed = list_images(self._root)
-        self._remarks = listed.remarks(self._root)
-        found = _find_objects(self._root, listed.names)
+        found, unused = _find_objects(self._root, listed.names)
+        self._remarks = [*listed.remarks(self._root), *unused]
         self._names = tuple(
             choose_classes({o.class_name for o in found}, config.classes, names={})
         )
@@ -137,16 +139,21 @@ class ObjectFolders:
         return observed
 
 
-def _find_objects(root: Path, names: Sequence[str]) -> list[_Object]:
-    tops = {name.split("/")[0] for name in names}
-    has_split = {"train", "test"} <= tops
-    depth = 4 if has_split else 3
+def _find_objects(root: Path, names: Sequence[str]) -> tuple[list[_Object], list[str]]:
+    """Return the objects, and a sentence on those that are not used."""
+    roles = roles_of({name.split("/")[0] for name in names if "/" in name})
+    held_out = "test" if "test" in roles.values() else "val"
+    roles = {top: role for top, role in roles.items() if role in ("train", held_out)}
+    unused: set[str] = set()
     folders: dict[str, dict[str, str]] = {}
     for name in names:
-        if has_split and name.split("/")[0] not in ("train", "test"):
+        if roles and name.split("/")[0] not in roles:
+            unused.add(name.rpartition("/")[0])
             continue
-        if name.count("/") != depth - 1:
-            layout = "<train or test>/" * has_split + "<class>/<object>/<view>"
+        if name.count("/") != 2 + bool(roles):
+            layout = (
+                f"<{' or '.join(roles)}>/" * bool(roles) + "<class>/<object>/<view>"
+            )
             raise UserError(f"image {name} in {root} is not at {layout}: move it there")
         path, file = printable(name).rsplit("/", 1)
         views = folders.setdefault(path, {})
@@ -161,26 +168,32 @@ def _find_objects(root: Path, names: Sequence[str]) -> list[_Object]:
         raise UserError(
             f"folder {root} holds no images: put them at <class>/<object>/<view>.png"
         )
-    _refuse_empty(root, has_split, set(folders))
-    return [
+    _refuse_empty(root, list(roles), set(folders))
+    objects = [
         _Object(
             path=path,
             class_name=path.split("/")[-2],
-            held_out=path.startswith("test/") if has_split else None,
+            held_out=roles[path.split("/")[0]] == held_out if roles else None,
             files=views,
         )
         for path, views in sorted(
             folders.items(), key=lambda item: natural_key(item[0])
         )
     ]
+    if not unused:
+        return objects, []
+    return objects, [
+        f"{len(unused)} objects, such as {printable(min(unused))}, are not used: "
+        f"folders beside them are called {' and '.join(sorted(roles))}"
+    ]
 
 
-def _refuse_empty(root: Path, has_split: bool, objects: set[str]) -> None:
+def _refuse_empty(root: Path, tops: Sequence[str], objects: set[str]) -> None:
     """Refuse classes and objects without a view, instead of ignoring them."""
     classes = {path.rsplit("/", 1)[0] for path in objects}
-    tops = [root / "train", root / "test"] if has_split else [root]
+    parents = [root / top for top in tops] or [root]
     for what, pattern, full in (("class", "*/", classes), ("object", "*/*/", objects)):
-        for folder in sorted(f for top in tops for f in top.glob(pattern)):
+        for folder in sorted(f for parent in parents for f in parent.glob(pattern)):
             name = printable(folder.relative_to(root).as_posix())
             if name not in full and not any(map(is_hidden, name.split("/"))):
                 raise UserError(

@@ -17,7 +17,7 @@ from jaxgrow.data.views.view_set import Partition, Partitions
 from jaxgrow.errors import UserError
 
 
-_FORMAT = 3  # to be raised when the computation of the pixels or the split changes
+_FORMAT = 4  # to be raised when the computation of the pixels or the split changes
 _SOURCES: dict[str, Callable[[ViewDataConfig, int], ViewSource]] = {
     "synthetic": Synthetic,
     "nmr": Nmr,
@@ -34,10 +34,10 @@ def open_partitions(
 ) -> Partitions:
     """Read multi-view data in three parts, from the cache or decoded now.
 
-    No object is in two parts. An object's part and its conditioning view depend only
-    on its name and `seed`, not on the machine or on other objects. Synthetic objects
-    are also made from `seed`. `on_progress` gets the objects done and their total, when
-    decoding.
+    No object is in two parts, and of a folder no copy of one either. An object's part
+    and its conditioning view depend only on its name and `seed`, not on the machine or
+    on other objects. Synthetic objects are also made from `seed`. `on_progress` gets
+    the objects done and their total, when decoding.
 
     Raises:
         UserError: The data has a mistake, or the cache cannot be written.

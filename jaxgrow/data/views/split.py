@@ -13,7 +13,7 @@ from jaxgrow.data.views.listing import PARTS, Entry, Part
 from jaxgrow.errors import UserError
 
 
-_MEANING = {"d": "generative model", "c": "classifiers", "e": "test"}
+MEANING = {"d": "generative model", "c": "classifiers", "e": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +133,12 @@ def _check_parts(
         lacking = [name for k, name in enumerate(class_names) if (k, part) not in held]
         if len(lacking) == len(class_names):
             raise UserError(
-                f"partition {part} ({_MEANING[part]}) would be empty, with "
+                f"partition {part} ({MEANING[part]}) would be empty, with "
                 f"{len(candidates)} objects in all: add objects, or set other "
                 "fractions"
             )
         if lacking:
             notes.append(
-                f"partition {part} ({_MEANING[part]}) has no object of "
+                f"partition {part} ({MEANING[part]}) has no object of "
                 f"{', '.join(lacking)}"
             )

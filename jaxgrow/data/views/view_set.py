@@ -16,7 +16,7 @@ class ViewSet:
         labels: Index of each object's class in `class_names`.
         class_names: All classes of the data, in alphabetical order.
         object_ids: `<class>/<object>`, in the data's own names; for a folder with
-            subfolders train and test, with `train/` or `test/` before it.
+            subfolders such as train and test, with their names before it.
         observed: True where the view exists.
         azimuths: Azimuth of each view in degrees, 0 in front of the object and 90 at
             its right; None if unknown.
