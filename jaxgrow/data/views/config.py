@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from jaxgrow.data.views.sides import name_of_azimuth
 from jaxgrow.errors import UserError
 
 
@@ -26,7 +27,8 @@ class ViewDataConfig:
     0 front, 12 back, 6 right, 18 left. For folder see view_names."""
     view_names: tuple[str, ...] = ()
     """folder: file names of the views without ending, in the order wanted; left out,
-    all views, sorted by name."""
+    all views, sorted by name. Sides (front, right, back, left) and degrees (az090)
+    give the azimuths that the baselines mirror and copy need."""
     classes: tuple[str, ...] = ()
     """Only these classes; left out, all."""
     size: int = 64
@@ -80,6 +82,11 @@ class ViewDataConfig:
         """Degrees of the views in `views`."""
         return tuple(_STEP * index for index in self.views)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Names of the views in `views`."""
+        return tuple(map(name_of_azimuth, self.azimuths))
+
     def _check_views(self) -> None:
         if len(self.views) < 2 or len(self.view_names) == 1:
             raise UserError("at least 2 views are needed: set more of them")
@@ -95,6 +102,11 @@ class ViewDataConfig:
             raise UserError(
                 f"view {outside[0]} is none of 0 to {NUM_RENDERED - 1}: views count "
                 "steps of 15 degrees"
+            )
+        if self.source == "folder" and self.views != type(self).views:
+            raise UserError(
+                f"views {self.views} are of rendered objects: set view_names to the "
+                "file names of the views for folder"
             )
         if self.view_names and self.source != "folder":
             raise UserError(
