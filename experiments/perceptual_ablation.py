@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 
 from experiments.places_grow.config import VGG_WEIGHTS, Config
@@ -27,10 +26,10 @@ from experiments.places_grow.presets import PRESETS
 from experiments.places_grow.train import train
 from experiments.report import tables
 from experiments.shared import cli, presets
-from jaxgrow.cli.start import expand_home
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.evaluation.compare import HARDER, evaluate
 from jaxgrow.pretrained import networks
+from jaxgrow.ranges import Checked, Count, Seed
 from jaxgrow.storage import files
 from jaxgrow.storage.provenance import record_provenance
 
@@ -43,27 +42,26 @@ _OFF_FROM = 1 << 20  # px; a term that begins there is never on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Checked):
     """The runs to compare."""
 
     run_dir: Path = Path("runs/perceptual_ablation")
     """Folder of all runs."""
     vgg_weights: Path = VGG_WEIGHTS
     """The perceptual network, vgg19 or hed-vgg16; random weights are named as such."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     """One pair of runs each."""
-    steps: tuple[int, ...] = (100, 150, 250, 60)
+    steps: tuple[Count, Count, Count, Count] = (100, 150, 250, 60)
     """Batches of the stages at 4, 8, 16 and 32 px."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Pictures per step."""
     out: Path | None = None
     """JSON file for the results; None = only print."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(set(self.seeds)) < 2:
             raise UserError(f"--seeds takes two seeds or more, not {self.seeds}.")
-        if len(self.steps) != 4:
-            raise UserError(f"--steps takes four numbers, not {self.steps}.")
 
 
 def run_config(options: Options, seed: int, is_on: bool) -> Config:
@@ -158,13 +156,7 @@ def compare(options: Options, console: Console) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit status."""
-
-    def body(console: Console) -> None:
-        line = sys.argv[1:] if arguments is None else arguments
-        options = tyro.cli(Options, prog=_PROGRAM, description=__doc__, args=line)
-        compare(expand_home(options), console)
-
-    return cli.run(body, Options)
+    return cli.run_tool(_PROGRAM, __doc__, compare, Options, arguments)
 
 
 if __name__ == "__main__":

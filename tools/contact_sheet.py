@@ -10,20 +10,19 @@ views each object has a row of its own. The exit status is 0, or 2 if nothing wa
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
+from experiments.shared import cli
 from jaxgrow import viz
-from jaxgrow.cli.flags import spell_flags
-from jaxgrow.cli.start import prepare
 from jaxgrow.data import procedural
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Count, Natural, Range, Seed
 from jaxgrow.storage import files
 from jaxgrow.training.logs import progress_bar
 
@@ -34,38 +33,37 @@ _MAX_TILES = 20_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """The objects to show."""
 
     out: Path
     """The PNG file to write; replaced if it exists."""
     classes: tuple[str, ...] = procedural.CLASSES
     """Names of the classes; each has a row or more."""
-    objects: int = 8
+    objects: Count = 8
     """Objects of each class."""
-    first: int = 0
+    first: Natural = 0
     """Index of the first object of each class."""
     views: Literal[4, 24] = 4
     """4: front, back, right and left; 24: once around in steps of 15 degrees."""
-    size: int = 64
+    size: Annotated[int, Range(4, 4096)] = 64
     """Side of a view in pixels; small views are shown enlarged."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the objects."""
 
 
-def main(config: Config) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Write the sheet; return the exit status."""
-    config = prepare(config)
-    console = Console()
-    try:
-        with files.disk_errors(config.out):
-            config.out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        viz.save_png(config.out, contact_sheet(config, console))
-    except UserError as error:
-        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
-        return 2
-    console.print(f"Wrote {config.out}.", markup=False, highlight=False, soft_wrap=True)
-    return 0
+    return cli.run_tool(
+        "python -m tools.contact_sheet", __doc__, _write, Config, arguments
+    )
+
+
+def _write(config: Config, console: Console) -> None:
+    with files.disk_errors(config.out):
+        config.out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    viz.save_png(config.out, contact_sheet(config, console))
+    console.print(f"Wrote {config.out}.", markup=False, highlight=False)
 
 
 def contact_sheet(config: Config, console: Console) -> Image.Image:
@@ -74,11 +72,8 @@ def contact_sheet(config: Config, console: Console) -> Image.Image:
     Raises:
         UserError: The objects are none, too many, or of an unknown class.
     """
-    if config.objects < 1 or not config.classes:
-        raise UserError(
-            f"{config.objects} objects of {len(config.classes)} classes are none: give "
-            "at least one of each"
-        )
+    if not config.classes:
+        raise UserError("there is no class to draw: give classes")
     num_tiles = len(config.classes) * config.objects * config.views
     if num_tiles > _MAX_TILES:
         raise UserError(
@@ -133,6 +128,4 @@ def _name_rows(grid: Image.Image, names: list[str]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    program = "python -m tools.contact_sheet"
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    sys.exit(main(tyro.cli(Config, prog=program, description=__doc__, config=flags)))
+    sys.exit(main())

@@ -15,13 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from jaxgrow.cli.flags import spell_flags
-from jaxgrow.cli.start import prepare
+from experiments.shared import cli
 from jaxgrow.data.files import list_images
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
@@ -37,6 +35,7 @@ from jaxgrow.evaluation.folders import FolderComparison
 from jaxgrow.metrics.frechet import FrechetDistance
 from jaxgrow.metrics.inception_distance import RESIZING
 from jaxgrow.pretrained import networks
+from jaxgrow.ranges import Checked
 from jaxgrow.storage import files
 from jaxgrow.storage.provenance import record_provenance
 from jaxgrow.training.logs import progress_bar
@@ -48,7 +47,7 @@ _DIGITS |= {"classifier_distance": 4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """Two folders to compare."""
 
     real: Path
@@ -89,28 +88,27 @@ class Evaluation:
     per_image: dict[str, dict[str, float]]
 
 
-def main(config: Config) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write the figures; return the exit status."""
-    config = prepare(config)
-    runtime.configure()
+    return cli.run_tool(
+        "python -m tools.evaluate_images", __doc__, _measure, Config, arguments
+    )
+
+
+def _measure(config: Config, console: Console) -> None:
     runtime.keep_compiled()
-    start, console = time.perf_counter(), Console()
-    try:
-        _check(config)
-        found = evaluate(config, console)
-        _show(found, console)
-        if config.out is not None:
-            command = ["python", "-m", "tools.evaluate_images", *sys.argv[1:]]
-            wall_s = time.perf_counter() - start
-            origin = record_provenance(command, seeds={}, wall_s=wall_s)
-            content = {"provenance": origin, "config": config, **vars(found)}
-            content["resizing"] = RESIZING
-            files.write_json(config.out, content)
-            _say(console, f"Wrote {config.out}.")
-    except UserError as error:
-        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
-        return 2
-    return 0
+    start = time.perf_counter()
+    _check(config)
+    found = evaluate(config, console)
+    _show(found, console)
+    if config.out is not None:
+        command = ["python", "-m", "tools.evaluate_images", *sys.argv[1:]]
+        wall_s = time.perf_counter() - start
+        origin = record_provenance(command, seeds={}, wall_s=wall_s)
+        content = {"provenance": origin, "config": config, **vars(found)}
+        content["resizing"] = RESIZING
+        files.write_json(config.out, content)
+        _say(console, f"Wrote {config.out}.")
 
 
 def evaluate(config: Config, console: Console) -> Evaluation:
@@ -258,6 +256,4 @@ def _check_counts(config: Config, num_real: int, num_fake: int) -> None:
 
 
 if __name__ == "__main__":
-    program = "python -m tools.evaluate_images"
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    sys.exit(main(tyro.cli(Config, prog=program, description=__doc__, config=flags)))
+    sys.exit(main())

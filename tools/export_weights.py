@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from rich.console import Console
 
-from jaxgrow.cli.flags import spell_flags
-from jaxgrow.cli.start import prepare
-from jaxgrow.devices import runtime
+from experiments.shared import cli
 from jaxgrow.errors import UserError
 from jaxgrow.nets.vgg19 import VGG19_BLOCKS
 from jaxgrow.pretrained import networks
 from jaxgrow.pretrained.networks import Network, Pretrained, WeightsProvenance
+from jaxgrow.ranges import Checked, Seed
 from jaxgrow.training import train_state
 from tools.bridge import convert, sources
 from tools.bridge.sources import Source
@@ -31,7 +31,7 @@ _IMAGENET_CLASSES = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """One network to export."""
 
     net: Annotated[Network, tyro.conf.Positional]
@@ -40,7 +40,7 @@ class Config:
     """File to write, replaced if it exists."""
     checkpoint: Path | None = None
     """A .safetensors or .pth state dict to read instead of fetching one."""
-    random: int | None = None
+    random: Seed | None = None
     """Seed of random weights instead of trained ones, for tests; the file says so."""
     prefix: Literal["all", "blocks12"] = "all"
     """vgg19: all convolutions, or the first two blocks, which System 1 needs."""
@@ -50,25 +50,26 @@ class Config:
     """Licence of the checkpoint, for the file's header."""
 
 
-def main(config: Config) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Write the file; return the exit status."""
-    config = prepare(config)
-    runtime.configure()
+    return cli.run_tool(
+        "python -m tools.export_weights", __doc__, _write, Config, arguments
+    )
+
+
+def _write(config: Config, console: Console) -> None:
     start = time.perf_counter()
-    try:
-        exported = export(config)
-        networks.save(config.out, exported)
-    except UserError as error:
-        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
-        return 2
+    exported = export(config)
+    networks.save(config.out, exported)
     values = train_state.count_params(exported.variables)
     size = config.out.stat().st_size
-    print(
+    console.print(
         f"Wrote {exported.provenance.label} to {config.out}: {values:,} values, "
         f"{size / 1e6:.2f} MB, {time.perf_counter() - start:.1f} s; source: "
-        f"{exported.provenance.source}; licence: {exported.provenance.licence}."
+        f"{exported.provenance.source}; licence: {exported.provenance.licence}.",
+        markup=False,
+        highlight=False,
     )
-    return 0
 
 
 def export(config: Config) -> Pretrained:
@@ -147,6 +148,4 @@ def _check(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    program = "python -m tools.export_weights"
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    sys.exit(main(tyro.cli(Config, prog=program, description=__doc__, config=flags)))
+    sys.exit(main())

@@ -11,23 +11,23 @@ result, 1 if some were skipped, 2 if nothing could be done.
 """
 
 import dataclasses
-import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import tyro
 from jaxtyping import Bool
 from rich.console import Console
 
+from experiments.shared import cli
 from jaxgrow.cli.flags import spell_flags
-from jaxgrow.cli.start import prepare
 from jaxgrow.data.image_files import MAX_MEGAPIXELS
 from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.inpainter import Inpainter
+from jaxgrow.ranges import Checked, Count, Positive, Range
 from jaxgrow.storage import files
 from jaxgrow.training.logs import progress_bar
 from tools.inpaint_pictures import Format, Note, Picture, read_picture
@@ -35,7 +35,7 @@ from tools.inpaint_plan import FORMATS, Job, folder_of, plan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """One folder of pictures to fill."""
 
     images: Path
@@ -47,7 +47,7 @@ class Config:
     """Folder of the results, created if absent; for one picture also a .png or .jpg."""
     weights: Path | None = None
     """A .safetensors file or a run directory; None for those in the package."""
-    resolution: int | None = None
+    resolution: Count | None = None
     """Resolution of the weights in pixels; None for the largest."""
     invert: bool = False
     """Read masks that are black where the hole is."""
@@ -55,33 +55,17 @@ class Config:
     """Replace existing results."""
     format: Format | None = None
     """Format of the results; None for JPEG if the picture is JPEG, and PNG else."""
-    quality: int = 95
+    quality: Annotated[int, Range(1, 100)] = 95
     """Quality of JPEG results, 1 to 100."""
-    max_megapixels: float = MAX_MEGAPIXELS
+    max_megapixels: Positive = MAX_MEGAPIXELS
     """Largest picture that is read, in millions of pixels."""
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise UserError(f"quality {self.quality} must be 1 to 100")
 
-
-def main(config: Config) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Fill the pictures; return the exit status."""
-    config = prepare(config)
-    runtime.configure()
-    runtime.keep_compiled()
-    try:
-        num_skipped = _fill_all(config, Console())
-    except UserError as error:
-        print(f"error: {spell_flags(str(error), Config)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            f"stopped: what is done is in {config.out}; the same command goes on.",
-            file=sys.stderr,
-        )
-        return 128 + signal.SIGINT
-    return 1 if num_skipped else 0
+    return cli.run_tool(
+        "python -m tools.inpaint", __doc__, _fill_all, Config, arguments
+    )
 
 
 def fill(job: Job, inpainter: Inpainter, config: Config, note: Note) -> Picture:
@@ -129,7 +113,8 @@ def _check_hole(
 
 
 def _fill_all(config: Config, console: Console) -> int:
-    """Fill all pictures; return the number of skipped ones and print why."""
+    """Fill all pictures, print why some were skipped, and return the exit status."""
+    runtime.keep_compiled()
     said: set[str] = set()
 
     def say(sentence: str) -> None:
@@ -167,10 +152,8 @@ def _fill_all(config: Config, console: Console) -> int:
             bar.advance(task)
     total = len(found.jobs) + len(found.left_out) + found.done
     say(f"Wrote {num_written} of {total} pictures to {config.out}.")
-    return total - num_written - found.done
+    return 1 if num_written + found.done < total else 0
 
 
 if __name__ == "__main__":
-    program = "python -m tools.inpaint"
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    sys.exit(main(tyro.cli(Config, prog=program, description=__doc__, config=flags)))
+    sys.exit(main())

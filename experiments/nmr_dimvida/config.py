@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from experiments.nmr_dimvida.evaluation_config import (
     ClassifyConfig,
@@ -20,6 +20,17 @@ from jaxgrow.multiview.sde import VPSDE
 from jaxgrow.nets.autoencoder import AutoencoderConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.nets.score import ScoreConfig
+from jaxgrow.ranges import (
+    Checked,
+    Count,
+    Decay,
+    Natural,
+    Positive,
+    Range,
+    Seed,
+    Share,
+    Weight,
+)
 from jaxgrow.storage import files
 
 
@@ -32,45 +43,37 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Checked):
     """Training of one network."""
 
-    epochs: int | None = None
+    epochs: Count | None = None
     """Passes over its training data; give this or steps."""
-    steps: int | None = None
+    steps: Count | None = None
     """Updates; give this or epochs."""
-    batch_size: int = 64
+    batch_size: Annotated[int, Range(1, 65_536)] = 64
     """Examples per step, over all devices."""
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     """Learning rate of Adam."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Course of the rate; cosine falls to zero at the last step."""
-    warm_up_steps: int = 0
+    warm_up_steps: Natural = 0
     """Steps over which the rate rises from zero."""
-    ema_decay: float = 0.0
+    ema_decay: Decay = 0.0
     """Decay of the average of the weights, which is what is saved; 0 = no average."""
-    log_every: int = 100
+    log_every: Count = 100
     """Steps between two rows of metrics.jsonl."""
-    validate_every: int = 1_000
+    validate_every: Count = 1_000
     """Steps between two validations, each with a panel and a checkpoint; a multiple of
     log_every."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.epochs is None) == (self.steps is None):
             raise UserError("give either epochs or steps of every network, not both.")
-        for name in ("epochs", "steps", "batch_size", "log_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be 1 or more, not {value}.")
-        if self.validate_every < 1 or self.validate_every % self.log_every:
+        if self.validate_every % self.log_every:
             raise UserError(
                 f"validate_every {self.validate_every} must be a multiple of "
                 f"log_every {self.log_every}."
-            )
-        if not self.learning_rate > 0 or not 0 <= self.ema_decay < 1:
-            raise UserError(
-                f"learning_rate {self.learning_rate} must be positive and ema_decay "
-                f"{self.ema_decay} in [0, 1)."
             )
 
     def num_steps(self, num_examples: int) -> int:
@@ -82,29 +85,29 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """One run of DiMViDA; see the presets."""
 
     run_dir: Path
     """Folder for everything that the run writes; an existing run is resumed."""
     phases: tuple[Phase, ...] = PHASES
     """Phases to run, in this order. Each reads the files of those before it."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of every random draw."""
-    devices: int | None = None
+    devices: Count | None = None
     """Local devices to train on; None = all."""
     parallel: Kind = "pmap"
     """Transformation over several devices; several hosts need mesh."""
     hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
     """Several processes that train this run together, see docs/multi_host.md."""
-    steps_per_call: int | None = None
+    steps_per_call: Annotated[int, Range(1, 10_000)] | None = None
     """Steps per compiled call; None = 1 on CPU, 25 elsewhere."""
-    device_data_mb: int = 8_192
+    device_data_mb: Natural = 8_192
     """Largest set of images, in MB, that is kept on the device; larger ones are read
     from memory-mapped files."""
     data: ViewDataConfig = dataclasses.field(default_factory=ViewDataConfig)
     """Objects and views."""
-    validation_fraction: float = 0.05
+    validation_fraction: Share = 0.05
     """Part of the generative model's objects that is held out to validate on."""
     autoencoder: AutoencoderConfig = dataclasses.field(
         default_factory=AutoencoderConfig
@@ -114,7 +117,7 @@ class Config:
     """Its training."""
     augment: bool = True
     """TrivialAugmentWide for the autoencoder."""
-    fill: float = 1.0
+    fill: Share = 1.0
     """Colour in [0, 1] of what augmentation moves into the image; 1 is white."""
     score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
     """The score network, and the regressor's shape."""
@@ -122,14 +125,14 @@ class Config:
     """Its training."""
     sde: ClassVar[VPSDE] = VPSDE()
     """The noise process, the paper's."""
-    p_joint: float = 0.2
+    p_joint: Share = 0.2
     """Probability that a training example has no conditioning view: the paper's d."""
-    size_weights: tuple[float, ...] | None = None
+    size_weights: tuple[Weight, ...] | None = None
     """Weights of 1, 2, ... conditioning views in training; None = all sets of views are
     equally likely."""
     regressor_training: TrainingConfig = TrainingConfig(epochs=100, ema_decay=0.999)
     """Training of the mean regressor, a baseline."""
-    coherence_classifier_width: int = 64
+    coherence_classifier_width: Annotated[int, Range(1, 4096)] = 64
     """Channels of the first stage of the ResNet18 that measures coherence."""
     coherence_classifier_training: TrainingConfig = TrainingConfig(
         epochs=30, learning_rate=1e-3, schedule="cosine"
@@ -139,7 +142,7 @@ class Config:
     """The sampler of Table I, of the panels and of the generated views."""
     generate: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
     """Generated views of the classifiers' objects, which the phase views writes."""
-    table_objects: int | None = None
+    table_objects: Count | None = None
     """Test objects of Table I; None = all."""
     weights_dir: Path = Path("weights")
     """Folder of pretrained networks by tools.export_weights: squeezenet_lpips,
@@ -151,17 +154,12 @@ class Config:
     """Classification with generated views."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"--seed must be 0 or more, not {self.seed}.")
+        super().__post_init__()
         if self.autoencoder.image_size != self.data.size:
             raise UserError(
                 f"autoencoder.image_size {self.autoencoder.image_size} must equal "
                 f"data.size {self.data.size}."
             )
-        for name in ("validation_fraction", "p_joint", "fill"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise UserError(f"{name} must lie in [0, 1], not {value}.")
         if not self.phases:
             raise UserError(f"--phases must name some of {', '.join(PHASES)}.")
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from jaxgrow.errors import UserError
 from jaxgrow.multiview.evaluation.classification import Mode
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.nets.classifiers import ClassifierConfig
+from jaxgrow.ranges import Checked, Count, Natural, Positive, Range
 
 
 Network: TypeAlias = Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"]
@@ -26,19 +27,20 @@ TrainSet: TypeAlias = Literal[
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CurveConfig:
+class CurveConfig(Checked):
     """Quality against network evaluations, from the one view of test objects."""
 
     samplers: tuple[str, ...] = ("dpm++", "sde_dpm++", "ddim", "heun", "euler_maruyama")
     """Samplers to compare; heun evaluates the network twice a step."""
-    evaluations: tuple[int, ...] = (1, 2, 4, 8, 12, 20, 50)
+    evaluations: tuple[Count, ...] = (1, 2, 4, 8, 12, 20, 50)
     """Network evaluations of each sampler."""
     long: tuple[str, ...] = ("euler_maruyama:250", "repaint:250")
     """Long runs as sampler:steps; repaint takes 2,410 evaluations in 250 steps."""
-    objects: int = 64
+    objects: Natural = 64
     """Test objects; 0 = no curve."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.points()
 
     def points(self) -> list[SamplerConfig]:
@@ -67,24 +69,18 @@ def _sampler(name: str, steps: int) -> SamplerConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ViewsConfig:
+class ViewsConfig(Checked):
     """Generated views of the classifiers' objects, written by the phase views."""
 
-    samples: int = 1
+    samples: Annotated[int, Range(1, 10_000)] = 1
     """Samples of every missing view."""
-    evaluations: tuple[int, ...] = ()
+    evaluations: tuple[Count, ...] = ()
     """Network evaluations of a sweep: each generates the test objects' views again, to
     show how accuracy depends on them; () = no sweep."""
 
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise UserError(f"generate.samples must be 1 or more, not {self.samples}.")
-        if min(self.evaluations, default=1) < 1:
-            raise UserError("generate.evaluations must all be 1 or more.")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassifyConfig:
+class ClassifyConfig(Checked):
     """Classifiers trained and tested with and without generated views (Tables II, III).
 
     The lists may grow when a run is resumed; trained classifiers are kept.
@@ -106,20 +102,20 @@ class ClassifyConfig:
     for as many steps as NMR_ca; matched: c and one view of each object of d, which the
     diffusion model has seen. The others take c's views from a control; real views is
     the ceiling."""
-    seeds: int = 3
+    seeds: Count = 3
     """Trainings of every classifier, which differ in weights and order."""
-    epochs: int = 30
+    epochs: Count = 30
     """Passes over the training set, of which the paper says nothing. All sets but
     single take as many steps as augmented."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Range(1, 65_536)] = 128
     """Images per step; the paper's."""
-    learning_rate: float = 1e-5
+    learning_rate: Positive = 1e-5
     """Learning rate of Adam; the paper's."""
-    log_every: int = 100
+    log_every: Count = 100
     """Steps between two rows of a classifier's metrics."""
-    checkpoint_every: int = 1_000
+    checkpoint_every: Count = 1_000
     """Steps between two checkpoints; a multiple of log_every."""
-    width: int = 64
+    width: Annotated[int, Range(1, 4096)] = 64
     """Channels of resnet18's first stage."""
     small_stem: bool = False
     """Start at full resolution, when trained from scratch."""
@@ -127,36 +123,24 @@ class ClassifyConfig:
     """Batch norms of MobileNetV3 from scratch; timm's suit short trainings."""
     mirror: bool = False
     """Mirror half of the images in training."""
-    seeds_at_once: int | None = None
+    seeds_at_once: Count | None = None
     """Seeds that one compiled step trains together; None = 1 on CPU, else all."""
     mode: Mode = "softmax"
     """Average of the outputs for an object's images."""
-    objects_sweep: tuple[int, ...] = ()
+    objects_sweep: tuple[Count, ...] = ()
     """Objects per class of a sweep of the first network, single and augmented, with
     the steps of the whole set; () = no sweep."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("networks", "starts", "train_sets"):
             if not getattr(self, name):
                 raise UserError(f"classify.{name} must name something.")
-        if self.seeds < 1 or (self.seeds_at_once or 1) < 1:
-            raise UserError(
-                "classify.seeds and classify.seeds_at_once must be 1 or more."
-            )
-        if min(self.objects_sweep, default=1) < 1:
-            raise UserError("classify.objects_sweep must all be 1 or more.")
-        if min(self.epochs, self.batch_size, self.log_every) < 1:
-            raise UserError(
-                "classify.epochs, classify.batch_size and classify.log_every must be 1 "
-                "or more."
-            )
-        if self.checkpoint_every < 1 or self.checkpoint_every % self.log_every:
+        if self.checkpoint_every % self.log_every:
             raise UserError(
                 f"classify.checkpoint_every {self.checkpoint_every} must be a multiple "
                 f"of classify.log_every {self.log_every}."
             )
-        if not self.learning_rate > 0:
-            raise UserError("classify.learning_rate must be positive.")
 
     def num_steps(self, num_images: int) -> int:
         """Return the steps of `epochs` passes over this many images."""

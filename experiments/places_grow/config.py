@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from jaxgrow.data.masks import MaskConfig
 from jaxgrow.data.sources import DataConfig
@@ -12,6 +12,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.inpainting.losses import LossConfig
 from jaxgrow.inpainting.stages import GrowthConfig, OptimizerConfig, check_rates
 from jaxgrow.nets.growing import NetConfig
+from jaxgrow.ranges import Checked, Count, Natural, Range, Seed
 from jaxgrow.storage import files
 
 
@@ -20,22 +21,22 @@ VGG_WEIGHTS = Path("weights/vgg19_blocks12.safetensors")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Checked):
     """One run of progressive-growing inpainting."""
 
     run_dir: Path
     """Folder for everything that the run writes; an existing run is resumed."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of every random draw."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Range(1, 65_536)] = 128
     """Pictures per step, over all devices."""
-    devices: int | None = None
+    devices: Count | None = None
     """Local devices to train on; None = all."""
     parallel: Kind = "pmap"
     """Transformation over several devices; several hosts need mesh."""
     hosts: HostsConfig = dataclasses.field(default_factory=HostsConfig)
     """Several processes that train this run together, see docs/multi_host.md."""
-    steps_per_call: int | None = None
+    steps_per_call: Annotated[int, Range(1, 10_000)] | None = None
     """Steps per compiled call; None = 1 on CPU, and elsewhere a divisor of log_every,
     at most 100 at 4 px, 10 at 64 px and 5 above."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -45,9 +46,9 @@ class Config:
     square and the 6 orders of the colours, for small sets."""
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
     """Holes."""
-    num_masks: int = 16_384
+    num_masks: Annotated[int, Range(1, 1_000_000)] = 16_384
     """Holes drawn per stage; each is turned and mirrored at random when used."""
-    device_data_mb: int = 8_192
+    device_data_mb: Natural = 8_192
     """Largest set of pictures, in MB, that is kept on the device; larger ones are read
     from memory-mapped files."""
     net: NetConfig = dataclasses.field(default_factory=NetConfig)
@@ -61,9 +62,9 @@ class Config:
     vgg_weights: Path | None = VGG_WEIGHTS
     """VGG19 weights of the perceptual term. It is off if this is None, or if it is the
     default and that file is not there."""
-    log_every: int = 100
+    log_every: Count = 100
     """Steps between two rows of metrics.jsonl."""
-    validate_every: int = 500
+    validate_every: Count = 500
     """Steps between two validations, each with a panel of samples and a checkpoint; a
     multiple of log_every."""
     evaluate: bool = True
@@ -71,21 +72,13 @@ class Config:
     weights_dir: Path = Path("weights")
     """Folder of the networks of LPIPS and FID by tools.export_weights, squeezenet_lpips
     and inception_fid; what is not there is left out and says so."""
-    unet_steps: int | None = None
+    unet_steps: Natural | None = None
     """Steps of the U-Net baseline of the evaluation; None = as many as the stage
     took, 0 = no U-Net."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_rates(self.optimizer, self.growth)
-        for name in (
-            *("batch_size", "steps_per_call", "num_masks"),
-            *("log_every", "validate_every"),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be 1 or more, not {value}.")
-        if self.seed < 0:
-            raise UserError(f"--seed must be 0 or more, not {self.seed}.")
         if self.validate_every % self.log_every:
             raise UserError(
                 f"validate_every {self.validate_every} must be a multiple of log_every "

@@ -176,7 +176,33 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run(body: Callable[[Console], None], config: type) -> int:
+def run_tool(
+    program: str,
+    about: str | None,
+    body: Callable[[Any, Console], int | None],
+    kind: type,
+    arguments: list[str] | None,
+) -> int:
+    """Run `body(config, console)` with the fields on a command line, see `run`.
+
+    Args:
+        program: How it is called, say "python -m tools.inpaint".
+        about: What it does, for the help.
+        body: It returns the exit status, or None for 0.
+        kind: Dataclass of its fields.
+        arguments: The command line; None = that of this process.
+    """
+
+    def parsed(console: Console) -> int | None:
+        line = sys.argv[1:] if arguments is None else arguments
+        flags = (tyro.conf.FlagCreatePairsOff,)
+        options = {"prog": program, "description": about, "config": flags}
+        return body(_parse(kind, line, **options), console)
+
+    return run(parsed, kind)
+
+
+def run(body: Callable[[Console], int | None], config: type) -> int:
     """Run `body` and return the exit status; errors and stops are told in a line.
 
     Where an error names a field of the dataclass `config`, it is spelled as a flag.
@@ -187,7 +213,7 @@ def run(body: Callable[[Console], None], config: type) -> int:
     try:
         with _sigterm_raises():
             try:
-                body(_Console(soft_wrap=True))
+                status = body(_Console(soft_wrap=True)) or 0
             finally:
                 with _output():
                     print(end="", flush=True)

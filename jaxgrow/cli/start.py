@@ -4,16 +4,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
-
-
-_T = TypeVar("_T")
-
-
-def prepare(config: _T) -> _T:
-    """Do both for the command line of a tool."""
-    print_any_name()
-    return expand_home(config)
+from typing import Any
 
 
 def print_any_name() -> None:

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from jaxgrow.data.mask_files import MaskFolder, top_cells
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Decay, Share, Weight
 
 
 EVALUATION_BINS = ((0, 10), (10, 20), (20, 30), (30, 40), (40, 50))  # percent of area
@@ -31,20 +32,20 @@ _SCRATCH_AREA = 0.01, 0.05  # of scratches in training, as parts of the picture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskConfig:
+class MaskConfig(Checked):
     """Mixture of hole shapes; each mask has one, drawn in proportion to the weights."""
 
-    rectangle: float = 1.0
+    rectangle: Weight = 1.0
     """Weight of single rectangles."""
-    stroke: float = 0.0
+    stroke: Weight = 0.0
     """Weight of wide brush strokes, after LaMa (Suvorov et al. 2022)."""
-    scratch: float = 0.0
+    scratch: Weight = 0.0
     """Weight of thin strokes over 1 to 5 % of the picture, like scratches and text."""
-    folder: float = 0.0
+    folder: Weight = 0.0
     """Weight of your own masks from `folder_path`."""
-    min_area: float = 0.05
+    min_area: Share = 0.05
     """Smallest hole of a rectangle or stroke mask, as a part of the picture."""
-    max_area: float = 0.40
+    max_area: Decay = 0.40
     """Largest hole of a rectangle or stroke mask, as a part of the picture."""
     folder_path: Path | None = None
     """Folder of mask images: white (128 and above) is the hole."""
@@ -52,16 +53,16 @@ class MaskConfig:
     """Draw folder masks at random, or take for a/b.jpg the mask a/b.(any type)."""
 
     def __post_init__(self) -> None:
-        weights = self.weights
-        if min(weights) < 0 or sum(weights) <= 0:
+        super().__post_init__()
+        if not any(self.weights):
             raise UserError(
-                f"mask weights {weights} (rectangle, stroke, scratch, folder) must not "
-                "be negative, and at least one must be above 0"
+                "the weights of all masks are 0: give one of rectangle, stroke, "
+                "scratch and folder"
             )
-        if not 0 <= self.min_area <= self.max_area < 1:
+        if self.min_area > self.max_area:
             raise UserError(
                 f"mask areas from {self.min_area} to {self.max_area} are impossible: "
-                "choose 0 <= min_area <= max_area < 1"
+                "lower min_area"
             )
         needs_folder = self.folder > 0 or self.pairing == "by-name"
         if needs_folder and self.folder_path is None:

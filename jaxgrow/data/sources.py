@@ -9,7 +9,7 @@ import functools
 import hashlib
 import os
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -26,6 +26,7 @@ from jaxgrow.data.files import printable, some_of
 from jaxgrow.data.image_files import MAX_MEGAPIXELS
 from jaxgrow.data.splits import draw, draw_held_out, split_by_folders
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Count, Fraction, Positive, Range
 
 
 PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
@@ -65,7 +66,7 @@ class ImageSource(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Checked):
     """Images to train and validate on."""
 
     source: Literal["photos", "folder", "places365", "tfds", "idx", "digits"] = "photos"
@@ -76,21 +77,21 @@ class DataConfig:
     """Folder or .tar of the images; for tfds its data directory."""
     val_path: Path | None = None
     """Validation images; left out, a part of the others is held out."""
-    val_fraction: float = 0.1
+    val_fraction: Fraction = 0.1
     """Part of the images held out when the source has no validation set: the chance of
     each, so that images added later move none of the others."""
     group_by: GroupBy = "file"
     """Unit that is never split: one file, one folder, or file names that differ only in
     the number at their end."""
-    crops_per_image: int | None = None
+    crops_per_image: Annotated[int, Range(1, 65_536)] | None = None
     """Random crops of each training image, the first of them the whole centre square;
     left out, as many as make 50,000 in all, from 1 (and for idx and digits) to 256."""
-    val_crops_per_image: int = 8
+    val_crops_per_image: Annotated[int, Range(1, 65_536)] = 8
     """Crops of each validation image; the first is the whole centre square."""
-    max_images: int | None = None
+    max_images: Count | None = None
     """Use at most this many training images, chosen at random, and `val_fraction` of
     this number for validation."""
-    max_megapixels: float = MAX_MEGAPIXELS
+    max_megapixels: Positive = MAX_MEGAPIXELS
     """folder: largest picture that is read, in millions of pixels."""
     tfds_name: str = "places365_small"
     """Name of the TensorFlow data set."""
@@ -98,6 +99,7 @@ class DataConfig:
     """Folder of the scaled images; left out, jaxgrow in the user's cache folder."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.source in ("folder", "places365", "idx") and self.path is None:
             raise UserError(
                 f"source {self.source} needs the folder of its data: set path"
@@ -106,18 +108,6 @@ class DataConfig:
             raise UserError(
                 f"source {self.source} holds out images by itself: leave val_path "
                 f"{self.val_path} out"
-            )
-        if not 0 < self.val_fraction < 1:
-            raise UserError(
-                f"val_fraction {self.val_fraction} must lie between 0 and 1"
-            )
-        if not self.max_megapixels > 0:
-            raise UserError(f"max_megapixels {self.max_megapixels} must be above 0")
-        counts = (self.crops_per_image, self.val_crops_per_image, self.max_images)
-        if any(count is not None and count < 1 for count in counts):
-            raise UserError(
-                f"crops_per_image, val_crops_per_image and max_images {counts} must be "
-                "at least 1"
             )
 
 

@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Count, Natural
 
 
 _HEARTBEAT_S = 30  # silence after which a process counts as dead
@@ -36,7 +37,7 @@ if sys.stdin.read() != "done":
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HostsConfig:
+class HostsConfig(Checked):
     """The processes of a run over several hosts; one process by default."""
 
     join: bool = False
@@ -44,22 +45,23 @@ class HostsConfig:
     and Cloud TPU identify them; elsewhere give the next three fields together."""
     coordinator: str | None = None
     """Address of process 0 with a free port, say 10.0.0.1:1234."""
-    num_processes: int | None = None
+    num_processes: Count | None = None
     """Number of processes."""
-    process_id: int | None = None
+    process_id: Natural | None = None
     """Index of this process, from 0."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = (self.coordinator, self.num_processes, self.process_id)
         if None in given and given != (None, None, None):
             raise UserError(
                 "give hosts.coordinator, hosts.num_processes and hosts.process_id "
                 "together, or hosts.join alone."
             )
-        if not 0 <= (self.process_id or 0) < (self.num_processes or 1):
+        if (self.process_id or 0) >= (self.num_processes or 1):
             raise UserError(
-                f"hosts.process_id {self.process_id} must lie between 0 and "
-                f"hosts.num_processes {self.num_processes} less 1."
+                f"hosts.process_id {self.process_id} must be below "
+                f"hosts.num_processes {self.num_processes}: they count from 0."
             )
 
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgrow.errors import UserError
 from jaxgrow.nets.modules import ComputeDtype
+from jaxgrow.ranges import Checked, Count, Natural, Weight
 from jaxgrow.typing import HoleMask, Image
 
 
@@ -54,39 +54,35 @@ ADVERSARIAL: Mapping[AdversarialForm, AdversarialLoss] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LossConfig:
+class LossConfig(Checked):
     """Losses of the two networks."""
 
     adversarial: AdversarialForm = "bce"
     """Form of the adversarial loss."""
-    adversarial_weight: float = 0.01
+    adversarial_weight: Weight = 0.01
     """Weight of the adversarial term; 0 leaves the discriminator out."""
-    reconstruction_weight: float = 1.0
+    reconstruction_weight: Weight = 1.0
     """Weight of the mean squared error."""
     reconstruction: ReconstructionForm = "mse"
     """mse: the paper's; log_mse: the mean over pictures of the logarithm of each one's
     error, which is its PSNR, so that easy pictures count as much as hard ones."""
-    hole_weight: float = 1.0
+    hole_weight: Weight = 1.0
     """Weight of a pixel of the hole in the mean squared error; a known pixel has 1."""
     perceptual: PerceptualForm = "eq1"
     """Form of the perceptual loss: as printed in the paper, per-root-size, squared."""
-    perceptual_weight: float | None = None
+    perceptual_weight: Weight | None = None
     """Weight of the perceptual term; None sets it at the start of a stage so that its
     gradient norm at G's output is half of reconstruction's."""
-    perceptual_from: int = 4
+    perceptual_from: Natural = 4
     """Resolution from which the perceptual term is on."""
     perceptual_dtype: ComputeDtype = "float32"
     """Type of the products' operands in the perceptual network."""
-    r1_gamma: float = 0.0
+    r1_gamma: Weight = 0.0
     """Weight of the R1 penalty on D; 0 leaves it out."""
-    r1_every: int = 16
+    r1_every: Count = 16
     """Steps between two R1 penalties, each scaled up by this number."""
     d_sees_mask: bool = False
     """Give D the mask as a fourth channel."""
-
-    def __post_init__(self) -> None:
-        if self.r1_every < 1:
-            raise UserError(f"losses.r1_every must be 1 or more, not {self.r1_every}.")
 
 
 def has_r1(config: LossConfig) -> bool:

@@ -2,44 +2,46 @@
 
 import dataclasses
 import math
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import optax
 
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.freezing import FreezePolicy, NetworkName
 from jaxgrow.nets.growing import BASE_RESOLUTION, resolutions_up_to
+from jaxgrow.ranges import Checked, Count, Decay, Natural, Positive, Range, Share
 
 
 _FINAL_RATE = 0.1  # where cosine ends, as a share of the learning rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GrowthConfig:
+class GrowthConfig(Checked):
     """The stages, and what happens to the older ones."""
 
-    resolutions: tuple[int, ...] = (4, 8, 16, 32, 64)
+    resolutions: tuple[Annotated[int, Range(4, 1024)], ...] = (4, 8, 16, 32, 64)
     """Side of the pictures in pixels, stage by stage. (16,) alone trains 16 px from
     scratch."""
-    steps: tuple[int, ...] = (2_000, 5_000, 10_000, 30_000, 60_000)
+    steps: tuple[Count, ...] = (2_000, 5_000, 10_000, 30_000, 60_000)
     """Batches per stage; with adaptive growing the most that a stage takes."""
     freeze: FreezePolicy = "all"
     """Training of older stages: all (the paper) freezes them in both networks,
     generator in G alone, none trains them on, slow at a tenth of the rate."""
-    fade: float = 0.0
+    fade: Share = 0.0
     """Part of a stage over which its new blocks fade in; 0 = at once, the paper's."""
     adaptive: bool = False
     """Also end a stage when the smoothed validation error has stopped improving."""
-    min_steps: float = 0.3
+    min_steps: Share = 0.3
     """Adaptive: least part of a stage's steps before it may end."""
-    patience: int = 5
+    patience: Count = 5
     """Adaptive: validations without an improvement after which a stage ends."""
-    min_improvement: float = 0.002
+    min_improvement: Decay = 0.002
     """Adaptive: relative fall of the smoothed error that counts as an improvement."""
-    smoothing: float = 0.6
+    smoothing: Decay = 0.6
     """Adaptive: share of the old value in the smoothed error."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.resolutions or len(self.resolutions) != len(self.steps):
             raise UserError(
                 f"{len(self.resolutions)} resolutions and {len(self.steps)} numbers of "
@@ -55,10 +57,6 @@ class GrowthConfig:
                 f"growth.resolutions must rise, not {self.resolutions}: "
                 f"for example 4 8 16"
             )
-        if min(self.steps) < 1:
-            raise UserError(f"growth.steps must be 1 or more, not {self.steps}")
-        if not 0.0 <= self.fade <= 1.0:
-            raise UserError(f"growth.fade must lie in [0, 1], not {self.fade}")
         if self.fade and any(s.skips_a_size for s in plan_stages(self)):
             raise UserError(
                 "growth.fade needs stages that double: fill the gap in "
@@ -67,18 +65,18 @@ class GrowthConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Checked):
     """Adam and its schedule, fresh at each stage."""
 
-    g_learning_rate: tuple[float, ...] = (1e-3,)
+    g_learning_rate: tuple[Positive, ...] = (1e-3,)
     """Of the generator: one for all stages, or one per stage."""
-    d_learning_rate: tuple[float, ...] = (1e-4,)
+    d_learning_rate: tuple[Positive, ...] = (1e-4,)
     """Of the discriminator: one for all stages, or one per stage."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Course of both within a stage; cosine ends at a tenth of the rate."""
-    warm_up: int = 0
+    warm_up: Natural = 0
     """Steps of linear warm-up at the start of a stage."""
-    ema_decay: float = 0.0
+    ema_decay: Decay = 0.0
     """Decay of the average of G's weights that is evaluated and shipped; 0 = none."""
 
 
@@ -137,9 +135,9 @@ def check_rates(optimizer: OptimizerConfig, growth: GrowthConfig) -> None:
     """Raise a `UserError` unless there is one learning rate, or one per stage."""
     for name in ("g_learning_rate", "d_learning_rate"):
         rates = getattr(optimizer, name)
-        if len(rates) not in (1, len(growth.resolutions)) or min(rates) <= 0:
+        if len(rates) not in (1, len(growth.resolutions)):
             raise UserError(
-                f"optimizer.{name} takes one positive number or "
+                f"optimizer.{name} takes one number or "
                 f"{len(growth.resolutions)}, one per stage, not {rates}"
             )
 

@@ -6,13 +6,13 @@ Di Giacomo et al. (2024) needs no code in training.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Positive
 from jaxgrow.typing import Missing, MultiTime
 
 
@@ -20,7 +20,7 @@ _MIN_TIME = 1e-6  # of training
 
 
 @dataclasses.dataclass(frozen=True)
-class VPSDE:
+class VPSDE(Checked):
     """dR = -1/2 beta(t) R dt + sqrt(beta(t)) dW on t in [0, 1].
 
     beta grows linearly from `beta_min` to `beta_max` (Song et al. 2021, App. C).
@@ -28,16 +28,17 @@ class VPSDE:
     one per view.
     """
 
-    beta_min: float = 0.1
+    beta_min: Positive = 0.1
     """beta(0)."""
-    beta_max: float = 20.0
+    beta_max: Positive = 20.0
     """beta(1)."""
 
     def __post_init__(self):
-        if not 0.0 < self.beta_min <= self.beta_max < math.inf:
+        super().__post_init__()
+        if self.beta_min > self.beta_max:
             raise UserError(
-                f"beta_min {self.beta_min} and beta_max {self.beta_max} of the SDE "
-                "must be positive and finite, the second no smaller than the first."
+                f"beta_min {self.beta_min} of the SDE is above beta_max "
+                f"{self.beta_max}: lower it."
             )
 
     def beta(self, t: Float[Array, "*b"]) -> Float[Array, "*b"]:

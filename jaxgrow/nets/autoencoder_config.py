@@ -1,34 +1,35 @@
 """The configuration of both autoencoders."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from jaxgrow.errors import UserError
 from jaxgrow.nets.modules import ComputeDtype
+from jaxgrow.ranges import Checked, Range
 
 
-_SIZES = (16, 32, 64, 128, 256)
+_Multiple: TypeAlias = Annotated[int, Range(1, 64)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Checked):
     """Shape of the autoencoder; the defaults are the paper's."""
 
     arch: Literal["resnet", "autokl"] = "resnet"
     """resnet: 9.8 million weights at 64 px; autokl: 57 million, 12.5 times the work."""
-    image_size: int = 64
-    """Side of the views: 16, 32, 64, 128 or 256."""
-    latent_dim: int = 64
+    image_size: Literal[16, 32, 64, 128, 256] = 64
+    """Side of the views."""
+    latent_dim: Annotated[int, Range(1, 65_536)] = 64
     """Numbers of a view's latent; autokl has (image_size / 8)^2 of them."""
-    base_channels: int = 64
+    base_channels: Annotated[int, Range(1, 4096)] = 64
     """Channels at full resolution."""
     linear_path: bool = False
     """resnet: add a term that is linear in the input to the encoder and to the decoder.
     Started from principal components it reconstructs well at once, and the convolutions
     learn the rest."""
-    autokl_multipliers: tuple[int, int, int, int] = (2, 2, 4, 8)
+    autokl_multipliers: tuple[_Multiple, _Multiple, _Multiple, _Multiple] = (2, 2, 4, 8)
     """autokl: channels of its four levels, in units of `base_channels`."""
-    autokl_blocks: int = 2
+    autokl_blocks: _Multiple = 2
     """autokl: residual blocks of each level of the encoder."""
     compute_dtype: ComputeDtype = "float32"
     """Type of the convolutions' operands; parameters and outputs stay float32."""
@@ -37,13 +38,7 @@ class AutoencoderConfig:
     a step, for a sixth more arithmetic."""
 
     def __post_init__(self) -> None:
-        if self.image_size not in _SIZES:
-            raise UserError(
-                f"image_size must be one of {', '.join(map(str, _SIZES))}, "
-                f"not {self.image_size}."
-            )
-        if self.latent_dim < 1 or self.base_channels < 1:
-            raise UserError("latent_dim and base_channels must be 1 or more.")
+        super().__post_init__()
         if self.arch == "autokl":
             self._check_autokl()
 
@@ -61,5 +56,3 @@ class AutoencoderConfig:
                 "autokl has group norms of 32 groups: base_channels must be a "
                 f"multiple of 32, not {self.base_channels}."
             )
-        if min(*self.autokl_multipliers, self.autokl_blocks) < 1:
-            raise UserError("autokl_multipliers and autokl_blocks must be 1 or more.")

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
@@ -22,6 +22,7 @@ from jaxgrow.nets import mobilenet
 from jaxgrow.nets.initial import rng_of, shapes_of
 from jaxgrow.nets.modules import BatchNorm, ComputeDtype, Conv, operand_dtype
 from jaxgrow.nets.vgg19 import IMAGENET_MEAN, IMAGENET_STD
+from jaxgrow.ranges import Checked, Range
 from jaxgrow.typing import Params, UnitImage
 
 
@@ -29,12 +30,12 @@ _CONSTANTS = {"scale": np.ones, "bias": np.zeros, "mean": np.zeros, "var": np.on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassifierConfig:
+class ClassifierConfig(Checked):
     """Choice of the classifier; the defaults are torchvision's ResNet18."""
 
     arch: Literal["resnet18", "mobilenet_v3_large", "mobilenet_v3_small"] = "resnet18"
     """Network: 11.7, 5.5 and 2.5 million weights for 1000 classes."""
-    width: int = 64
+    width: Annotated[int, Range(1, 4096)] = 64
     """resnet18: channels of its first stage; each later one has twice as many."""
     small_stem: bool = False
     """Start at full resolution, for images of 64 px and less: resnet18 with a 3x3
@@ -46,8 +47,7 @@ class ClassifierConfig:
     """Type of the products' operands; parameters and logits stay float32."""
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise UserError(f"width must be 1 or more, not {self.width}.")
+        super().__post_init__()
         if self.arch != "resnet18" and self.width != 64:
             raise UserError(f"{self.arch} has one width: leave width at 64.")
         if self.arch == "resnet18" and self.norm != "torchvision":

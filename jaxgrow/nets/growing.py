@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,11 @@ from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float, PyTree
 
 from jaxgrow import ops
+from jaxgrow.errors import UserError
 from jaxgrow.nets import channel_padding, weight_norm
 from jaxgrow.nets.blocks import DownBlock, UpBlock, branch_name
 from jaxgrow.nets.layers import ConvLayer, Kernel, LayerConfig
+from jaxgrow.ranges import Range
 from jaxgrow.typing import HoleMask, Image
 
 
@@ -32,11 +34,11 @@ _STAGE_NAME = re.compile(r"r(\d+)_[a-z_]+")
 class NetConfig(LayerConfig):
     """Shape of the generator and the discriminator."""
 
-    width: int = 27
+    width: Annotated[int, Range(1, 4096)] = 27
     """Channels of every block."""
-    kernel_sizes: tuple[int, ...] = (1, 3, 5)
+    kernel_sizes: tuple[Annotated[int, Range(1, 63)], ...] = (1, 3, 5)
     """Odd kernel sides of a sub-block's branches."""
-    num_sub_blocks: int = 3
+    num_sub_blocks: Annotated[int, Range(1, 64)] = 3
     """Sub-blocks per block."""
     skip: Literal["none", "add"] = "none"
     """add: features of the down block of a resolution join the output of its up block,
@@ -46,12 +48,15 @@ class NetConfig(LayerConfig):
     solution of Laplace's equation, to which the generator adds what it paints."""
 
     def __post_init__(self):
-        if not self.kernel_sizes or any(k < 1 or k % 2 == 0 for k in self.kernel_sizes):
-            raise ValueError(f"kernel_sizes must be odd, not {self.kernel_sizes}")
-        if len(set(self.kernel_sizes)) != len(self.kernel_sizes):
-            raise ValueError(f"kernel_sizes must differ, not {self.kernel_sizes}")
-        if self.width < len(self.kernel_sizes):
-            raise ValueError(f"width {self.width} is below one channel per branch")
+        super().__post_init__()
+        sizes = self.kernel_sizes
+        if not sizes or any(k % 2 == 0 for k in sizes) or len(set(sizes)) < len(sizes):
+            raise UserError(f"kernel_sizes must be odd and differ, not {sizes}.")
+        if self.width < len(sizes):
+            raise UserError(
+                f"width {self.width} is below one channel for each of kernel_sizes "
+                f"{sizes}: raise it."
+            )
 
 
 def resolutions_up_to(resolution: int) -> list[int]:

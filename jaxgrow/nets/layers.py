@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxgrow import ops
 from jaxgrow.nets.modules import BatchNorm, ComputeDtype
 from jaxgrow.nets.weight_norm import Norm
+from jaxgrow.ranges import Checked, Share
 from jaxgrow.typing import Activation
 
 
@@ -23,7 +24,7 @@ ActivationName: TypeAlias = Literal["leaky_relu", "relu", "elu", "gelu", "silu"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerConfig:
+class LayerConfig(Checked):
     """Options that every layer of a network shares."""
 
     norm: Norm = "spectral"
@@ -31,7 +32,7 @@ class LayerConfig:
     (batch, instance), or none."""
     activation: ActivationName = "leaky_relu"
     """Activation of the whole network."""
-    slope: float = 0.01
+    slope: Share = 0.01
     """Negative slope of leaky_relu."""
     compute_dtype: ComputeDtype = "float32"
     """Type of the convolutions' operands; parameters, losses and the layer that makes

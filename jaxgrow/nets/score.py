@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from jaxgrow.errors import UserError
 from jaxgrow.nets.initial import uniform_fan_in
 from jaxgrow.nets.modules import ComputeDtype, operand_dtype
+from jaxgrow.ranges import Checked, Count, Range
 from jaxgrow.typing import Latents, Missing, MultiTime, Params
 
 
@@ -26,14 +27,14 @@ _NUM_OCTAVES = 8  # of the sines and cosines of the times
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(Checked):
     """Shape of the score network; the defaults are the paper's."""
 
-    width: int = 1536
+    width: Annotated[int, Range(1, 65_536)] = 1536
     """Features of every residual block."""
-    time_dim: int = 512
+    time_dim: Annotated[int, Range(1, 65_536)] = 512
     """Features of the time vector."""
-    num_groups: int = 32
+    num_groups: Count = 32
     """Groups of the group norms; divides `width`."""
     time_features: Literal["raw", "log_snr"] = "raw"
     """Inputs of the times: raw, the paper's; log_snr, besides sines and cosines of the
@@ -53,10 +54,7 @@ class ScoreConfig:
     """Type of the products' operands; parameters and output stay float32."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.time_dim, self.num_groups) < 1:
-            raise UserError(
-                "width, time_dim and num_groups of the score network must be 1 or more."
-            )
+        super().__post_init__()
         if self.width % self.num_groups:
             raise UserError(
                 f"num_groups {self.num_groups} does not divide width {self.width}: "

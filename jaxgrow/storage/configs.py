@@ -15,13 +15,16 @@ def from_plain(kind: Any, plain: Any, name: str = "config") -> Any:
         plain: The JSON.
         name: Name of the value in errors.
 
+    A config that is `ranges.Checked` refuses values of another type or range.
+
     Raises:
         KeyError: A field is missing, as in a file of another version.
-        TypeError: A value is not of its field's type.
-        ValueError: A value is out of the range of its field.
+        TypeError: A config is not an object.
+        UserError: A value does not fit its field.
     """
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        _check(isinstance(plain, dict), name, "an object", plain)
+        if not isinstance(plain, dict):
+            raise TypeError(f"{name} must be an object, not {plain!r:.50}")
         hints = typing.get_type_hints(kind)
         names = [f.name for f in dataclasses.fields(kind)]
         return kind(**{n: from_plain(hints[n], plain[n], n) for n in names})
@@ -29,21 +32,6 @@ def from_plain(kind: Any, plain: Any, name: str = "config") -> Any:
     if origin in (typing.Union, types.UnionType):
         (some,) = [a for a in inner if a is not type(None)]
         return None if plain is None else from_plain(some, plain, name)
-    if origin is tuple:
-        _check(isinstance(plain, list), name, "a list", plain)
-        kinds = [inner[0]] * len(plain) if inner[-1] is Ellipsis else inner
-        _check(len(kinds) == len(plain), name, f"{len(kinds)} values", plain)
-        pairs = zip(kinds, plain, strict=True)
-        return tuple(from_plain(k, p, name) for k, p in pairs)
-    if origin is typing.Literal:
-        _check(plain in inner, name, f"one of {', '.join(map(str, inner))}", plain)
-        return plain
-    wanted = {float: (int, float), Path: str}.get(kind, kind)
-    is_wanted = isinstance(plain, wanted) and isinstance(plain, bool) <= (kind is bool)
-    _check(is_wanted, name, f"of the type {kind.__name__}", plain)
-    return Path(plain) if kind is Path else plain
-
-
-def _check(is_fine: bool, name: str, wanted: str, plain: Any) -> None:
-    if not is_fine:
-        raise TypeError(f"{name} must be {wanted}, not {plain!r:.50}")
+    if origin is tuple and isinstance(plain, list):
+        return tuple(from_plain(inner[0], part, name) for part in plain)
+    return Path(plain) if kind is Path and isinstance(plain, str) else plain

@@ -2,7 +2,7 @@ import dataclasses
 import io
 from pathlib import Path
 
-from jaxgrow.cli.start import prepare
+from jaxgrow.cli.start import expand_home, print_any_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +24,15 @@ def test_the_home_folder_is_expanded_in_paths_and_nowhere_else(monkeypatch):
     given = Outer(Path("~/o"), (Path("~"), Path("a~/b")), Inner(Path("~/x")))
     home = Path("/folder/of/ada")
     expected = Outer(home / "o", (home, Path("a~/b")), Inner(home / "x"))
-    assert prepare(given) == expected
+    assert expand_home(given) == expected
     plain = Outer(Path("o"))
-    assert prepare(plain) is plain
+    assert expand_home(plain) is plain
 
 
 def test_names_that_are_not_utf8_are_printed(monkeypatch):
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding="utf-8", errors="strict")
     monkeypatch.setattr("sys.stdout", stream)
-    prepare(None)
+    print_any_name()
     print(b"stra\xdfe".decode(errors="surrogateescape"), file=stream, flush=True)
     assert written.getvalue() == b"stra\\udcdfe\n"

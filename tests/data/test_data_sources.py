@@ -225,8 +225,8 @@ class TestSplit:
         [
             ({"source": "folder"}, "set path"),
             ({"source": "digits", "val_path": "x"}, "leave val_path x out"),
-            ({"val_fraction": 1.0}, "val_fraction 1.0"),
-            ({"max_images": 0}, "at least 1"),
+            ({"val_fraction": 1.0}, "set val_fraction to a number"),
+            ({"max_images": 0}, "set max_images to a whole number"),
         ],
     )
     def test_impossible_settings_are_refused(self, fields, message, tmp_path):

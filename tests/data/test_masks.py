@@ -275,10 +275,10 @@ def test_a_folder_of_useless_masks_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rectangle": 0.0}, "at least one must be above 0"),
-        ({"stroke": -1.0}, "must not be negative"),
+        ({"rectangle": 0.0}, "weights of all masks are 0"),
+        ({"stroke": -1.0}, "set stroke to a number, 0 or more"),
         ({"min_area": 0.5}, "0.5 to 0.4"),
-        ({"max_area": 1.0}, "0.05 to 1.0"),
+        ({"max_area": 1.0}, "set max_area to a number"),
         ({"folder": 1.0}, "set folder_path"),
         ({"pairing": "by-name"}, "set folder_path"),
     ],

@@ -38,7 +38,7 @@ def test_half_of_who_the_others_are_is_refused(given):
 
 @pytest.mark.parametrize("process_id", [-1, 2])
 def test_a_process_that_is_none_of_them_is_refused(process_id):
-    with pytest.raises(UserError, match=f"process_id {process_id} must lie between"):
+    with pytest.raises(UserError, match="process_id"):
         HostsConfig(coordinator="localhost:1", num_processes=2, process_id=process_id)
 
 

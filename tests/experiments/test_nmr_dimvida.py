@@ -182,15 +182,18 @@ def test_missing_data_is_one_sentence(tmp_path, capsys):
     ("fields", "message"),
     [
         (["--data.size", "32"], "must equal data.size 32"),
-        (["--p-joint", "1.5"], "p_joint must lie in"),
-        (["--seed", "-1"], "--seed must be 0 or more"),
+        (["--p-joint", "1.5"], r"set p_joint to a number, in \[0, 1\]"),
+        (["--seed", "-1"], "set seed to a whole number"),
         (["--curve.long", "repaint"], "must be sampler:steps"),
         (["--coherence-classifier-training.epochs", "3"], "either epochs or steps"),
         (["--score-training.log-every", "3"], "must be a multiple of log_every 3"),
-        (["--score-training.learning-rate", "0"], "learning_rate 0.0 must be positive"),
-        (["--score-training.batch-size", "0"], "batch_size must be 1 or more"),
-        (["--generate.samples", "0"], "generate.samples must be 1 or more, not 0"),
-        (["--generate.evaluations", "4", "0"], "evaluations must all be 1 or more"),
+        (
+            ["--score-training.learning-rate", "0"],
+            "set learning_rate to a number, above 0, not 0.0",
+        ),
+        (["--score-training.batch-size", "0"], "set batch_size to a whole number"),
+        (["--generate.samples", "0"], "set samples to a whole number"),
+        (["--generate.evaluations", "4", "0"], "set evaluations to values"),
     ],
 )
 def test_values_out_of_range_are_refused(fields, message):

@@ -40,7 +40,7 @@ def test_the_table_has_a_line_per_size_and_metric():
     ("line", "message"),
     [
         (["--seeds", "4", "4"], "two seeds or more"),
-        (["--steps", "1", "2"], "four numbers"),
+        (["--steps", "0", "1", "2", "3"], "set steps to 4 values"),
     ],
 )
 def test_a_mistake_is_refused(line, message):

@@ -93,10 +93,10 @@ def test_an_unknown_field_is_named(capsys):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        (["--batch-size", "0"], "--batch-size must be 1 or more, not 0."),
-        (["--log-every", "0"], "--log-every must be 1 or more, not 0."),
-        (["--validate-every", "0"], "--validate-every must be 1 or more, not 0."),
-        (["--seed", "-1"], "--seed must be 0 or more, not -1."),
+        (["--batch-size", "0"], "set --batch-size to a whole number, in [1, 65536]"),
+        (["--log-every", "0"], "set --log-every to a whole number, 1 or more, not 0."),
+        (["--validate-every", "0"], "set --validate-every to a whole number, 1 or"),
+        (["--seed", "-1"], "set --seed to a whole number, in [0, 4294967295], not -1."),
         (
             ["--log-every", "3"],
             "--validate-every 10 must be a multiple of --log-every 3.",
@@ -105,9 +105,9 @@ def test_an_unknown_field_is_named(capsys):
         (["--growth.resolutions", "4", "9"], "--growth.resolutions: resolution must"),
         (["--optimizer.g-learning-rate", "1", "2", "3"], "--optimizer.g-learning-rate"),
         (["--data.source", "folder"], "source folder needs the folder of its data"),
-        (["--masks.rectangle", "-1"], "mask weights (-1.0, 1.0, 0.0, 0.0)"),
+        (["--masks.rectangle", "-1"], "set --masks.rectangle to a number, 0 or more"),
         (["--devices", "99"], "99 devices were asked for and 2 are here"),
-        (["--devices", "0"], "0 devices were asked for"),
+        (["--devices", "0"], "set --devices to a whole number, 1 or more or None"),
         (
             ["--devices", "2", "--batch-size", "3"],
             "a batch of 3 does not divide over 2 devices",

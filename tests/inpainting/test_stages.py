@@ -55,12 +55,12 @@ def test_all_stages_but_the_first_fade_in_over_their_share_of_the_steps():
         ({"resolutions": (4, 8), "steps": (1,)}, r"2 resolutions and 1 numbers.*steps"),
         ({"resolutions": (), "steps": ()}, r"0 resolutions"),
         ({"resolutions": (4, 12), "steps": (1, 1)}, r"growth.resolutions.*12"),
-        ({"resolutions": (2,), "steps": (1,)}, r"growth.resolutions.*2"),
+        ({"resolutions": (2,), "steps": (1,)}, r"set resolutions to values.*2"),
         ({"resolutions": (8, 4), "steps": (1, 1)}, r"must rise, not \(8, 4\)"),
         ({"resolutions": (4, 4), "steps": (1, 1)}, r"must rise, not \(4, 4\)"),
-        ({"resolutions": (4,), "steps": (0,)}, r"growth.steps must be 1 or more"),
-        ({"fade": 1.5}, r"growth.fade must lie in \[0, 1\], not 1\.5"),
-        ({"fade": -0.1}, r"growth.fade must lie in \[0, 1\], not -0\.1"),
+        ({"resolutions": (4,), "steps": (0,)}, "set steps to values"),
+        ({"fade": 1.5}, r"set fade to a number, in \[0, 1\], not 1\.5"),
+        ({"fade": -0.1}, r"set fade to a number, in \[0, 1\], not -0\.1"),
         (
             {"resolutions": (4, 16), "steps": (1, 1), "fade": 0.5},
             r"growth.fade needs stages that double",
@@ -72,8 +72,8 @@ def test_a_plan_that_cannot_be_run_is_refused(fields, message):
         GrowthConfig(**fields)
 
 
-@pytest.mark.parametrize("rates", [(), (1e-3, 1e-3), (0.0,), (1e-3, -1e-3, 1e-3)])
-def test_learning_rates_are_one_or_one_per_stage_and_positive(rates):
+@pytest.mark.parametrize("rates", [(), (1e-3, 1e-3)])
+def test_learning_rates_are_one_or_one_per_stage(rates):
     config = small_gan.growth_config((4, 8, 16))
     with pytest.raises(UserError, match=r"optimizer\.d_learning_rate takes one"):
         check_rates(OptimizerConfig(d_learning_rate=rates), config)

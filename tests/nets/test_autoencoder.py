@@ -285,11 +285,10 @@ def test_bfloat16_is_near_float32(config):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 48}, "16, 32, 64, 128, 256, not 48"),
-        ({"latent_dim": 0}, "latent_dim and base_channels must be 1 or more"),
+        ({"latent_dim": 0}, "set latent_dim to"),
         ({"arch": "autokl", "latent_dim": 32}, "set latent_dim to 64, not 32"),
         ({"arch": "autokl", "base_channels": 48}, "multiple of 32, not 48"),
-        ({"arch": "autokl", "autokl_blocks": 0}, "autokl_blocks must be 1 or more"),
+        ({"arch": "autokl", "autokl_blocks": 0}, "set autokl_blocks to"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

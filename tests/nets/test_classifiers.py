@@ -205,7 +205,7 @@ def test_dropout_of_mobilenet_acts_in_training_only():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 0}, "width must be 1 or more"),
+        ({"width": 0}, "set width to a whole number"),
         ({"arch": "mobilenet_v3_small", "width": 32}, "leave width at 64"),
     ],
 )

@@ -314,7 +314,7 @@ def test_doubling_then_halving_changes_nothing():
     [
         ({"kernel_sizes": (2, 3)}, "odd"),
         ({"kernel_sizes": ()}, "odd"),
-        ({"kernel_sizes": (3, 3)}, "differ"),
+        ({"kernel_sizes": (3, 3)}, "odd and differ"),
         ({"width": 2}, "width 2"),
     ],
 )

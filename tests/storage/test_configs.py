@@ -6,21 +6,18 @@ from typing import Literal
 import pytest
 
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Count
 from jaxgrow.storage import configs, files
 
 
 @dataclasses.dataclass(frozen=True)
-class Net:
-    width: int = 8
+class Net(Checked):
+    width: Count = 8
     norm: Literal["batch", "none"] = "none"
-
-    def __post_init__(self):
-        if self.width < 1:
-            raise UserError("width must be 1 or more.")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     net: Net = Net()
     rates: tuple[float, ...] = (0.1, 1.0)
     size: tuple[int, int] = (2, 3)

@@ -43,8 +43,9 @@ def export(tmp_path, net, state, **options):
     """The file that the tool makes of a state dict."""
     checkpoint, out = tmp_path / "checkpoint.pth", tmp_path / "out.safetensors"
     torch.save(state, checkpoint)
-    config = export_weights.Config(net=net, out=out, checkpoint=checkpoint, **options)
-    assert export_weights.main(config) == 0
+    line = [net, "--out", str(out), "--checkpoint", str(checkpoint)]
+    line += [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    assert export_weights.main(line) == 0
     return out
 
 

@@ -37,6 +37,12 @@ def config(tmp_path, net: Any = "vgg19", **options) -> Config:
     return Config(net=net, out=tmp_path / "out.safetensors", **{**given, **options})
 
 
+def line(tmp_path, **options):
+    out = tmp_path / "out.safetensors"
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    return ["vgg19", "--out", str(out), "--prefix", "blocks12", *words]
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     save_file(prefix_state(), tmp_path / "timm.safetensors")
@@ -46,7 +52,7 @@ def checkpoint(tmp_path):
 def test_a_safetensors_checkpoint_needs_no_torch(tmp_path, checkpoint, monkeypatch):
     for name in ("torch", "timm", "torchvision"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert main(config(tmp_path, checkpoint=checkpoint, licence="BSD-3-Clause")) == 0
+    assert main(line(tmp_path, checkpoint=checkpoint, licence="BSD-3-Clause")) == 0
     path = tmp_path / "out.safetensors"
     params, about = networks.load_features(path, "vgg19")
     for (index, _, _), name in zip(
@@ -86,7 +92,7 @@ def test_a_pth_file_with_code_in_it_is_refused(tmp_path):
 
 
 def test_random_weights_follow_their_seed_and_say_so(tmp_path, capsys):
-    assert main(config(tmp_path, random=3)) == 0
+    assert main(line(tmp_path, random=3)) == 0
     assert "Wrote vgg19 with RANDOM weights to" in capsys.readouterr().out
     found = networks.load_features(tmp_path / "out.safetensors", "vgg19")
     assert found.provenance.is_random
@@ -149,10 +155,10 @@ def test_options_that_make_no_sense_are_refused(net, options, message, tmp_path)
 
 
 def test_a_mistake_ends_the_program_with_status_2_and_one_sentence(tmp_path, capsys):
-    bad = Config(net="vgg19", out=tmp_path / "weights.npz", random=0)
-    assert main(bad) == 2
+    out = tmp_path / "weights.npz"
+    assert main(["vgg19", "--out", str(out), "--random", "0"]) == 2
     error = capsys.readouterr().err
-    assert error == f"error: {bad.out} must end in .safetensors: name it so.\n"
+    assert error == f"error: {out} must end in .safetensors: name it so.\n"
 
 
 def test_a_folder_in_the_way_of_the_file_is_refused(tmp_path):

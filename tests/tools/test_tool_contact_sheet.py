@@ -14,8 +14,7 @@ def sheet(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def call(*args):
-        config = tyro.cli(contact_sheet.Config, args=[*args, "--out", "deep/sheet.png"])
-        status = contact_sheet.main(config)
+        status = contact_sheet.main([*args, "--out", "deep/sheet.png"])
         said = capsys.readouterr()
         return status, said.out + said.err
 
@@ -74,10 +73,10 @@ def test_all_classes_are_shown_unless_some_are_named():
     ("flags", "said"),
     [
         (["--classes", "spoon"], "no synthetic objects of class 'spoon'"),
-        (["--objects", "0"], "give at least one of each"),
+        (["--objects", "0"], "set --objects to a whole number, 1 or more"),
         (["--objects", "1000"], "ask for fewer objects"),
-        (["--first", "-1"], "index -1 of class airplane must be at least 0"),
-        (["--size", "0"], "size 0 of a view must be at least 1 pixel"),
+        (["--first", "-1"], "set --first to a whole number, 0 or more"),
+        (["--size", "0"], "set --size to a whole number, in [4, 4096]"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_no_file(sheet, tmp_path, flags, said):

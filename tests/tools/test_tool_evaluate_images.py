@@ -3,7 +3,6 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tyro
 from PIL import Image
 from skimage import metrics as oracle
 
@@ -64,7 +63,7 @@ def run(folders, capsys):
 
     def call(*args):
         base = ["--real", "real", "--fake", "fake", *args]
-        status = evaluate_images.main(tyro.cli(evaluate_images.Config, args=base))
+        status = evaluate_images.main(base)
         said = capsys.readouterr()
         return status, said.out + said.err
 
@@ -251,10 +250,7 @@ def test_inception_of_real_size_measures_two_folders(run, folders, tmp_path):
     """Random weights of tools.export_weights; the oracle works with the raw rows."""
     path = tmp_path / "inception.safetensors"
     assert (
-        export_weights.main(
-            export_weights.Config(net="inception_fid", out=path, random=0)
-        )
-        == 0
+        export_weights.main(["inception_fid", "--out", str(path), "--random", "0"]) == 0
     )
     status, said = run("--weights-inception", str(path), "--out", "out.json")
     assert status == 0

@@ -2,10 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from jaxgrow.data.views.sides import name_of_azimuth
 from jaxgrow.errors import UserError
+from jaxgrow.ranges import Checked, Count, Fraction, Range
 
 
 NUM_RENDERED = 24  # views around each object in NMR
@@ -13,7 +13,7 @@ _STEP = 360.0 / NUM_RENDERED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ViewDataConfig:
+class ViewDataConfig(Checked):
     """The objects, their views, and their split into three parts."""
 
     source: Literal["synthetic", "nmr", "softras", "folder"] = "synthetic"
@@ -22,40 +22,40 @@ class ViewDataConfig:
     <class>/<object>/<view>.png."""
     path: Path | None = None
     """Archive or folder of the data; synthetic has none."""
-    views: tuple[int, ...] = (0, 12, 6, 18)
+    views: tuple[Annotated[int, Range(0, NUM_RENDERED - 1)], ...] = (0, 12, 6, 18)
     """Views and their order, as indices of 24 around the object, 15 degrees apart:
     0 front, 12 back, 6 right, 18 left. For folder see view_names."""
     view_names: tuple[str, ...] = ()
     """folder: file names of the views without ending, in the order wanted; left out,
-    all views, sorted by name. Sides (front, right, back, left) and degrees (az090)
-    give the azimuths that the baselines mirror and copy need."""
+    all views, sorted by name."""
     classes: tuple[str, ...] = ()
     """Only these classes; left out, all."""
-    size: int = 64
+    size: Annotated[int, Range(4, 4096)] = 64
     """Pixels along a side."""
     resize: bool = False
     """Scale square images of another size, instead of refusing them."""
     allow_missing: bool = False
     """folder: keep objects that lack some of the views."""
-    objects_d: int | None = None
+    objects_d: Count | None = None
     """Most objects of each class to train the generative model on; left out, 120 for
     synthetic and all otherwise."""
-    objects_c: int | None = None
+    objects_c: Count | None = None
     """Most objects of each class to train classifiers on; left out, 60 for synthetic
     and all otherwise."""
-    objects_e: int | None = None
+    objects_e: Count | None = None
     """Most objects of each class to test on; left out, 40 for synthetic and
     all otherwise."""
-    d_fraction: float = 0.5
+    d_fraction: Fraction = 0.5
     """Part of the training objects for the generative model; the classifiers get the
     others. Not for synthetic."""
-    test_fraction: float = 0.2
+    test_fraction: Fraction = 0.2
     """folder: part of the objects held out for the test if the folder has no
     subfolders train and test, or train and val."""
     cache_dir: Path | None = None
     """Folder of the decoded views; left out, jaxgrow in the user's cache folder."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.source != "synthetic" and self.path is None:
             raise UserError(f"source {self.source} needs its data: set path")
         if self.source == "synthetic" and self.path is not None:
@@ -64,28 +64,11 @@ class ViewDataConfig:
                 "set source"
             )
         self._check_views()
-        for name in ("d_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(
-                    f"{name} {getattr(self, name)} must lie between 0 and 1"
-                )
-        counts = (self.objects_d, self.objects_c, self.objects_e)
-        if any(count is not None and count < 1 for count in counts):
-            raise UserError(
-                f"objects_d, objects_c and objects_e {counts} must be at least 1"
-            )
-        if self.size < 4:
-            raise UserError(f"size {self.size} must be at least 4")
 
     @property
     def azimuths(self) -> tuple[float, ...]:
         """Degrees of the views in `views`."""
         return tuple(_STEP * index for index in self.views)
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        """Names of the views in `views`."""
-        return tuple(map(name_of_azimuth, self.azimuths))
 
     def _check_views(self) -> None:
         if len(self.views) < 2 or len(self.view_names) == 1:
@@ -97,17 +80,6 @@ class ViewDataConfig:
                     f"view {doubled[0]} is given {chosen.count(doubled[0])} times: "
                     "give every view once"
                 )
-        outside = [view for view in self.views if not 0 <= view < NUM_RENDERED]
-        if outside:
-            raise UserError(
-                f"view {outside[0]} is none of 0 to {NUM_RENDERED - 1}: views count "
-                "steps of 15 degrees"
-            )
-        if self.source == "folder" and self.views != type(self).views:
-            raise UserError(
-                f"views {self.views} are of rendered objects: set view_names to the "
-                "file names of the views for folder"
-            )
         if self.view_names and self.source != "folder":
             raise UserError(
                 f"view_names are for source folder: set views for {self.source}"

@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-import math
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias
 
 from jaxgrow.errors import UserError
 from jaxgrow.multiview.sampling.schedule import repaint_points
+from jaxgrow.ranges import Checked, Count, Fraction, Range, Share
 
 
 SamplerName: TypeAlias = Literal[
@@ -19,7 +19,7 @@ _LOG_SNR_T_END = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SamplerConfig:
+class SamplerConfig(Checked):
     """The sampler of missing views. The default is the paper's."""
 
     name: SamplerName = "euler_maruyama"
@@ -27,25 +27,26 @@ class SamplerConfig:
     probability-flow ODE; sde_dpm++: DPM-Solver++(2M) for the SDE; repaint:
     euler_maruyama with resampling, the reference's default; replace: the joint model
     alone, conditioning views noised anew at every step."""
-    num_steps: int = 250
+    num_steps: Annotated[int, Range(1, 100_000)] = 250
     """Steps from time 1 to 0."""
     grid: Grid = "time"
     """Spacing of the steps: even in time, or in log(alpha / sigma)."""
-    t_end: float | None = None
+    t_end: Fraction | None = None
     """Start of the last step, which goes to 0 and leaves no noise; None is
     1 / num_steps on the time grid, so that all steps are equal, 0.001 on the other."""
-    guidance: float = 1.0
+    guidance: Annotated[float, Range(-1e6, 1e6)] = 1.0
     """Weight w of conditioning: noise = joint + w (conditional - joint). 1 is no
     guidance; any other weight doubles the network evaluations."""
-    eta: float = 0.0
+    eta: Share = 0.0
     """Share of fresh noise in a step of ddim: 0 is the ODE, 1 ancestral sampling."""
-    jump_length: int = 10
+    jump_length: Count = 10
     """Steps that repaint or replace goes back in one resampling."""
-    num_resamples: int | None = None
+    num_resamples: Annotated[int, Range(1, 1_000)] | None = None
     """Times that repaint or replace takes every stretch of `jump_length` steps; None is
     10 for repaint and 1, no resampling, for replace."""
 
     def __post_init__(self):
+        super().__post_init__()
         _check(self)
 
     @property
@@ -80,20 +81,6 @@ class SamplerConfig:
 def _check(config: SamplerConfig) -> None:
     """Raise a `UserError` for a combination that no sampler supports."""
     resampled = config.name in _RESAMPLED
-    choices = {"name": get_args(SamplerName), "grid": get_args(Grid)}
-    for field, allowed in choices.items():
-        if (value := getattr(config, field)) not in allowed:
-            names = ", ".join(allowed)
-            raise UserError(f"sampler.{field} must be one of {names}, not {value}.")
-    for field in ("num_steps", "jump_length", "num_resamples"):
-        if (value := getattr(config, field)) is not None and value < 1:
-            raise UserError(f"sampler.{field} must be 1 or more, not {value}.")
-    if config.t_end is not None and not 0.0 < config.t_end < 1.0:
-        raise UserError(f"sampler.t_end must lie in (0, 1), not {config.t_end}.")
-    if not math.isfinite(config.guidance):
-        raise UserError(f"sampler.guidance must be finite, not {config.guidance}.")
-    if not 0.0 <= config.eta <= 1.0:
-        raise UserError(f"sampler.eta must lie in [0, 1], not {config.eta}.")
     name = config.name
     for wrong, sentence in (
         (
