@@ -14,7 +14,6 @@ from experiments.nmr_dimvida.objects import (
     observed_images,
     spread_images,
     stream_of,
-    view_names,
 )
 from experiments.nmr_dimvida.run import Run, weights_path
 from experiments.nmr_dimvida.tasks import make_task
@@ -38,7 +37,7 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
     """Return the training of the autoencoder."""
     config, training = run.config, run.config.autoencoder_training
     held = objects.validation
-    images, names = observed_images(held), view_names(config, held)
+    images, names = observed_images(held), held.view_names
 
     @jax.jit
     def decode(params, images):

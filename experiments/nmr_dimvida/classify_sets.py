@@ -88,7 +88,11 @@ class Sets:
             "flips": lambda: one_view.flips(one),
             "crops": lambda: one_view.crops(one),
             "reconstruction": lambda: self._with_reconstruction(part),
-            **{name: functools.partial(by_method, name) for name in _BASELINES},
+            **{
+                name: functools.partial(by_method, name)
+                for name in _BASELINES
+                if name in self._methods
+            },
             "real views": lambda: real_views(part),
         }
 

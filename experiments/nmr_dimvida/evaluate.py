@@ -53,6 +53,8 @@ def evaluate(run: Run, objects: Objects) -> None:
     if config.table_objects is not None:
         test = panels.spread(test, config.table_objects)
     methods = make_methods(config, view_generator, objects.train)
+    if test.azimuths is None:
+        run.note("the baselines mirror and copy are left out: they need azimuths")
     with logs.progress_bar(run.console) as bar:
         task = bar.add_task("Table I", total=None, unit="sets")
         rows = table.table_one(
@@ -140,18 +142,23 @@ def make_methods(
 def load_methods(config: Config, library: ViewSet) -> dict[str, CompleteFn]:
     """Return the baselines of the diffusion model, by name.
 
+    Views without azimuths have neither mirror nor copy.
+
     Raises:
         UserError: The autoencoder or the regressor is missing or damaged.
     """
     weights = finished(config, "regressor").parent
     saved, regressor = saved_models.load_with_autoencoder(weights, "regressor")
-    even = np.linspace(0, 360, library.num_views, endpoint=False)
-    azimuths = library.azimuths or tuple(even)
+    by_azimuth = {}
+    if library.azimuths is not None:
+        by_azimuth = {
+            "mirror": baselines.make_mirror(library.azimuths),
+            "copy": baselines.make_copy(library.azimuths),
+        }
     return {
         "mean regressor": baselines.make_regression(saved, regressor),
         "nearest neighbour": baselines.make_nearest_neighbour(library.images),
-        "mirror": baselines.make_mirror(azimuths),
-        "copy": baselines.make_copy(azimuths),
+        **by_azimuth,
         baselines.RECONSTRUCTION: baselines.make_reconstruction(saved, regressor),
     }
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from experiments.nmr_dimvida import panels
 from experiments.nmr_dimvida.config import Config
-from experiments.nmr_dimvida.objects import Objects, plan_objects, stream_of, view_names
+from experiments.nmr_dimvida.objects import Objects, plan_objects, stream_of
 from experiments.nmr_dimvida.run import Run, finished, weights_path
 from experiments.nmr_dimvida.tasks import make_task
 from jaxgrow.errors import UserError
@@ -120,7 +120,7 @@ class _Latents:
 
     def as_saved(self, state: TrainState, info: dict[str, Any]) -> SavedLatentModel:
         config, (train, _, stats) = self.run.config, self.standardised
-        names = view_names(config, self.objects.train)
+        names = self.objects.train.view_names
         return SavedLatentModel(
             *(config.score, state.eval_params, stats, names),
             *(config.sde, info, train.gaussian, self.digest),

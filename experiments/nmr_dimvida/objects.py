@@ -62,6 +62,11 @@ def load_objects(run: Run) -> Objects:
         run.note(note)
     if config.score.gaussian_path:
         _check_gaussian_path(parts.d)
+    if parts.d.azimuths is None and "mirror" in config.classify.train_sets:
+        raise UserError(
+            "classify.train_sets names mirror, which needs the azimuths of the views: "
+            "name their files by sides or degrees, or leave mirror out"
+        )
     train, validation = hold_out(parts.d, config.validation_fraction)
     what = "synthetic objects" if config.data.source == "synthetic" else "objects"
     run.note(
@@ -99,16 +104,6 @@ def hold_out(d: ViewSet, fraction: float) -> tuple[ViewSet, ViewSet]:
     held = np.zeros(len(d), bool)
     held[np.linspace(0, len(d) - 1, num_held).astype(int)] = True
     return d.take(np.flatnonzero(~held)), d.take(np.flatnonzero(held))
-
-
-def view_names(config: Config, views: ViewSet) -> tuple[str, ...]:
-    """Return the names of the views: by side where they are sides, else by number."""
-    if config.data.view_names:
-        return config.data.view_names
-    if views.azimuths is None:
-        return tuple(f"view {slot}" for slot in range(views.num_views))
-    sides = {0.0: "front", 90.0: "right", 180.0: "back", 270.0: "left"}
-    return tuple(sides.get(a, f"{a:g} degrees") for a in views.azimuths)
 
 
 def image_feed(run: Run, views: ViewSet, phase: Phase, batch_size: int) -> Feed:

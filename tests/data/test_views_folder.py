@@ -73,7 +73,10 @@ def test_views_come_out_as_they_went_in_sorted_as_people_do(root, tmp_path):
         assert views.azimuths is None
         for label, object_id in zip(views.labels, views.object_ids, strict=True):
             assert views.class_names[label] == object_id.split("/")[0]
-    assert data.notes == ()
+    assert data.notes == (
+        "views front, left, view2, view10 have no azimuths, as not all of these names "
+        "are sides, such as front, right, back and left, or degrees, such as az090",
+    )
 
 
 def test_view_names_choose_and_order_the_slots(root, tmp_path):
@@ -81,6 +84,18 @@ def test_view_names_choose_and_order_the_slots(root, tmp_path):
     for object_id, (images, _) in objects_of(data).items():
         for image, name in zip(images, ("view10", "front"), strict=True):
             np.testing.assert_array_equal(image, marked_view(object_id, name))
+    assert data.d.view_names == ("view10", "front")
+
+
+def test_names_of_sides_are_azimuths(tmp_path):
+    root = write_objects(tmp_path / "objects", names=("Rear", "az090", "front-left"))
+    data = read(root, tmp_path)
+    assert data.e.views.view_names == ("Rear", "az090", "front-left")
+    assert data.e.views.azimuths == (180.0, 90.0, 315.0)
+    assert data.notes == (
+        "views Rear, az090, front-left are taken to be at 180, 90, 315 degrees, by "
+        "their names",
+    )
 
 
 @pytest.mark.parametrize("num_views", [2, 3, 9])
@@ -114,7 +129,7 @@ def test_other_folders_beside_train_and_test_are_named(tmp_path):
     (root / "notes" / "old" / "older").mkdir(parents=True)
     data = read(root, tmp_path)
     assert len(objects_of(data)) == 32
-    assert data.notes == (
+    assert data.notes[:1] == (
         "16 objects, such as val/cup/0, are not used: folders beside them are called "
         "test and train",
     )
@@ -134,7 +149,7 @@ def test_copies_of_objects_to_train_on_are_not_tested_on(tmp_path):
     copies.rmdir()
     data = read(root, tmp_path)
     assert data.e.views.object_ids == tuple(f"test/cup/{i}" for i in range(4))
-    assert data.notes == (
+    assert data.notes[1:] == (
         "3 objects of partition e (test), such as test/cup/10, are left out: objects "
         "to train on have the same views",
     )
@@ -188,7 +203,7 @@ def test_missing_views_are_white_and_said_so_on_demand(root, tmp_path):
         absent = [name == "left" and object_id == "cup/3" for name in NAMES]
         np.testing.assert_array_equal(observed, ~np.array(absent))
         assert (images[~observed] == 255).all()
-    assert data.notes == (f"1 of 96 views in {root} are missing",)
+    assert data.notes[:1] == (f"1 of 96 views in {root} are missing",)
 
 
 def test_the_known_view_is_never_a_missing_one(root, tmp_path):

@@ -125,6 +125,7 @@ def test_a_classifiers_logits_and_what_it_scores_on_two_devices_are_those_of_one
         tuple(map(str, range(130))),
         np.ones((130, 1), bool),
         None,
+        ("front",),
     )
     all_of_them = np.ones((130, 1), bool)
     metrics = views.make_measure(MetricNets(classifier))(

@@ -46,6 +46,7 @@ def make_partition(n=6, v=4, size=4, observed=None):
         object_ids=tuple(f"car/{i}" for i in range(n)),
         observed=np.ones((n, v), bool) if observed is None else observed,
         azimuths=None,
+        view_names=tuple("abcd"[:v]),
     )
     return Partition(views, np.arange(n) % v)
 

@@ -64,4 +64,5 @@ def objects(n=5, seed=0, num_views=4) -> ViewSet:
         object_ids=tuple(f"a/{i}" for i in range(n)),
         observed=np.ones((n, num_views), bool),
         azimuths=AZIMUTHS[:num_views],
+        view_names=NAMES[:num_views],
     )

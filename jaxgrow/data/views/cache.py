@@ -16,6 +16,9 @@ from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 
 
+_SHARED = ("class_names", "azimuths", "view_names")  # by all parts
+
+
 def load_views(
     key: str,
     config: ViewDataConfig,
@@ -103,6 +106,7 @@ def _fill(
     return {
         "class_names": listing.class_names,
         "azimuths": listing.azimuths,
+        "view_names": listing.view_names,
         "notes": listing.notes,
         "objects": objects,
         "contents": contents,
@@ -111,7 +115,7 @@ def _fill(
 
 def _digest(part: Part, cached: cache.CachedArrays) -> str:
     """Hash everything about a part, and nothing of the others."""
-    about = {name: cached.about[name] for name in ("class_names", "azimuths")}
+    about = {name: cached.about[name] for name in _SHARED}
     objects = cached.about["objects"][part]
     return cache.hash_json([about, objects, cached.checksums.get(part)])
 
@@ -125,4 +129,5 @@ def _view_set(part: Part, cached: cache.CachedArrays) -> ViewSet:
         object_ids=tuple(objects["object_ids"]),
         observed=np.array(objects["observed"], bool),
         azimuths=None if azimuths is None else tuple(azimuths),
+        view_names=tuple(cached.about["view_names"]),
     )

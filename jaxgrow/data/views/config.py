@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
+from jaxgrow.data.views.sides import name_of_azimuth
 from jaxgrow.errors import UserError
 from jaxgrow.ranges import Checked, Count, Fraction, Range
 
@@ -27,7 +28,8 @@ class ViewDataConfig(Checked):
     0 front, 12 back, 6 right, 18 left. For folder see view_names."""
     view_names: tuple[str, ...] = ()
     """folder: file names of the views without ending, in the order wanted; left out,
-    all views, sorted by name."""
+    all views, sorted by name. Sides (front, right, back, left) and degrees (az090)
+    give the azimuths that the baselines mirror and copy need."""
     classes: tuple[str, ...] = ()
     """Only these classes; left out, all."""
     size: Annotated[int, Range(4, 4096)] = 64
@@ -70,6 +72,11 @@ class ViewDataConfig(Checked):
         """Degrees of the views in `views`."""
         return tuple(_STEP * index for index in self.views)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Names of the views in `views`."""
+        return tuple(map(name_of_azimuth, self.azimuths))
+
     def _check_views(self) -> None:
         if len(self.views) < 2 or len(self.view_names) == 1:
             raise UserError("at least 2 views are needed: set more of them")
@@ -80,6 +87,11 @@ class ViewDataConfig(Checked):
                     f"view {doubled[0]} is given {chosen.count(doubled[0])} times: "
                     "give every view once"
                 )
+        if self.source == "folder" and self.views != type(self).views:
+            raise UserError(
+                f"views {self.views} are of rendered objects: set view_names to the "
+                "file names of the views for folder"
+            )
         if self.view_names and self.source != "folder":
             raise UserError(
                 f"view_names are for source folder: set views for {self.source}"

@@ -21,6 +21,7 @@ from jaxgrow.data.splits import roles_of
 from jaxgrow.data.views.config import ViewDataConfig
 from jaxgrow.data.views.listing import Listing
 from jaxgrow.data.views.pixels import resize_view
+from jaxgrow.data.views.sides import azimuths_of_names
 from jaxgrow.data.views.split import Candidate, divide
 from jaxgrow.data.views.synsets import choose_classes
 from jaxgrow.errors import UserError
@@ -96,6 +97,17 @@ class ObjectFolders:
                 f"{num_missing} of {self._observed.size} views in {self._root} are "
                 "missing",
             )
+        azimuths = azimuths_of_names(self._view_names)
+        names = ", ".join(self._view_names)
+        if azimuths is None:
+            said = (
+                f"views {names} have no azimuths, as not all of these names are sides, "
+                "such as front, right, back and left, or degrees, such as az090"
+            )
+        else:
+            degrees = ", ".join(f"{azimuth:g}" for azimuth in azimuths)
+            said = f"views {names} are taken to be at {degrees} degrees, by their names"
+        notes = (*notes, said)
         kept = [
             o for o, e in zip(self._objects, entries, strict=True) if e.part is not None
         ]
@@ -103,7 +115,8 @@ class ObjectFolders:
             class_names=self._names,
             entries=entries,
             observed=self._observed,
-            azimuths=None,
+            azimuths=azimuths,
+            view_names=self._view_names,
             notes=notes,
             read=functools.partial(self._read, kept),
         )

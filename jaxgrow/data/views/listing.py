@@ -36,6 +36,7 @@ class Listing:
         entries: The objects.
         observed: True where an object has the view.
         azimuths: Azimuths of the views in degrees; None if unknown.
+        view_names: Names of the views.
         notes: Sentences for the user.
         read: Yields the views of the entries that have a part, in order, few in
             memory at a time.
@@ -45,6 +46,7 @@ class Listing:
     entries: tuple[Entry, ...]
     observed: Bool[np.ndarray, "n v"]
     azimuths: tuple[float, ...] | None
+    view_names: tuple[str, ...]
     notes: tuple[str, ...]
     read: Callable[[], Iterator[UInt8[np.ndarray, "v h w 3"]]]
 

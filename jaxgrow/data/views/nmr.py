@@ -83,6 +83,7 @@ class Nmr:
             entries=listed.entries,
             observed=np.ones((len(listed.entries), len(indices)), bool),
             azimuths=self._config.azimuths,
+            view_names=self._config.sides,
             notes=(*listed.notes, *notes),
             read=self._read,
         )

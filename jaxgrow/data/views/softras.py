@@ -111,6 +111,7 @@ class SoftRas:
             entries=entries,
             observed=np.ones((len(entries), len(self._config.views)), bool),
             azimuths=self._config.azimuths,
+            view_names=self._config.sides,
             notes=notes,
             read=functools.partial(self._read, files, entries),
         )

@@ -47,6 +47,7 @@ class Synthetic:
             entries=entries,
             observed=np.ones((len(entries), len(self._config.views)), bool),
             azimuths=self._config.azimuths,
+            view_names=self._config.sides,
             notes=(),
             read=self._read,
         )

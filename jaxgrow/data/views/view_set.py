@@ -20,6 +20,7 @@ class ViewSet:
         observed: True where the view exists.
         azimuths: Azimuth of each view in degrees, 0 in front of the object and 90 at
             its right; None if unknown.
+        view_names: Names of the views: their sides, or those of a folder's files.
     """
 
     images: UInt8[np.ndarray, "n v h w 3"]
@@ -28,6 +29,7 @@ class ViewSet:
     object_ids: tuple[str, ...]
     observed: Bool[np.ndarray, "n v"]
     azimuths: tuple[float, ...] | None
+    view_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
