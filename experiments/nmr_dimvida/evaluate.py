@@ -23,6 +23,7 @@ from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.metrics.inception_distance import pixel_features
 from jaxgrow.multiview import baselines, saved_models
 from jaxgrow.multiview.baselines import CompleteFn
+from jaxgrow.multiview.conditioning import sampled_sets
 from jaxgrow.multiview.evaluation import views as table
 from jaxgrow.multiview.evaluation.views import MetricNets
 from jaxgrow.multiview.generator import ViewGenerator
@@ -55,6 +56,7 @@ def evaluate(run: Run, objects: Objects) -> None:
     methods = make_methods(config, view_generator, objects.train)
     if test.azimuths is None:
         run.note("the baselines mirror and copy are left out: they need azimuths")
+    _say_cost(run, len(methods), test)
     with logs.progress_bar(run.console) as bar:
         task = bar.add_task("Table I", total=None, unit="sets")
         rows = table.table_one(
@@ -91,6 +93,17 @@ def evaluate(run: Run, objects: Objects) -> None:
     # The last file, because `is_current` takes it as the sign that all are complete.
     files.write_json(folder / "table_1.json", found)
     run.say(to_markdown(size_table(found)))
+
+
+def _say_cost(run: Run, num_methods: int, test: ViewSet) -> None:
+    num_sets, num_all = len(sampled_sets(test.num_views)), 2**test.num_views - 2
+    count = num_methods * num_sets * len(test)
+    of_all = f" of {num_all:,}, drawn at random," if num_sets < num_all else ""
+    run.note(
+        f"Table I: {num_sets} sets{of_all} of conditioning views, for {len(test):,} "
+        f"objects and {num_methods} methods, are {count:,} completions of an "
+        "object; --table-objects takes fewer"
+    )
 
 
 def load_metric_nets(run: Run, classifier: SavedClassifier) -> MetricNets:

@@ -1,10 +1,12 @@
 """Conditioning views C and missing views M of an object, and their distribution.
 
 The sets C run over the non-empty proper subsets of the V views, by size, then in
-lexicographic order; for V = 4 these are 4 + 6 + 4 = 14.
+lexicographic order; for V = 4 these are 4 + 6 + 4 = 14. There are 2^V - 2 of them, so
+that above 12 views they are drawn without a list.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,13 +19,17 @@ from jaxgrow.errors import UserError
 from jaxgrow.typing import Keys, Missing
 
 
+_TABLE = 0x7AB1E  # a stream of draws that meets no other
+_MAX_LISTED = 12  # views whose sets are listed, 4,094 of them
+
+
 class ConditioningDistribution(NamedTuple):
     """The distribution of the missing views in training.
 
     Attributes:
         p_joint: P(C = {}), the paper's d; in the public code of its parent d is the
             probability of the opposite. Such an example trains the joint score.
-        probabilities: Of the sets otherwise, by `subset_probabilities`; None = uniform.
+        probabilities: By `subset_probabilities`; None = all sets are as likely.
     """
 
     p_joint: float = 0.2
@@ -39,6 +45,24 @@ def conditioning_sets(num_views: int) -> list[tuple[int, ...]]:
     ]
 
 
+def sampled_sets(num_views: int, most: int = 64) -> list[tuple[int, ...]]:
+    """Return all conditioning sets, or as many of each size as make about `most`.
+
+    The draw is the same for every call.
+    """
+    if 2**num_views - 2 <= most:
+        return conditioning_sets(num_views)
+    of_size = max(1, most // (num_views - 1))
+    found = []
+    for size in range(1, num_views):
+        draws, sets = np.random.default_rng((_TABLE, num_views, size)), set()
+        while len(sets) < min(of_size, math.comb(num_views, size)):
+            order = np.argsort(draws.random(num_views))
+            sets.add(tuple(sorted(order[:size].tolist())))
+        found += sorted(sets)
+    return found
+
+
 def missing_rows(num_views: int) -> Bool[np.ndarray, "s v"]:
     """Return the missing views M of every set of `conditioning_sets`, in its order."""
     sets = conditioning_sets(num_views)
@@ -50,6 +74,8 @@ def subset_probabilities(
 ) -> Float[np.ndarray, " s"]:
     """Return the probability of every set of `conditioning_sets`.
 
+    Above 12 views, of every size from 1 to V-1.
+
     Args:
         num_views: V.
         size_weights: Relative weight of |C| = 1 to V-1, shared evenly by the sets of
@@ -59,17 +85,18 @@ def subset_probabilities(
     Raises:
         UserError: The weights are not one per size, or not a distribution.
     """
-    sizes = np.array([len(views) for views in conditioning_sets(num_views)])
-    if size_weights is None:
-        return np.full(len(sizes), 1.0 / len(sizes))
-    weights = np.array(size_weights, float)
+    each = np.array([math.comb(num_views, k) for k in range(1, num_views)], float)
+    weights = each if size_weights is None else np.array(size_weights, float)
     if len(weights) != num_views - 1 or (weights < 0).any() or weights.sum() <= 0:
         raise UserError(
-            f"size_weights {tuple(size_weights)} must be {num_views - 1}, one for each "
-            f"of 1 to {num_views - 1} conditioning views, none negative and not all 0."
+            f"size_weights {tuple(weights.tolist())} must be {num_views - 1}, one for "
+            f"each of 1 to {num_views - 1} conditioning views, none negative and not "
+            "all 0."
         )
-    of_size = weights[sizes - 1] / np.bincount(sizes)[sizes]
-    return of_size / of_size.sum()
+    if num_views > _MAX_LISTED:
+        return weights / weights.sum()
+    of_sets = np.repeat(weights / each, each.astype(int))
+    return of_sets / of_sets.sum()
 
 
 def draw_missing(
@@ -82,14 +109,20 @@ def draw_missing(
 
     The numbers are those of a `ConditioningDistribution`.
     """
-    rows = jnp.asarray(missing_rows(num_views))
+    is_listed = num_views <= _MAX_LISTED
+    rows = jnp.asarray(missing_rows(num_views)) if is_listed else None
     if probabilities is None:
         probabilities = subset_probabilities(num_views)
     bounds = jnp.asarray(np.cumsum(probabilities)[:-1], jnp.float32)
 
     def draw(key: Array) -> Bool[Array, " v"]:
         coin, which = jax.random.uniform(key, (2,))
-        row = rows[jnp.searchsorted(bounds, which, side="right")]
+        index = jnp.searchsorted(bounds, which, side="right")
+        if rows is not None:
+            row = rows[index]
+        else:  # as many views as the size says, in a random order
+            scores = jax.random.uniform(jax.random.fold_in(key, 1), (num_views,))
+            row = jnp.argsort(jnp.argsort(scores)) > index
         return row | (coin < p_joint)
 
     return jax.vmap(draw)(keys)

@@ -95,6 +95,30 @@ def test_weights_that_are_no_distribution_are_refused(weights):
         conditioning.subset_probabilities(4, weights)
 
 
+@pytest.mark.parametrize(("num_views", "count"), [(4, 14), (6, 62), (7, 54), (24, 46)])
+def test_tables_take_all_sets_or_some_of_every_size(num_views, count):
+    found = conditioning.sampled_sets(num_views)
+    assert len(found) == len(set(found)) == count
+    assert found == conditioning.sampled_sets(num_views)
+    sizes = [len(c) for c in found]
+    assert sizes == sorted(sizes)
+    assert set(sizes) == set(range(1, num_views))
+    assert all(list(c) == sorted(set(c)) for c in found)
+
+
+def test_many_views_are_drawn_without_a_list_of_sets():
+    """Sizes have their weights, and every view is as often among the missing ones."""
+    weights = (0.5, *[0.0] * 21, 0.5)
+    p = conditioning.subset_probabilities(24, weights)
+    missing = draw(4_000, 24, p_joint=0.0, probabilities=p)
+    sizes = np.bincount(24 - missing.sum(axis=1), minlength=25)
+    assert sizes[1] + sizes[23] == 4_000
+    assert stats.chisquare(sizes[[1, 23]]).pvalue > 1e-4
+    assert stats.chisquare(missing.sum(axis=0)).pvalue > 1e-4
+    uniform = conditioning.subset_probabilities(24)
+    assert uniform[11] == pytest.approx(2704156 / (2**24 - 2))
+
+
 def test_sets_are_named_by_their_views():
     assert (
         conditioning.name_of_set((0, 3), ("front", "back", "right", "left"))

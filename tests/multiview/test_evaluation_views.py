@@ -8,11 +8,13 @@ import pytest
 from scipy import linalg
 from skimage.metrics import peak_signal_noise_ratio
 
+from experiments.report import views as report
 from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.metrics.lpips import Lpips
 from jaxgrow.multiview import conditioning
 from jaxgrow.multiview.evaluation import views as table
 from jaxgrow.multiview.evaluation.views import MetricNets
+from jaxgrow.storage import files
 from tests.support import small_views
 
 
@@ -151,3 +153,33 @@ def test_views_that_an_object_lacks_are_neither_read_nor_scored():
     rows = table.table_one({"perfect": perfect}, views, MetricNets(), small_views.NAMES)
     assert find(rows, "perfect", "front").num_images == 4 * 3 - 1
     assert find(rows, "perfect", "back").num_images == 3 * 3
+
+
+@pytest.mark.parametrize("lacking", [(0, 1), (2, 3)])
+def test_a_mean_is_of_the_sets_that_some_object_has(lacking):
+    """No object has both views of `lacking`, so that sets of both are not measured."""
+    views = small_views.objects(4)
+    observed = views.observed.copy()
+    observed[::2, lacking[0]] = observed[1::2, lacking[1]] = False
+    views = dataclasses.replace(views, observed=observed)
+    rows = table.table_one({"noisy": noisy}, views, MetricNets(), small_views.NAMES)
+    of_two = [row for row in rows if row.num_conditioning == 2]
+    *sets, mean = of_two
+    assert [len(row.metrics) for row in sets].count(0) == 1
+    measured = [row.metrics["psnr"] for row in sets if row.metrics]
+    assert mean.metrics["psnr"] == pytest.approx(np.mean(measured))
+    tables = report.table_one(
+        files.plain(
+            {"rows": rows, "coherence_classifier_accuracy": 0.0, "data": "folder"}
+            | {"size": 16}
+        )
+    )
+    assert tables
+
+
+def test_a_size_that_no_object_has_is_an_empty_mean():
+    views = small_views.objects(3, num_views=3)
+    observed = np.eye(3, dtype=bool)
+    views = dataclasses.replace(views, observed=observed)
+    rows = table.table_one({"perfect": perfect}, views, MetricNets(), small_views.NAMES)
+    assert not any(row.metrics or row.num_images for row in rows)

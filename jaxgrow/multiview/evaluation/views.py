@@ -52,12 +52,12 @@ class ViewRow:
     Attributes:
         method: Name of the method.
         conditioning: Names of the conditioning views, "front+left"; "" for the mean of
-            all sets of that size, which count the same.
+            the sets of that size, which count the same.
         num_conditioning: |C|.
         num_images: Generated images behind the means.
         metrics: psnr in dB; ssim; lpips; coherence, the % of generated views in which
             the classifier finds the object's class. In means over sets also fid, of all
-            images of the sets together.
+            images of the sets together. Empty without images.
     """
 
     method: str
@@ -76,25 +76,26 @@ def table_one(
 ) -> list[ViewRow]:
     """Measure every method on every conditioning set; add means by |C|.
 
-    All missing views of all objects count the same. An object that lacks a conditioning
+    The sets are those of `conditioning.sampled_sets`: all of them up to 6 views. All
+    missing views of all objects count the same. An object that lacks a conditioning
     view is left out of that set, and a view that an object lacks is not scored.
 
     Methods get the missing views too, and must not read them. `on_progress` gets the
     pairs of method and set done, and their number.
     """
     measure, images = make_measure(metric_nets), np.asarray(views.images)
-    sets = conditioning.conditioning_sets(views.num_views)
-    missing_rows = conditioning.missing_rows(views.num_views)
+    sets = conditioning.sampled_sets(views.num_views)
     rows, means, done = [], [], 0
     for name, complete in methods.items():
         of_method: list[ViewRow] = []
         features: dict[int, Sequence[FeatureStats]] = {}
-        for chosen, row in zip(sets, missing_rows, strict=True):
+        for chosen in sets:
+            row = ~np.isin(np.arange(views.num_views), chosen)
             missing = np.tile(row, (len(views), 1))
             generated = complete(images, missing)
             usable = views.observed[:, list(chosen)].all(axis=1, keepdims=True)
             scored = missing & views.observed & usable
-            if (inception := metric_nets.inception) is not None:
+            if (inception := metric_nets.inception) is not None and scored.any():
                 sides = [
                     frechet.stats_of_images(inception, side[scored])
                     for side in (generated, images)
@@ -119,15 +120,16 @@ def _means_by_size(
     rows: Sequence[ViewRow],
     features: Mapping[int, Sequence[FeatureStats]],
 ) -> Iterator[ViewRow]:
-    """Yield the means of one method over all sets of a size.
+    """Yield the means of one method over the sets of a size that have scored views.
 
     `features` has the statistics of the generated and of the real images, by size.
     """
     for size in sorted({row.num_conditioning for row in rows}):
         some = [row for row in rows if row.num_conditioning == size]
+        measured = [row.metrics for row in some if row.num_images]
         metrics = {
-            name: float(np.mean([row.metrics[name] for row in some]))
-            for name in some[0].metrics
+            name: float(np.mean([of_set[name] for of_set in measured]))
+            for name in (measured[0] if measured else ())
         }
         if size in features:
             distance = frechet.frechet_distance(*features[size], name=frechet.FID)
