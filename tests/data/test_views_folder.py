@@ -241,8 +241,8 @@ def test_other_sizes_are_refused_or_scaled_on_demand(tmp_path):
     said = refusal(root, tmp_path)
     assert said.startswith("view ")
     assert said.endswith(
-        "has 128x128 pixels, not 64x64: set data.resize to scale it, or data.size "
-        "to 128 to work at its size"
+        "has 128x128 pixels, not 64x64: set data.resize to scale it, or to work "
+        "at its size both data.size and autoencoder.image_size to 128"
     )
     data = read(root, tmp_path, resize=True)
     for object_id, (images, _) in objects_of(data).items():

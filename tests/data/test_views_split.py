@@ -142,6 +142,16 @@ def test_limits_keep_that_many_of_each_class_and_move_none(limits, seed):
             assert len(held) == min(limit, len(of_class))
 
 
+def test_objects_beyond_the_limits_are_counted():
+    ids, few = [f"a{i}" for i in range(50)], ViewDataConfig(objects_c=3)
+    num_left_out = list(parts_of(candidates_of(ids)).values()).count("c") - 3
+    _, notes = divide(candidates_of(ids), ("a",), few, 0)
+    assert notes == (
+        f"{num_left_out} objects of partition c (classifiers) are left out: objects_c "
+        "takes at most 3 of each class",
+    )
+
+
 def test_a_part_without_objects_is_refused():
     with pytest.raises(
         UserError, match=r"^partition e \(test\) would be empty, with 9"

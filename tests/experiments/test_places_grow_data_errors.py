@@ -148,6 +148,7 @@ def test_useless_masks_among_good_ones_are_named(line, tmp_path):
 
     own = with_masks(tmp_path / "m", make)
     said = messages_of(line, *own)
+    assert f"7 masks of your own in {tmp_path / 'm'}" in said
     assert "2 masks have no hole or nothing but hole (0.png, 1.png)" in said
 
 

@@ -28,7 +28,8 @@ def resize_view(
     if not resize:
         raise UserError(
             f"view {name} has {width}x{height} pixels, not {size}x{size}: set "
-            f"data.resize to scale it, or data.size to {width} to work at its size"
+            "data.resize to scale it, or to work at its size both data.size and "
+            f"autoencoder.image_size to {width}"
         )
     whole = np.array([[0, 0, width]])
     return cut_levels(pixels, whole, (size,))[size][0]

@@ -84,7 +84,7 @@ def divide(
             f"{num_doubled} training objects are left out because they are in the test "
             "too"
         )
-    _limit(candidates, parts, config, seed)
+    notes += _limit(candidates, parts, config, seed)
     _check_parts(candidates, parts, class_names, notes)
     entries = tuple(
         Entry(c.object_id, c.label, part)
@@ -109,9 +109,14 @@ def _limit(
     parts: list[Part | None],
     config: ViewDataConfig,
     seed: int,
-) -> None:
-    """Leave out all but the objects with the smallest draws, up to the limits."""
+) -> list[str]:
+    """Leave out all but the objects with the smallest draws, up to the limits.
+
+    Returns:
+        A sentence on each part that has lost some.
+    """
     limits = {"d": config.objects_d, "c": config.objects_c, "e": config.objects_e}
+    left_out: collections.Counter[Part] = collections.Counter()
     members: dict[tuple[Part, int], list[int]] = collections.defaultdict(list)
     for i, part in enumerate(parts):
         if part is not None and limits[part] is not None:
@@ -119,7 +124,13 @@ def _limit(
     for (part, _), indices in members.items():
         draws = {i: draw(seed, "limit", candidates[i].object_id) for i in indices}
         for i in sorted(indices, key=draws.__getitem__)[limits[part] :]:
+            left_out[part] += 1
             parts[i] = None
+    return [
+        f"{count} objects of partition {part} ({MEANING[part]}) are left out: "
+        f"objects_{part} takes at most {limits[part]} of each class"
+        for part, count in left_out.items()
+    ]
 
 
 def _check_parts(
