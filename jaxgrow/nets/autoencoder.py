@@ -121,23 +121,17 @@ def init_autoencoder(config: AutoencoderConfig, seed: int | Sequence[int]) -> Pa
     With `linear_path` the last layers of encoder and decoder start at zero, and so does
     the linear path itself; see `start_from_principal_components`.
     """
-    side, dim = config.image_size, config.latent_dim
-    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    z = jax.ShapeDtypeStruct((1, dim), jnp.float32)
     seeds = (seed,) if isinstance(seed, int) else tuple(seed)
+
+    def fresh(index: int, net: nn.Module, last: str, *shape: int) -> Params:
+        zero = (last, "linear_path") if config.linear_path else ()
+        x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        return uniform_fan_in(net, x, seed=(*seeds, index), zero=zero)
+
+    side = config.image_size
     return {
-        "encoder": uniform_fan_in(
-            _encoder(config),
-            image,
-            seed=(*seeds, 0),
-            zero=("linear", "linear_path") if config.linear_path else (),
-        ),
-        "decoder": uniform_fan_in(
-            _decoder(config),
-            z,
-            seed=(*seeds, 1),
-            zero=("conv_out", "linear_path") if config.linear_path else (),
-        ),
+        "encoder": fresh(0, _encoder(config), "linear", side, side, 3),
+        "decoder": fresh(1, _decoder(config), "conv_out", config.latent_dim),
     }
 
 
@@ -170,12 +164,9 @@ def start_from_principal_components(
     rotation = np.linalg.qr(normal)[0][:keep]
     scale = math.sqrt((deviation**2).sum() / latent_dim)  # of a latent
     project = components @ rotation / scale
-    there = {"kernel": jnp.asarray(project), "bias": jnp.asarray(-mean @ project)}
-    back = {
-        "kernel": jnp.asarray(scale * rotation.T @ components.T),
-        "bias": jnp.asarray(mean),
-    }
-    cast = functools.partial(jax.tree.map, lambda a: a.astype(jnp.float32))
+    there = {"kernel": project, "bias": -mean @ project}
+    back = {"kernel": scale * rotation.T @ components.T, "bias": mean}
+    cast = functools.partial(jax.tree.map, lambda a: jnp.asarray(a, jnp.float32))
     return {
         "encoder": {**encoder, "linear_path": cast(there)},
         "decoder": {**decoder, "linear_path": cast(back)},

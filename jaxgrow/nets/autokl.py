@@ -4,6 +4,7 @@ After Rombach et al. (2022), without attention but in the middle. Three halvings
 image of side s to a latent map of (s / 8, s / 8, 1), flattened row by row.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -74,13 +75,8 @@ class Down(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
-        return Conv(
-            x.shape[-1],
-            dtype=self.dtype,
-            stride=2,
-            padding=((0, 1), (0, 1)),
-            name="conv",
-        )(x)
+        conv = functools.partial(Conv, stride=2, padding=((0, 1), (0, 1)))
+        return conv(x.shape[-1], dtype=self.dtype, name="conv")(x)
 
 
 class KLEncoder(nn.Module):

@@ -54,7 +54,26 @@ class SubBlock(nn.Module):
         return x + self.config.activation_fn(h).astype(dtype)
 
 
-class DownBlock(nn.Module):
+class _Block(nn.Module):
+    """The beginning of both kinds of block: a 1x1 convolution and sub-blocks."""
+
+    width: int
+    kernel_sizes: tuple[int, ...]
+    num_sub_blocks: int
+    config: LayerConfig
+    axis_name: str | None = None
+
+    def _enter(self, x: Float[Array, "b r r _"], update: bool) -> Array:
+        config, axis_name = self.config, self.axis_name
+        entry = ConvLayer(self.width, 1, config, axis_name=axis_name, name="in")
+        x = entry(x, update=update)
+        for i in range(self.num_sub_blocks):
+            sub_block = SubBlock(self.kernel_sizes, config, axis_name, name=f"sub{i}")
+            x = sub_block(x, update=update)
+        return x
+
+
+class DownBlock(_Block):
     """1x1 convolution, sub-blocks, and a strided convolution that halves the side.
 
     Shapes:
@@ -62,23 +81,17 @@ class DownBlock(nn.Module):
         returns: features at r, (b, r, r, width), and the output, (b, r/2, r/2, width).
     """
 
-    width: int
-    kernel_sizes: tuple[int, ...]
-    num_sub_blocks: int
-    config: LayerConfig
-    axis_name: str | None = None
-
     @nn.compact
     def __call__(
         self, x: Float[Array, "b r r c"], *, update: bool
     ) -> tuple[Float[Array, "b r r w"], Float[Array, "b s s w"]]:
-        x = _entry(self, x, update)
+        x = self._enter(x, update)
         config, axis_name = self.config, self.axis_name
         down = ConvLayer(self.width, 3, config, 2, axis_name=axis_name, name="down")
         return x, down(x, update=update)
 
 
-class UpBlock(nn.Module):
+class UpBlock(_Block):
     """1x1 convolution, sub-blocks, and a transposed convolution: doubles the side.
 
     Shapes:
@@ -86,29 +99,10 @@ class UpBlock(nn.Module):
         returns: (b, r, r, width).
     """
 
-    width: int
-    kernel_sizes: tuple[int, ...]
-    num_sub_blocks: int
-    config: LayerConfig
-    axis_name: str | None = None
-
     @nn.compact
     def __call__(
         self, x: Float[Array, "b s s c"], *, update: bool
     ) -> Float[Array, "b r r _"]:
-        x = _entry(self, x, update)
+        x = self._enter(x, update)
         layer = functools.partial(ConvLayer, transposed=True, axis_name=self.axis_name)
         return layer(self.width, 3, self.config, name="up")(x, update=update)
-
-
-def _entry(
-    block: DownBlock | UpBlock, x: Float[Array, "b r r _"], update: bool
-) -> Float[Array, "b r r _"]:
-    """Apply the layers that both kinds of block begin with; they belong to `block`."""
-    config, axis_name = block.config, block.axis_name
-    entry = ConvLayer(block.width, 1, config, axis_name=axis_name, name="in")
-    x = entry(x, update=update)
-    for i in range(block.num_sub_blocks):
-        sub_block = SubBlock(block.kernel_sizes, config, axis_name, name=f"sub{i}")
-        x = sub_block(x, update=update)
-    return x

@@ -129,12 +129,9 @@ def init_classifier(
     shapes = shapes_of(_net(config, num_classes), image, train=False)
     trees = []
     for collection in ("params", "batch_stats"):
-        shapes_by_path: dict[tuple[str, ...], Any]
-        shapes_by_path = dict(flatten_dict(shapes[collection]))  # pyright: ignore
-        arrays = {
-            path: jnp.asarray(_draw(config, path, shapes_by_path, seed), jnp.float32)
-            for path in shapes_by_path
-        }
+        flat: dict[tuple[str, ...], Any] = dict(flatten_dict(shapes[collection]))
+        drawn = {path: _draw(config, path, flat, seed) for path in flat}
+        arrays = {path: jnp.asarray(a, jnp.float32) for path, a in drawn.items()}
         trees.append(unflatten_dict(arrays))
     return trees[0], trees[1]
 

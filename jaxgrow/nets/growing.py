@@ -105,6 +105,27 @@ class _Growing(nn.Module):
         name = f"r{resolution}_to_rgb"
         return ConvLayer(3, 3, self.config, linear=True, name=name)
 
+    def _updates(self, train: bool, update_from: int) -> dict[int, bool]:
+        """Return resolution -> True if the norms of its submodules take a step."""
+        resolutions = [self.resolution // 2, *resolutions_up_to(self.resolution)]
+        return {r: train and r >= update_from for r in resolutions}
+
+    def _descend(
+        self,
+        x: Float[Array, "b r r c"],
+        updates: Mapping[int, bool],
+        fade: float | Float[Array, ""] | None,
+    ) -> tuple[dict[int, Array], Float[Array, "b 2 2 w"]]:
+        """Run the path down to 4 px; return its blocks' features and its output."""
+        new, old = self.resolution, self.resolution // 2
+        h, features = self._from_rgb(new)(x, update=updates[new]), {}
+        for r in reversed(resolutions_up_to(new)):
+            features[r], h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
+            if r == new and fade is not None:
+                before = self._from_rgb(old)(halve_side(x), update=updates[old])
+                h = (fade * h + (1.0 - fade) * before).astype(h.dtype)
+        return features, h
+
 
 class Generator(_Growing):
     """Masked picture and mask in, picture out (Speck et al. 2023, Sec. III-A).
@@ -127,22 +148,14 @@ class Generator(_Growing):
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, "b r r 3"]:
         """Paint a batch; see `apply` for the arguments."""
-        new = self.resolution
-        resolutions = resolutions_up_to(new)
-        updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
+        new, updates = self.resolution, self._updates(train, update_from)
         filled = None
         if self.config.fill == "harmonic":
             filled = ops.harmonic_fill(x[..., :3], x[..., 3:])
             x = jnp.concatenate([filled, x[..., 3:]], axis=-1)
-        h = self._from_rgb(new)(x, update=updates[new])
-        skips = {}
-        for r in reversed(resolutions):
-            skips[r], h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
-            if r == new and fade is not None:
-                old = self._from_rgb(new // 2)(halve_side(x), update=updates[new // 2])
-                h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
+        skips, h = self._descend(x, updates, fade)
         inner = h
-        for r in resolutions:
+        for r in reversed(skips):
             inner = h
             h = self._block(UpBlock, f"r{r}_up")(h, update=updates[r])
             if self.config.skip == "add":
@@ -172,16 +185,8 @@ class Discriminator(_Growing):
         fade: float | Float[Array, ""] | None = None,
     ) -> Float[Array, " b"]:
         """Judge a batch; see `apply` for the arguments."""
-        new = self.resolution
-        resolutions = resolutions_up_to(new)
-        updates = {r: train and r >= update_from for r in [new // 2, *resolutions]}
-        h = self._from_rgb(new)(x, update=updates[new])
-        for r in reversed(resolutions):
-            _, h = self._block(DownBlock, f"r{r}_down")(h, update=updates[r])
-            if r == new and fade is not None:
-                old = self._from_rgb(new // 2)(halve_side(x), update=updates[new // 2])
-                h = (fade * h + (1.0 - fade) * old).astype(h.dtype)
-        head = DenseHead(self.config, name=f"r{new}_head")
+        _, h = self._descend(x, self._updates(train, update_from), fade)
+        head = DenseHead(self.config, name=f"r{self.resolution}_head")
         return head(h.reshape(h.shape[0], -1))
 
 
@@ -210,9 +215,8 @@ def variable_shapes(
 
     With `fading` the heads of the stage before are included.
     """
-    shapes = weight_norm.normed_shapes(
-        _module_shapes(net, channels, fading), net.config.norm
-    )
+    of_module = _module_shapes(net, channels, fading)  # pyright: ignore
+    shapes = weight_norm.normed_shapes(of_module, net.config.norm)
     return {name: unflatten_dict(flat) for name, flat in shapes.items()}
 
 
@@ -225,7 +229,7 @@ def init_variables(
     weights would divide by it.
     """
     config = net.config
-    shapes = _module_shapes(net, channels, fading)
+    shapes = _module_shapes(net, channels, fading)  # pyright: ignore
     variables = weight_norm.init_normed(shapes, config.norm, seed)
     if config.fill == "harmonic" and config.norm not in ("spectral", "weight"):
         for name, tree in variables["params"].items():
@@ -234,23 +238,13 @@ def init_variables(
     return variables
 
 
+# A stage asks several times, and each trace takes tenths of a second.
+@functools.cache
 def _module_shapes(
     net: Generator | Discriminator, channels: int, fading: bool
 ) -> dict[str, PyTree]:
-    return _shapes_of(type(net), net.config, net.resolution, channels, fading)
-
-
-# A stage asks several times, and each trace takes tenths of a second.
-@functools.cache
-def _shapes_of(
-    kind: type[Generator] | type[Discriminator],
-    config: NetConfig,
-    resolution: int,
-    channels: int,
-    fading: bool,
-) -> dict[str, PyTree]:
-    net, fade = kind(config, resolution), 1.0 if fading else None
-    x = jax.ShapeDtypeStruct((1, resolution, resolution, channels), jnp.float32)
+    side, fade = net.resolution, 1.0 if fading else None
+    x = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     return jax.eval_shape(lambda x: net.init(jax.random.key(0), x, fade=fade), x)
 
 

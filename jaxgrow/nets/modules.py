@@ -59,9 +59,8 @@ class Conv(nn.Module):
         if self.upsamples:
             x = ops.upsample_conv2d(x, kernel)
         else:
-            x = ops.conv2d(
-                x, kernel, self.stride, self.padding, precision=self.precision
-            )
+            window = self.stride, self.padding
+            x = ops.conv2d(x, kernel, *window, precision=self.precision)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             x = ops.add_bias(x, bias.astype(dtype))

@@ -81,9 +81,8 @@ class ScoreNet(nn.Module):
         config, features = self.config, math.prod(x.shape[1:])
 
         def dense(h: Array, name: str, size: int = config.width) -> Array:
-            return nn.Dense(size, dtype=operand_dtype(config.compute_dtype), name=name)(
-                h
-            )
+            dtype = operand_dtype(config.compute_dtype)
+            return nn.Dense(size, dtype=dtype, name=name)(h)
 
         def block(name: str, *parts: Array) -> Array:
             return ScoreBlock(config, name=name)(jnp.concatenate(parts, axis=-1), time)
@@ -169,14 +168,8 @@ def _group_norm(config: ScoreConfig, x: Float[Array, "b i"], name: str) -> Array
     the features. Its error is below the features' own rounding.
     """
     dtype = operand_dtype(config.compute_dtype)
-    norm = nn.GroupNorm(
-        config.num_groups,
-        epsilon=1e-5,
-        use_fast_variance=dtype == jnp.bfloat16,
-        dtype=dtype,
-        name=name,
-    )
-    return norm(x)
+    norm = functools.partial(nn.GroupNorm, config.num_groups, epsilon=1e-5, dtype=dtype)
+    return norm(use_fast_variance=dtype == jnp.bfloat16, name=name)(x)
 
 
 def _time_inputs(

@@ -18,17 +18,9 @@ from jaxgrow.typing import Image
 TAP_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
-FIRES = {
-    # torchvision's index of each: squeezed and expanded channels
-    3: (16, 64),
-    4: (16, 64),
-    6: (32, 128),
-    7: (32, 128),
-    9: (48, 192),
-    10: (48, 192),
-    11: (64, 256),
-    12: (64, 256),
-}
+_PAIRS = ((3, 4), (6, 7), (9, 10), (11, 12))
+FIRES = {i: (16 * k, 64 * k) for k, pair in enumerate(_PAIRS, 1) for i in pair}
+"""torchvision's index of each: squeezed and expanded channels."""
 
 # A GPU would otherwise round a figure's operands.
 _Conv = functools.partial(Conv, padding="SAME", precision=lax.Precision.HIGHEST)

@@ -7,7 +7,6 @@ several launches per kernel.
 """
 
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +17,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jaxtyping import Array, Float, PyTree
+
+from jaxgrow.nets.initial import rng_of
 
 
 Norm: TypeAlias = Literal["spectral", "weight", "batch", "instance", "none"]
@@ -165,8 +166,7 @@ def init_normed(
     for path, leaf in flatten_dict(module_shapes["params"]).items():
         if path[-1] != "kernel":
             continue
-        rng = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
-        kernel = drawn["params"][path] = _orthogonal(rng, leaf.shape)
+        kernel = drawn["params"][path] = _orthogonal(rng_of(path, seed), leaf.shape)
         w = kernel.reshape(-1, kernel.shape[-1]).T
         if norm == "weight":
             drawn["params"][*path[:-1], "scale"] = np.linalg.norm(w, axis=1)
