@@ -93,7 +93,7 @@ class Config(Checked):
         """Return the fields that decide the weights.
 
         The others may change when a run is resumed. So may paths, because the content
-        behind them is compared, see `stage.Inputs.digests`.
+        behind them is compared, see `prepare.Inputs.digests`.
         """
         plain = files.plain(self)
         for name in (

@@ -1,4 +1,4 @@
-"""From a config to arrays: pictures, holes, batches and validation sets of stages."""
+"""From a config to what stages train on: pictures, holes, features, batches."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,18 +8,22 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from experiments.places_grow.config import Config
+from experiments.places_grow.config import VGG_WEIGHTS, Config
+from experiments.shared import run_dir as runs
 from jaxgrow.data import masks as hole_masks
 from jaxgrow.data import pyramid, sources
 from jaxgrow.data.batches import PictureBatch, plan_batch
 from jaxgrow.data.file_sources import fingerprint_files
-from jaxgrow.data.files import list_images
+from jaxgrow.data.files import first_of, list_images
 from jaxgrow.data.mask_files import try_masks
 from jaxgrow.data.sources import ImageSource
 from jaxgrow.devices.parallel import Placement
 from jaxgrow.inpainting.batch import Data
 from jaxgrow.inpainting.stages import Stage
+from jaxgrow.pretrained.networks import load_perceptual
+from jaxgrow.storage import files
 from jaxgrow.training.feed import Feed, fits
+from jaxgrow.typing import FeaturesFn
 
 
 _VALIDATION_SEED = 1_000_003  # of the crops and holes of validation, the same always
@@ -103,6 +107,56 @@ def load_pictures(config: Config, on_message: Callable[[str], None]) -> Pictures
     return Pictures(*halves, paired, digests)
 
 
+class Inputs:
+    """The pictures of a run and its perceptual features, once they are loaded.
+
+    Attributes:
+        pictures: Both halves of the data.
+        features_fn: Of the perceptual term; None = it is off.
+        digests: Name -> hash of the content of everything that was loaded.
+    """
+
+    pictures: Pictures
+    features_fn: FeaturesFn | None
+    digests: dict[str, str | None]
+
+    def load(self, config: Config, on_message: Callable[[str], None]) -> None:
+        """Load both.
+
+        Raises:
+            UserError: The data or the weights have a mistake.
+        """
+        runs.check_weights_dir(config.weights_dir)
+        self.features_fn, perceptual_note = load_features(config)
+        on_message(perceptual_note)
+        self.pictures = load_pictures(config, on_message)
+        self.digests = {**self.pictures.digests, "perceptual network": None}
+        if self.features_fn is not None and config.vgg_weights is not None:
+            digest = files.hash_files([config.vgg_weights])
+            self.digests["perceptual network"] = digest
+
+
+def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
+    """Return the perceptual term's features, and a sentence about them.
+
+    The features are None if the term is off.
+
+    Raises:
+        UserError: A file that the user names is not there, or is of no use.
+    """
+    path = config.vgg_weights
+    if path is None:
+        return None, "perceptual term off: vgg_weights is None"
+    if path == VGG_WEIGHTS and not path.exists():
+        return None, (
+            "perceptual term off: it needs weights: python -m tools.export_weights "
+            f"vgg19 --prefix blocks12 --out {VGG_WEIGHTS}"
+        )
+    net = load_perceptual(path, compute_dtype=config.losses.perceptual_dtype)
+    note = f"perceptual term on: {net.provenance.label} from {path}"
+    return net.features_fn, note
+
+
 def _mask_digest(config: Config, paired: pyramid.Pyramid | None) -> str | None:
     if paired is not None:
         return paired.digest
@@ -159,8 +213,7 @@ def _describe_masks(folder: Path, on_message: Callable[[str], None]) -> None:
 
 
 def _some(names: Sequence[str], what: str) -> str:
-    more = ", ..." if len(names) > 3 else ""
-    return f"{len(names)} {what} ({', '.join(names[:3])}{more})"
+    return f"{len(names)} {what} ({first_of(names)})"
 
 
 def stage_masks(

@@ -11,14 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments.places_grow.config import VGG_WEIGHTS, Config
-from experiments.places_grow.prepare import (
-    Pictures,
-    load_pictures,
-    picture_feed,
-    validation_set,
-)
-from experiments.shared import run_dir as runs
+from experiments.places_grow.config import Config
+from experiments.places_grow.prepare import Inputs, picture_feed, validation_set
 from jaxgrow import viz
 from jaxgrow.devices import hosts, parallel
 from jaxgrow.devices.memory import Programs
@@ -26,7 +20,6 @@ from jaxgrow.inpainting import fill, gan_step, networks, saved_models, stages
 from jaxgrow.inpainting.losses import has_r1
 from jaxgrow.inpainting.networks import InpaintState, Networks
 from jaxgrow.inpainting.stages import Plateau, Stage
-from jaxgrow.pretrained.networks import load_perceptual
 from jaxgrow.storage import files
 from jaxgrow.training import loop, train_state
 from jaxgrow.training.feed import Feed
@@ -40,57 +33,8 @@ from jaxgrow.typing import FeaturesFn
 _STEPS_PER_CALL = {4: 100, 8: 100, 16: 50, 32: 25, 64: 10}
 _STEPS_PER_LARGER_CALL = 5
 _PANEL_ROWS = 8
+_PANEL_TITLES = ("masked input", "output", "composite", "original")
 _DEAD_SHARE = 0.5  # of gradients below Adam's eps
-
-
-class Inputs:
-    """The pictures of a run and its perceptual features, once they are loaded.
-
-    Attributes:
-        pictures: Both halves of the data.
-        features_fn: Of the perceptual term; None = it is off.
-        digests: Name -> hash of the content of everything that was loaded.
-    """
-
-    pictures: Pictures
-    features_fn: FeaturesFn | None
-    digests: dict[str, str | None]
-
-    def load(self, config: Config, on_message: Callable[[str], None]) -> None:
-        """Load both.
-
-        Raises:
-            UserError: The data or the weights have a mistake.
-        """
-        runs.check_weights_dir(config.weights_dir)
-        self.features_fn, perceptual_note = load_features(config)
-        on_message(perceptual_note)
-        self.pictures = load_pictures(config, on_message)
-        self.digests = {**self.pictures.digests, "perceptual network": None}
-        if self.features_fn is not None and config.vgg_weights is not None:
-            digest = files.hash_files([config.vgg_weights])
-            self.digests["perceptual network"] = digest
-
-
-def load_features(config: Config) -> tuple[FeaturesFn | None, str]:
-    """Return the perceptual term's features, and a sentence about them.
-
-    The features are None if the term is off.
-
-    Raises:
-        UserError: A file that the user names is not there, or is of no use.
-    """
-    path = config.vgg_weights
-    if path is None:
-        return None, "perceptual term off: vgg_weights is None"
-    if path == VGG_WEIGHTS and not path.exists():
-        return None, (
-            "perceptual term off: it needs weights: python -m tools.export_weights "
-            f"vgg19 --prefix blocks12 --out {VGG_WEIGHTS}"
-        )
-    net = load_perceptual(path, compute_dtype=config.losses.perceptual_dtype)
-    note = f"perceptual term on: {net.provenance.label} from {path}"
-    return net.features_fn, note
 
 
 class StageTraining:
@@ -293,7 +237,8 @@ def _draw(path: Path, images: np.ndarray, masks: np.ndarray, output: np.ndarray)
     rounded = np.rint((output[rows] + 1.0) * 127.5).astype(np.uint8)
     masked = viz.paint_holes(images, hole[..., 0])
     filled = np.where(hole, rounded, images)
-    viz.save_png(path, viz.inpainting_panel(masked, rounded, filled, images))
+    columns = np.stack([masked, rounded, filled, images], axis=1)
+    viz.save_png(path, viz.image_grid(columns, column_titles=_PANEL_TITLES))
 
 
 def dead_sentence(row: Mapping[str, float], resolution: int) -> str | None:
@@ -317,29 +262,19 @@ def default_steps_per_call(resolution: int, log_every: int) -> int:
 
 def make_networks(config: Config, stage: Stage, axis_name: str | None = None):
     """Return the stage's networks and optimisers."""
+    options = {"d_sees_mask": config.losses.d_sees_mask, "axis_name": axis_name}
     return networks.make_networks(
-        stage,
-        config.net,
-        config.growth,
-        config.optimizer,
-        d_sees_mask=config.losses.d_sees_mask,
-        axis_name=axis_name,
+        stage, config.net, config.growth, config.optimizer, **options
     )
 
 
 def enter_stage(
-    config: Config,
-    nets: Networks,
-    stage: Stage,
-    before: InpaintState | None,
+    config: Config, nets: Networks, stage: Stage, before: InpaintState | None
 ) -> InpaintState:
     """Return the state at the start of the stage."""
+    keep_ema = config.optimizer.ema_decay > 0
     return networks.enter_stage(
-        nets,
-        stage,
-        config.seed,
-        keep_ema=config.optimizer.ema_decay > 0,
-        before=before,
+        nets, stage, config.seed, keep_ema=keep_ema, before=before
     )
 
 

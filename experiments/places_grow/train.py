@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from experiments.places_grow.config import EXPERIMENT, Config
-from experiments.places_grow.stage import Inputs, StageTraining
+from experiments.places_grow.prepare import Inputs
+from experiments.places_grow.stage import StageTraining
 from experiments.shared import cli
 from experiments.shared import run_dir as runs
 from jaxgrow.devices import hosts, parallel

@@ -117,8 +117,13 @@ def some_of(names: Sequence[str]) -> str:
     >>> some_of(["a", "b", "c", "d"])
     '4 files, a, b, c, ...'
     """
-    listed = ", ".join(names[:3])
-    return listed if len(names) <= 3 else f"{len(names)} files, {listed}, ..."
+    listed = first_of(names)
+    return listed if len(names) <= 3 else f"{len(names)} files, {listed}"
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first three names, with dots after them if there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _fault(path: str) -> str | None:
@@ -183,7 +188,7 @@ def refuse_if_mostly_broken(
     """
     if len(broken) == total or len(broken) > MAX_BROKEN_FRAC * total:
         names = list(broken)
-        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        some = first_of(names)
         why = f"; {broken[names[0]]}" if isinstance(broken, Mapping) and names else ""
         raise UserError(
             f"{len(broken)} of {total} images in {where} cannot be read ({some}): "

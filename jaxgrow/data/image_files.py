@@ -11,16 +11,16 @@ import math
 import os
 import re
 import stat
-import struct
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps
 
+from jaxgrow.data import png
 from jaxgrow.errors import UserError
 
 
@@ -51,7 +51,7 @@ _OTHERS = {
     "OpenEXR or Radiance": (rb"v/1\x01|#\?RADIANCE|#\?RGBE", _CONVERT),
     "an icon or texture": (rb"\0\0[\1\2]\0|icns|DDS ", _CONVERT),
 }
-_PNG, _TGA = FORMATS["PNG"], (".tga", ".vda", ".icb", ".vst")
+_TGA = (".tga", ".vda", ".icb", ".vst")
 _HEAD = 64  # bytes that tell the formats apart
 _SUFFIX = re.compile(
     r"\.(jpe?g|jfif|jpe|a?png|webp|bmp|dib|gif|tiff?|p[bgnp]m|pfm|jp2|j2k|avif|tga|vda"
@@ -61,7 +61,6 @@ _SUFFIX = re.compile(
 MIN_SIDE = 2
 MAX_MEGAPIXELS = 256.0
 """Largest picture that is decoded unless more is allowed; it takes 0.8 GB."""
-_MAX_PROFILE = 2**20  # bytes of an unpacked ICC profile; Pillow refuses larger ones
 
 
 def looks_like_image(name: str, head: bytes) -> bool:
@@ -93,17 +92,7 @@ def open_image(
     arguments and errors see `decode_image`.
     """
     with explained(file, name), _stream(file) as stream:
-        try:
-            return _load(stream, _name_of(file, name), max_megapixels)
-        except UserError:
-            raise
-        except Exception:
-            stream.seek(0)
-            content = stream.read()
-            if not re.match(_PNG, content):
-                raise
-            pixels = io.BytesIO(_without_remarks(content))
-            return _load(pixels, _name_of(file, name), max_megapixels)
+        return _tried_twice(_load, stream, _name_of(file, name), max_megapixels)
 
 
 def count_frames(file: Path) -> int:
@@ -122,18 +111,29 @@ def header_fault(
     """Return the sentence that `decode_image` refuses a header with; None if good."""
     try:
         with explained(file, name), _stream(file) as stream:
-            try:
-                _identify(stream, _name_of(file, name), max_megapixels)
-            except UserError:
-                raise
-            except Exception:
-                # The pixels behind bad remarks may be good.
-                stream.seek(0)
-                if not re.match(_PNG, stream.read(_HEAD)):
-                    raise
+            _tried_twice(_identify, stream, _name_of(file, name), max_megapixels)
     except UserError as error:
         return str(error)
     return None
+
+
+def _tried_twice(
+    read: Callable[..., Image.Image], stream: io.BufferedIOBase, *arguments: Any
+) -> Image.Image:
+    """Return `read(stream, *arguments)`, of a damaged PNG without its remarks.
+
+    The pixels behind bad remarks may be good.
+    """
+    try:
+        return read(stream, *arguments)
+    except UserError:
+        raise
+    except Exception:
+        stream.seek(0)
+        content = stream.read()
+        if not re.match(FORMATS["PNG"], content):
+            raise
+        return read(io.BytesIO(png.without_remarks(content)), *arguments)
 
 
 @contextlib.contextmanager
@@ -216,9 +216,7 @@ def _other_reader(head: bytes, name: str) -> Callable[..., ImageFile.ImageFile]:
             continue
         if kind == "HEIC":
             with contextlib.suppress(ImportError):
-                from pillow_heif import (  # pyright: ignore[reportMissingImports]
-                    HeifImageFile,
-                )
+                from pillow_heif import HeifImageFile  # pyright: ignore[reportMissingImports]
 
                 return HeifImageFile
         raise UserError(f"image {name} is {kind}, which is not read: {advice}")
@@ -281,25 +279,3 @@ def least_white(high: float, whites: tuple[int, ...] = (255, 4095, 65535)) -> in
             "to 8 or 16 bits"
         )
     return next(white for white in whites if high <= white)
-
-
-def _without_remarks(content: bytes) -> bytes:
-    """Return a PNG without the chunks that do not concern its pixels."""
-    kept, at = [content[:8]], 8
-    while at + 12 <= len(content):
-        length, kind = struct.unpack(">I4s", content[at : at + 8])
-        chunk = content[at : at + 12 + length]
-        profile = kind == b"iCCP" and _unpacks(chunk[8:-4].partition(b"\0")[2][1:])
-        if kind[:1].isupper() or kind in (b"tRNS", b"eXIf") or profile:
-            kept.append(chunk)
-        at += len(chunk)
-    return b"".join(kept)
-
-
-def _unpacks(packed: bytes) -> bool:
-    try:
-        unpacking = zlib.decompressobj()
-        unpacking.decompress(packed, _MAX_PROFILE)
-        return not unpacking.unconsumed_tail
-    except zlib.error:
-        return False

@@ -79,9 +79,6 @@ class MaskFolder:
     Attributes:
         masks: (n, r, r), True is a hole.
         areas: (n,), hole fraction of each mask.
-        names: Paths below the folder, one per mask.
-        skipped: Paths of masks that cannot be read, or have no hole or nothing else.
-        not_binary: Paths of masks with grey values.
     """
 
     def __init__(self, folder: Path, resolution: int):
@@ -94,15 +91,12 @@ class MaskFolder:
             return shrink_mask(mask, resolution) if usable else None
 
         loaded, faults = try_masks(folder, files, shrink)
-        usable = {name: mask for name, (mask, _) in loaded.items() if mask is not None}
+        usable = [mask for mask, _ in loaded.values() if mask is not None]
         if not usable:
             why = f"; {next(iter(faults.values()))}" if faults else ""
             raise UserError(
                 f"no mask in {folder} has both a hole and known pixels: white (128 and "
                 f"above) marks the hole, black the rest{why}"
             )
-        self.names = tuple(usable)
-        self.skipped = tuple(name for name in files if name not in usable)
-        self.not_binary = tuple(n for n, (_, binary) in loaded.items() if not binary)
-        self.masks = np.stack(list(usable.values()))
+        self.masks = np.stack(usable)
         self.areas = self.masks.mean(axis=(1, 2))

@@ -22,10 +22,7 @@ _MAX_UNCLEAR = 0.3  # part of a mask that may be neither black nor white
 
 
 def load_mask(
-    file: str | Path,
-    *,
-    invert: bool = False,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    file: str | Path, *, invert: bool = False, max_megapixels: float = MAX_MEGAPIXELS
 ) -> tuple[Bool[np.ndarray, "h w"], bool]:
     """Read the hole pixels of a mask image; the bool is True if it has two values.
 

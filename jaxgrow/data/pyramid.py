@@ -16,6 +16,7 @@ from PIL import Image
 from jaxgrow.data import cache
 from jaxgrow.data.file_sources import fingerprint_files
 from jaxgrow.data.files import (
+    first_of,
     list_images,
     map_in_threads,
     refuse_if_mostly_broken,
@@ -190,10 +191,9 @@ def pair_masks(names: Sequence[str], mask_folder: Path) -> list[str]:
     partners = [found.get(stem_of(name)) for name in names]
     lone = [n for n, mask in zip(names, partners, strict=True) if mask is None]
     if lone:
-        some = ", ".join(lone[:3]) + (", ..." if len(lone) > 3 else "")
         raise UserError(
             f"{len(lone)} of {len(names)} images have no mask of the same name in "
-            f"{mask_folder} ({some}): add the masks, or set pairing to random"
+            f"{mask_folder} ({first_of(lone)}): add the masks, or set pairing to random"
         )
     return [mask for mask in partners if mask is not None]
 

@@ -66,7 +66,7 @@ def test_system_1_names_random_weights_and_says_how_to_get_real_ones(
     path, tmp_path, monkeypatch
 ):
     from experiments.places_grow.config import VGG_WEIGHTS, Config
-    from experiments.places_grow.stage import load_features
+    from experiments.places_grow.prepare import load_features
 
     features_fn, note = load_features(Config(run_dir=tmp_path, vgg_weights=path))
     assert features_fn is not None

@@ -1,5 +1,6 @@
 """The thirteen classes, and views of one object of a class."""
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,19 +8,6 @@ from jaxtyping import UInt8
 
 from jaxgrow.data.procedural.builder import Builder, Scene, make_scene
 from jaxgrow.data.procedural.camera import camera
-from jaxgrow.data.procedural.classes.airplane import airplane
-from jaxgrow.data.procedural.classes.bench import bench
-from jaxgrow.data.procedural.classes.cabinet import cabinet
-from jaxgrow.data.procedural.classes.car import car
-from jaxgrow.data.procedural.classes.chair import chair
-from jaxgrow.data.procedural.classes.display import display
-from jaxgrow.data.procedural.classes.lamp import lamp
-from jaxgrow.data.procedural.classes.loudspeaker import loudspeaker
-from jaxgrow.data.procedural.classes.rifle import rifle
-from jaxgrow.data.procedural.classes.sofa import sofa
-from jaxgrow.data.procedural.classes.table import table
-from jaxgrow.data.procedural.classes.telephone import telephone
-from jaxgrow.data.procedural.classes.vessel import vessel
 from jaxgrow.data.procedural.draws import Draws
 from jaxgrow.data.procedural.paints import Number
 from jaxgrow.data.procedural.render import render
@@ -27,14 +15,16 @@ from jaxgrow.errors import UserError
 
 
 VERSION = 1  # to be raised when a pixel of any object changes
+CLASSES = (
+    *("airplane", "bench", "cabinet", "car", "chair", "display", "lamp"),
+    *("loudspeaker", "rifle", "sofa", "table", "telephone", "vessel"),
+)
+"""The names of the NMR data set, in its order."""
+
+_ROOM = "jaxgrow.data.procedural.classes"
 _MAKERS: dict[str, Callable[[Draws, Builder], None]] = {
-    make.__name__: make
-    for make in (
-        *(airplane, bench, cabinet, car, chair, display, lamp, loudspeaker),
-        *(rifle, sofa, table, telephone, vessel),
-    )
+    name: getattr(importlib.import_module(f"{_ROOM}.{name}"), name) for name in CLASSES
 }
-CLASSES = tuple(_MAKERS)  # the names of the NMR data set, in its order
 
 
 def render_object(

@@ -39,12 +39,12 @@ def car(draw: Draws, add: Builder) -> None:
     body = draw.uniform(0.12, 0.16) + (0.05 if big else 0.0)
     skin = draw.colour("bright", "bright", "bright", "metal", "dark", "white")
     top = 0.4 * wheel + body
-    _body(draw, add, width, 0.4 * wheel, top, skin, flat=big)
+    _body(draw, add, width, (0.4 * wheel, top), skin, flat=big)
     height = draw.uniform(0.11, 0.15) * (1.5 if big else 1.0)
     if kind == "coupe" and draw.chance(0.4):
         _open_top(draw, add, width, top)
     else:
-        _cabin(draw, add, _CABINS[kind], width, (top, height), skin)
+        _cabin(draw, add, kind, width, (top, height), skin)
     if kind == "pickup":
         _bed(draw, add, width, top, skin)
     _wheels(draw, add, width, wheel, draw.uniform(0.28, 0.33))
@@ -58,16 +58,10 @@ def car(draw: Draws, add: Builder) -> None:
 
 
 def _body(
-    draw: Draws,
-    add: Builder,
-    width: Number,
-    low: Number,
-    top: Number,
-    skin: Colour,
-    *,
-    flat: bool,
+    draw: Draws, add: Builder, width: Number, level: Vec2, skin: Colour, *, flat: bool
 ) -> None:
     """Bonnet, flanks and boot in one outline, over a dark sill."""
+    low, top = level
     nose = 0.0 if flat else draw.uniform(0.02, 0.05)
     outline = [(-0.5, low + 0.02), (-0.48, low), (0.48, low), (0.5, low + 0.03)]
     outline += [(0.5, top - nose - 0.02), (0.46, top - nose), (0.2, top)]
@@ -81,15 +75,10 @@ def _body(
 
 
 def _cabin(
-    draw: Draws,
-    add: Builder,
-    profile: list[Vec2],
-    width: Number,
-    level: Vec2,
-    skin: Colour,
+    draw: Draws, add: Builder, kind: str, width: Number, level: Vec2, skin: Colour
 ) -> None:
     """Glass all round, a roof on it, and pillars between the windows."""
-    top, height = level
+    (top, height), profile = level, _CABINS[kind]
     glass = draw.colour("glass")
     inner = 0.86 * width
     add.plate([(x, top + y * height) for x, y in profile], inner, glass)
