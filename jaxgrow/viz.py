@@ -1,5 +1,6 @@
 """Pictures of a network's results: grids of enlarged tiles with titles."""
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ HOLE_COLOUR = (236, 64, 122)  # pink: rare in photographs, plain on dark and lig
 _PAPER, _INK = (255, 255, 255), (32, 32, 32)
 _MIN_TILE = 96
 _PAD, _FONT_SIZE = 4, 13
-_TITLES = ("masked input", "output", "composite", "original")
 
 
 def image_grid(
@@ -24,30 +24,36 @@ def image_grid(
     *,
     pad: int = _PAD,
     column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] = (),
+    min_tile: int = _MIN_TILE,
 ) -> Image.Image:
-    """Draw tiles in rows and columns, `pad` pixels apart, titles above the columns.
+    """Draw tiles in rows and columns, `pad` pixels apart, titles above and to the left.
 
     Small images are enlarged by a whole factor without smoothing, so that the short
-    side of a tile has at least 96 pixels and every pixel of the image stays a square.
+    side of a tile has at least `min_tile` pixels and every pixel stays a square.
     """
     rows, columns, h, w, _ = images.shape
     if column_titles and len(column_titles) != columns:
         raise ValueError(f"{len(column_titles)} titles for {columns} columns")
-    factor = max(1, -(-_MIN_TILE // min(h, w)))
+    factor = max(1, -(-min_tile // min(h, w)))
     tiles = repeat(images, "r c h w k -> r c (h y) (w x) k", y=factor, x=factor)
     shape = (rows, columns, factor * h + pad, factor * w + pad)
     framed = np.full((*shape, 3), _PAPER, np.uint8)
     framed[:, :, pad:, pad:] = tiles
     grid = rearrange(framed, "r c h w k -> (r h) (c w) k")
+    font = ImageFont.load_default(size=_FONT_SIZE)
     head = _FONT_SIZE + pad if column_titles else 0
-    size = (grid.shape[1] + pad, grid.shape[0] + pad + head)
+    side = pad + round(max(map(font.getlength, row_titles))) if row_titles else 0
+    size = (side + grid.shape[1] + pad, head + grid.shape[0] + pad)
     canvas = Image.new("RGB", size, _PAPER)
-    canvas.paste(Image.fromarray(grid), (0, head))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=_FONT_SIZE)
+    canvas.paste(Image.fromarray(grid), (side, head))
+    text = functools.partial(ImageDraw.Draw(canvas).text, fill=_INK, font=font)
     for column, title in enumerate(column_titles):
-        left = pad + column * (factor * w + pad)
-        middle = (left + factor * w / 2, (head + pad) / 2)
-        draw.text(middle, title, fill=_INK, font=font, anchor="mm")
+        left = side + pad + column * (factor * w + pad)
+        text((left + factor * w / 2, (head + pad) / 2), title, anchor="mm")
+    for row, title in enumerate(row_titles):
+        top = head + pad + row * (factor * h + pad)
+        text((pad, top + factor * h / 2), title, anchor="lm")
     return canvas
 
 
@@ -57,22 +63,6 @@ def paint_holes(
     """Return `images` with every hole in the flat colour `HOLE_COLOUR`."""
     colour = np.array(HOLE_COLOUR, np.uint8)
     return np.where(holes[..., None], colour, images)
-
-
-def inpainting_panel(
-    masked: UInt8[np.ndarray, "n h w 3"],
-    output: UInt8[np.ndarray, "n h w 3"],
-    composite: UInt8[np.ndarray, "n h w 3"],
-    original: UInt8[np.ndarray, "n h w 3"],
-    titles: Sequence[str] = _TITLES,
-) -> Image.Image:
-    """Draw one row per example: masked input, raw output, composite, original.
-
-    The holes of the input are made visible, see `paint_holes`; the composite is the
-    output inside the hole and the original outside. There is one title per column.
-    """
-    columns = np.stack([masked, output, composite, original], axis=1)
-    return image_grid(columns, column_titles=titles)
 
 
 def save_png(path: Path, image: Image.Image) -> None:

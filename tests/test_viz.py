@@ -52,7 +52,8 @@ def test_a_panel_has_a_row_per_example_in_the_order_of_its_titles():
     np.testing.assert_array_equal(masked[~holes], originals[~holes])
     output = np.full_like(originals, 7)
     composite = np.where(holes[..., None], output, originals)
-    panel = np.asarray(viz.inpainting_panel(masked, output, composite, originals))
+    columns = np.stack([masked, output, composite, originals], axis=1)
+    panel = np.asarray(viz.image_grid(columns, column_titles="abcd"))
     tiles = panel[-3 * 100 - 4 :][4:, 4:]
     for row in range(3):
         shown = [masked[row], output[row], composite[row], originals[row]]

@@ -85,7 +85,7 @@ def finished_run(tmp_path_factory):
         values |= {EVIL: 0.5, f"g/{EVIL}": 0.6}
         writer.write(step, stage=4, stage_step=step, phase="train", **values)
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
-    panel = viz.inpainting_panel(images, images, images, images)
+    panel = viz.image_grid(np.stack([images] * 4, axis=1))
     for step in (2, 4, 6, 8, 9):
         viz.save_png(run_dir / "samples" / f"r004_{step:06}.png", panel)
     viz.save_png(run_dir / "evaluation" / "panel.png", panel)

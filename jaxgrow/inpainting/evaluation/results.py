@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from jaxgrow import viz
 from jaxgrow.inpainting.evaluation.compare import HARDER, OVERALL, EvalResult
@@ -45,7 +45,7 @@ mean size of the difference in power above half the Nyquist frequency, hole agai
 photograph; HF bias: its mean, negative is blur. Mosaic: share of the hole's detail that
 repeats with the up-sampling, minus the photograph's; 0 is like the photograph."""
 
-_CELL, _GAP, _FONT_SIZE = 128, 4, 13
+_CELL = 128  # pixels, for the names of the methods
 
 
 def write_results(
@@ -115,31 +115,16 @@ def draw_panel(result: EvalResult) -> Image.Image:
     Pixels are enlarged without smoothing to cells of about 128 px.
     """
     methods = [m for m in _methods(result) if m not in result.missing]
-    titles = ["masked", *methods, "original"]
-    colour = np.array(viz.HOLE_COLOUR, np.uint8)
-    font = ImageFont.load_default(size=_FONT_SIZE)
-    scale = max(1, _CELL // result.resolution)
-    cell = scale * result.resolution
-    labels = [e.label + " %" * e.label[0].isdigit() for e in result.examples]
-    left = _GAP + round(max(map(font.getlength, labels)))
-    top = 2 * _GAP + _FONT_SIZE
-    width = left + len(titles) * (cell + _GAP) + _GAP
-    height = top + len(result.examples) * (cell + _GAP)
-    panel = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(panel)
-    for column, title in enumerate(titles):
-        centre = left + _GAP + column * (cell + _GAP) + cell // 2
-        draw.text((centre, top // 2), title, fill="black", font=font, anchor="mm")
-    for row, (label, example) in enumerate(zip(labels, result.examples, strict=True)):
-        y = top + row * (cell + _GAP)
-        draw.text((_GAP, y + cell // 2), label, fill="black", font=font, anchor="lm")
-        masked = np.where(example.hole[..., None], colour, example.original)
-        pictures = [masked, *(example.fills[m] for m in methods), example.original]
-        for column, picture in enumerate(pictures):
-            large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-            x = left + _GAP + column * (cell + _GAP)
-            panel.paste(Image.fromarray(large), (x, y))
-    return panel
+    rows = []
+    for e in result.examples:
+        (masked,) = viz.paint_holes(e.original[None], e.hole[None])
+        rows.append([masked, *(e.fills[method] for method in methods), e.original])
+    return viz.image_grid(
+        np.array(rows),
+        column_titles=["masked", *methods, "original"],
+        row_titles=[e.label + " %" * e.label[0].isdigit() for e in result.examples],
+        min_tile=_CELL,
+    )
 
 
 def _methods(result: EvalResult) -> list[str]:
