@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 
 _MAX_POINTS = 300  # of one curve; longer ones are averaged down
 _MAX_MARKERS = 20  # points of a curve; more points are drawn without markers
-_INK = "#010203"  # stands for the page's text colour, which a figure cannot name
+_INK = "#010203"  # of charts.mplstyle, which cannot name the page's text colour
 # Mid-tones, each readable on white and on near-black.
 _COLOURS = ("#3b82d6", "#e07a1f", "#2f9e6e", "#c94f8c", "#8a6fd1", "#9a8412", "#5f7d8c")
 _SHARED_AXES = {  # every other metric has a chart of its own, for their units differ
@@ -24,29 +25,7 @@ _SHARED_AXES = {  # every other metric has a chart of its own, for their units d
 }
 _NO_METRICS = ("step", "stage_step", "phase_step", "stage", "phase", "steps_per_s")
 _WIDTH, _HEIGHT, _BELOW, _LEGEND_ROW = 3.5, 2.3, 0.45, 0.17  # inches
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 8.5,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": _INK,
-    "grid.alpha": 0.15,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 3,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "legend.borderaxespad": 0,
-}
+_STYLE = Path(__file__).parent / "charts.mplstyle"
 
 Curves = dict[str, list[tuple[float, float]]]
 """Name -> points (x, y)."""
@@ -109,8 +88,8 @@ def draw(chart: Chart, prefix: str) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    style: Any = _STYLE | {"svg.hashsalt": prefix}
-    with matplotlib.rc_context(style):
+    salt: Any = {"svg.hashsalt": prefix}
+    with matplotlib.rc_context(salt, _STYLE):
         has_legend = list(chart.curves) != [chart.title]
         legend = _LEGEND_ROW * -(-len(chart.curves) // 2) if has_legend else 0
         height = _HEIGHT + legend

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from flax.traverse_util import flatten_dict
 from PIL import Image, UnidentifiedImageError
 
 from experiments.report.curves import Chart, draw
@@ -118,15 +119,12 @@ def read(path: Path, absent: Any, use: Callable[[Any], _Found]) -> _Found:
         return use(found)
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flatten(tree: dict[str, Any]) -> dict[str, str]:
     """Return the leaves as text, by dotted name."""
-    flat: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
-    return flat
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in flatten_dict(tree, sep=".").items()
+    }
 
 
 def sample_panels(directory: Path, pattern: str) -> dict[str, list[Picture]]:

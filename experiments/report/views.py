@@ -44,7 +44,7 @@ def content(run_dir: Path) -> Content:
     path, log = run_dir / "views" / "table_1.json", run_dir / "metrics.jsonl"
     tables, facts = page.read(path, {}, lambda r: (table_one(r), headline(r)))
     curve = page.read(run_dir / "views" / "curve.json", [], curve_charts)
-    networks = page.read(run_dir / "phases.json", {}, network_tables)
+    trained_by_name = page.read(run_dir / "phases.json", {}, trained)
     panels = page.sample_panels(run_dir / "samples", r"([a-z]+)_(\d+)")
     with files.reading(log):
         rows = files.read_json_lines(log)
@@ -58,7 +58,7 @@ def content(run_dir: Path) -> Content:
         Section("Quality of generated views (Table I)", tables=tables),
         Section("Quality against network evaluations", charts=curve),
         *classification.sections(run_dir),
-        Section("Networks", tables=networks),
+        Section("Networks", tables=training_tables(trained_by_name, _COLUMNS)),
     ]
     sections += [
         Section(
@@ -207,11 +207,6 @@ def curve_charts(points: Sequence[dict[str, Any]]) -> list[Chart]:
         curves = curves_of((p["sampler"], p[x], p[y]) for p in measured)
         charts.append(Chart(title, curves, x.replace("_", " "), log_x=True))
     return [chart for chart in charts if chart.curves]
-
-
-def network_tables(phases: dict[str, Any]) -> list[Table]:
-    """Return the table of `trained`."""
-    return training_tables(trained(phases), _COLUMNS)
 
 
 def trained(phases: dict[str, Any]) -> dict[str, dict[str, Any]]:

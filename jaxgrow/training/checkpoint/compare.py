@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 from jaxgrow.errors import UserError
 from jaxgrow.storage import files
 
@@ -20,9 +22,7 @@ def check_same(saved: dict[str, Any], wanted: dict[str, Any], what: str) -> None
         wanted: The same before JSON: tuples, paths and dataclasses are fine.
         what: Names the owner of `saved` in the message, say "the run in runs/a".
     """
-    flat = _flatten(files.plain(saved)), _flatten(files.plain(wanted))
-    differing = _differences(*flat)
-    if differing:
+    if differing := _differences(_flatten(saved), _flatten(wanted)):
         raise UserError(
             f"{what} was made with other settings: {', '.join(differing)}; give the "
             "same values again or choose another run directory."
@@ -37,8 +37,7 @@ def check_leaves(saved: dict[str, str], wanted: dict[str, str], path: Path) -> N
         wanted: The same for the tree to restore.
         path: Directory of the checkpoint, for the message.
     """
-    differing = _differences(saved, wanted)
-    if differing:
+    if differing := _differences(saved, wanted):
         named = ", ".join(differing[:_NUM_NAMED])
         more = len(differing) - _NUM_NAMED
         raise UserError(
@@ -57,12 +56,7 @@ def _differences(there: dict[str, str], here: dict[str, str]) -> list[str]:
     ]
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flatten(tree: dict[str, Any]) -> dict[str, str]:
     """Return dotted name -> JSON text of the value."""
-    flat: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.dumps(value)
-    return flat
+    flat = flatten_dict(files.plain(tree), sep=".")
+    return {name: json.dumps(value) for name, value in flat.items()}
