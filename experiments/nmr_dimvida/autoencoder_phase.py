@@ -1,5 +1,6 @@
 """The phase that trains one autoencoder for all views (Eq. 1)."""
 
+import functools
 from typing import Any
 
 import jax
@@ -74,13 +75,11 @@ def autoencoder_training(run: Run, objects: Objects, first_step: int) -> Trainin
         first_step=first_step,
         feed=image_feed(run, objects.train, "autoencoder", training.batch_size),
         variables=lambda: (_fresh_autoencoder(config, objects.train), {}),
-        make_step=lambda tx: steps.make_autoencoder_step(
+        make_step=functools.partial(
+            steps.make_autoencoder_step,
             config.autoencoder,
-            tx,
             augment=config.augment,
             fill=config.fill,
-            ema_decay=training.ema_decay,
-            axis_name=run.placement.axis_name,
         ),
         validate=validate,
         save=save,

@@ -1,6 +1,7 @@
 """The classifiers of the phase `classify`, and their training."""
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,6 @@ from jaxgrow.evaluation import classifiers as saved_classifiers
 from jaxgrow.evaluation.classifiers import SavedClassifier
 from jaxgrow.multiview import classifier_step
 from jaxgrow.multiview.batch import ImageData, ViewBatch
-from jaxgrow.multiview.classifier_step import several_models
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.pretrained import networks
@@ -137,15 +137,12 @@ class CellTrainer:
         fresh = [self._fresh(cell, seed) for seed in seeds]
         net, _, _ = fresh[0]
 
-        def make_step(tx):
-            step = classifier_step.make_classifier_step(
-                net,
-                tx,
-                mirror=config.mirror,
-                dropout=net.arch != "resnet18",
-                axis_name=run.placement.axis_name,
-            )
-            return step if len(seeds) == 1 else several_models(step)
+        make_step = functools.partial(
+            classifier_step.make_classifier_step,
+            net,
+            mirror=config.mirror,
+            dropout=net.arch != "resnet18",
+        )
 
         def save(state: TrainState, info: dict[str, Any]) -> None:
             variables = state.eval_params, state.stats

@@ -1,5 +1,6 @@
 """The phase that trains the coherence classifier, which sees single views."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,7 @@ def coherence_classifier_training(
         variables=lambda: classifiers.init_classifier(
             net, len(class_names), stream_of(config, phase)
         ),
-        make_step=lambda tx: classifier_step.make_classifier_step(
-            net, tx, ema_decay=training.ema_decay, axis_name=run.placement.axis_name
-        ),
+        make_step=functools.partial(classifier_step.make_classifier_step, net),
         validate=validate,
         save=save,
         result=path,

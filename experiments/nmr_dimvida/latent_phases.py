@@ -190,9 +190,7 @@ def _latent_task(
             like=data.like(),
         ),
         variables=variables,
-        make_step=lambda tx: make_step(
-            tx, ema_decay=training.ema_decay, axis_name=run.placement.axis_name
-        ),
+        make_step=make_step,
         validate=validate,
         save=save,
         result=path,

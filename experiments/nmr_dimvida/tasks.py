@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 from experiments.nmr_dimvida.config import Phase, TrainingConfig
 from experiments.nmr_dimvida.run import Run
 from jaxgrow.multiview import steps
+from jaxgrow.multiview.classifier_step import several_models
 from jaxgrow.multiview.steps import Step
 from jaxgrow.storage import files
 from jaxgrow.training import loop, train_state
@@ -33,7 +34,7 @@ def make_task(
     num_examples: int,
     feed: Feed,
     variables: Callable[[], tuple[PyTree, PyTree]],
-    make_step: Callable[[optax.GradientTransformation], Step],
+    make_step: Callable[..., Step],
     save: Callable[[TrainState, dict[str, Any]], None],
     result: Path,
     name: str | None = None,
@@ -43,7 +44,8 @@ def make_task(
 ) -> TrainingTask:
     """Build the task of one network, or of several that one step trains.
 
-    `variables` returns fresh (parameters, batch statistics). `save` writes `result`,
+    `variables` returns fresh (parameters, batch statistics). `make_step` builds a step
+    from the optimiser, `ema_decay` and `axis_name`. `save` writes `result`,
     the file for the next phases, from the last state and facts about the training. Of
     several trainings of a phase, each has a `name` and its own file of metrics.
     `remedy` is what else can be done where memory is short. With several models every
@@ -52,10 +54,13 @@ def make_task(
     num_steps = training.num_steps(num_examples)
     schedule = learning_rate(training, num_steps)
     tx, keep_ema = optax.adam(schedule), training.ema_decay > 0
-    step, label = make_step(tx), phase if name is None else f"{phase}/{name}"
+    axis_name = run.placement.axis_name
+    step = make_step(tx, ema_decay=training.ema_decay, axis_name=axis_name)
+    label = phase if name is None else f"{phase}/{name}"
     fields = f"{phase}_training" if name is None else phase
     create: Any = functools.partial(TrainState.create, tx=tx, keep_ema=keep_ema)
-    create = create if num_models == 1 else jax.vmap(create)
+    if num_models > 1:
+        step, create = several_models(step), jax.vmap(create)
 
     def row(step: int) -> dict[str, Any]:
         rate = float(np.asarray(schedule(step)))
@@ -110,10 +115,9 @@ def learning_rate(training: TrainingConfig, num_steps: int) -> optax.Schedule:
         return optax.warmup_cosine_decay_schedule(
             0.0 if warm_up else top, top, warm_up, max(num_steps, warm_up + 1)
         )
-    return optax.join_schedules(
-        [optax.linear_schedule(0.0, top, warm_up), optax.constant_schedule(top)],
-        [warm_up],
-    )
+    if warm_up:
+        return optax.linear_schedule(0.0, top, warm_up)
+    return optax.constant_schedule(top)
 
 
 def _entries_path(run: Run) -> Path:
