@@ -79,10 +79,7 @@ def compile_for_h100(program: Program) -> Any:
     """
     try:
         topology = topologies.get_topology_desc(
-            platform="cuda",
-            topology_name="h100",
-            topology="1x1x1",
-            target_config=_H100,
+            platform="cuda", topology_name="h100", topology="1x1x1", target_config=_H100
         )
     except NotImplementedError:
         raise UserError(

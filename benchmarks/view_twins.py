@@ -65,12 +65,7 @@ class ScoreTwin:
 
     @torch.inference_mode()
     def sample(
-        self,
-        z,
-        missing,
-        start,
-        num_steps: int,
-        name: Literal["ddim", "euler_maruyama"],
+        self, z, missing, start, num_steps: int, name: Literal["ddim", "euler_maruyama"]
     ):
         """Fill the missing views; `start` is the draw at time 1, None draws anew."""
         drawn, ones = missing[..., None], torch.ones(len(z), 1)

@@ -85,13 +85,9 @@ WORKLOADS: dict[str, Workload] = {
         target_workloads.generation_sides,
     ),
     **{f"gan-{r}": _gan(r, False) for r in (8, 16, 32)},
-    "score": Workload(
-        "score network, step",
-        view_workloads.score_sides,
-    ),
+    "score": Workload("score network, step", view_workloads.score_sides),
     "autoencoder": Workload(
-        "autoencoder, step, 64 px",
-        view_workloads.autoencoder_sides,
+        "autoencoder, step, 64 px", view_workloads.autoencoder_sides
     ),
     "resnet18": _classifier("ResNet18, step, 64 px", Case("resnet18")),
     "mobilenet-v3-large": _classifier(

@@ -11,7 +11,6 @@ silently give N times the gradient.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -69,7 +68,7 @@ class Placement:
             return jax.jit(step, donate_argnums=0)
         if self.kind == "mesh":
             return jax.jit(
-                _to_be_split(step),
+                backend.splitting()(step),
                 donate_argnums=0,
                 out_shardings=self._sharding(PartitionSpec()),
             )
@@ -169,17 +168,6 @@ def first_copy(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def _to_be_split(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `fn`, traced without operations that XLA cannot split over devices."""
-
-    @functools.wraps(fn)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        with backend.splitting():
-            return fn(*args, **kwargs)
-
-    return traced
-
-
 class RowsFn:
     """`fn(shared, *arrays)`, compiled for the devices of this host.
 
@@ -197,7 +185,7 @@ class RowsFn:
         mesh = Mesh(np.array(self._devices), (AXIS,))
         every, rows = (NamedSharding(mesh, PartitionSpec(*a)) for a in ((), (AXIS,)))
         self._every, self._rows = every, rows
-        fn = _to_be_split(fn) if len(self._devices) > 1 else fn
+        fn = backend.splitting()(fn) if len(self._devices) > 1 else fn
         self._fn = jax.jit(fn, out_shardings=rows)
 
     def whole_shares(self, num_rows: int) -> int:

@@ -48,7 +48,7 @@ def configure(*, onednn: bool = False) -> None:
     settings.fix()
 
     jaxlib = _version_of("jaxlib") or ""
-    if (0, 10) <= _numbers(jaxlib) < (0, 12):
+    if (0, 10) <= tuple(map(int, re.findall(r"\d+", jaxlib))) < (0, 12):
         _set_flag("xla_cpu_experimental_ynn_fusion_type", _INDIVIDUAL_DOT)
     default = onednn and "JAX_COMPILATION_CACHE_DIR" not in os.environ
     wanted = os.environ.get(ONEDNN_SWITCH, str(default)).lower() == "true"
@@ -167,11 +167,6 @@ def _set_flag(name: str, value: str) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """(0, 10, 2) for "0.10.2"."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
 def _version_of(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -181,14 +176,8 @@ def _version_of(package: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a run's numbers."""
-    packages = (
-        "jaxgrow",
-        "jax",
-        "jaxlib",
-        "flax",
-        "optax",
-        "orbax-checkpoint",
-        "numpy",
-    )
-    found = {name: _version_of(name) or "not installed" for name in packages}
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {
+        name: _version_of(name) or "not installed" for name in ("jaxgrow", *packages)
+    }
     return {"python": platform.python_version(), **found}

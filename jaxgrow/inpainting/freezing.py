@@ -80,11 +80,8 @@ def partitioned(
     are no moments at all for frozen weights. (`optax.masked` would not do: it passes
     the other gradients through, and they would be added to the frozen weights.)
     """
-    transforms: dict[Hashable, optax.GradientTransformation] = {
-        "new": new,
-        "old": old,
-        "frozen": optax.set_to_zero(),
-    }
+    transforms: dict[Hashable, optax.GradientTransformation]
+    transforms = {"new": new, "old": old, "frozen": optax.set_to_zero()}
     return optax.partition(transforms, dict(labels))
 
 

@@ -20,12 +20,7 @@ from jaxgrow.inpainting import losses
 from jaxgrow.inpainting.batch import Data, gather
 from jaxgrow.inpainting.fill import composite
 from jaxgrow.inpainting.losses import LossConfig, has_r1
-from jaxgrow.inpainting.networks import (
-    ADAM_EPS,
-    InpaintState,
-    Networks,
-    fade_factor,
-)
+from jaxgrow.inpainting.networks import ADAM_EPS, InpaintState, Networks, fade_factor
 from jaxgrow.nets.growing import generator_input
 from jaxgrow.training.train_state import TrainState
 from jaxgrow.typing import FeaturesFn, HoleMask, Image, Metrics
@@ -34,7 +29,7 @@ from jaxgrow.typing import FeaturesFn, HoleMask, Image, Metrics
 GanStep = Callable[..., tuple[InpaintState, Metrics]]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class _Setup:
     """Arguments of `make_gan_step`, the same in all steps of a stage."""
 
@@ -80,13 +75,7 @@ def make_gan_step(
             None leaves the term out.
         axis_name: The mapped axis, or None on one device.
     """
-    setup = _Setup(
-        nets=nets,
-        losses=config,
-        ema_decay=ema_decay,
-        features_fn=features_fn,
-        axis_name=axis_name,
-    )
+    setup = _Setup(nets, config, ema_decay, features_fn, axis_name)
     return functools.partial(_gan_step, setup)
 
 

@@ -32,24 +32,22 @@ class AdversarialLoss(NamedTuple):
     """fake -> loss."""
 
 
-# Cross-entropy with logits: -log D(x) - log(1 - D(G(x))); non-saturating -log D(G(x)).
-_BCE = AdversarialLoss(
-    lambda real, fake: jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean(),
-    lambda fake: jax.nn.softplus(-fake).mean(),
-)
-_HINGE = AdversarialLoss(
-    lambda real, fake: jax.nn.relu(1.0 - real).mean() + jax.nn.relu(1.0 + fake).mean(),
-    lambda fake: -fake.mean(),
-)
-# Mao et al. (2017) with targets 1 for real and 0 for fake.
-_LEAST_SQUARES = AdversarialLoss(
-    lambda real, fake: 0.5 * ((real - 1.0) ** 2).mean() + 0.5 * (fake**2).mean(),
-    lambda fake: 0.5 * ((fake - 1.0) ** 2).mean(),
-)
+_softplus, _relu = jax.nn.softplus, jax.nn.relu
 ADVERSARIAL: Mapping[AdversarialForm, AdversarialLoss] = {
-    "bce": _BCE,
-    "hinge": _HINGE,
-    "least_squares": _LEAST_SQUARES,
+    # With logits -log D(x) - log(1 - D(G(x))); non-saturating -log D(G(x)).
+    "bce": AdversarialLoss(
+        lambda real, fake: _softplus(-real).mean() + _softplus(fake).mean(),
+        lambda fake: _softplus(-fake).mean(),
+    ),
+    "hinge": AdversarialLoss(
+        lambda real, fake: _relu(1.0 - real).mean() + _relu(1.0 + fake).mean(),
+        lambda fake: -fake.mean(),
+    ),
+    # Mao et al. (2017) with targets 1 for real and 0 for fake.
+    "least_squares": AdversarialLoss(
+        lambda real, fake: 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean(),
+        lambda fake: 0.5 * ((fake - 1) ** 2).mean(),
+    ),
 }
 
 

@@ -57,9 +57,7 @@ def resize(pixels: Shaped[Array, "b h w 3"]) -> Float[Array, "b 299 299 3"]:
     return jnp.clip(x, 0.0, 255.0)
 
 
-def resize_one(
-    pixels: Any,
-) -> Float[np.ndarray, "299 299 3"]:
+def resize_one(pixels: Any) -> Float[np.ndarray, "299 299 3"]:
     """Resize one image (h, w, 3) as `resize` does, on the host by Pillow.
 
     For files of many sizes: `resize` would be compiled once for each.

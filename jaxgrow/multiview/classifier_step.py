@@ -6,12 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgrow.multiview.batch import (
-    ImageData,
-    ViewBatch,
-    gather_images,
-    gather_labels,
-)
+from jaxgrow.multiview.batch import ImageData, ViewBatch, gather_images, gather_labels
 from jaxgrow.multiview.steps import Step, descend
 from jaxgrow.nets import classifiers
 from jaxgrow.nets.classifiers import ClassifierConfig

@@ -108,12 +108,7 @@ def generate(
 
     make_chunk(0, 0)  # refuses images of another shape before anything is lost
     chunked_images.write_chunks_together(
-        folder,
-        header,
-        make_chunk,
-        chunk_size,
-        on_progress=on_progress,
-        on_note=on_note,
+        folder, header, make_chunk, chunk_size, on_progress=on_progress, on_note=on_note
     )
     return open_generated(folder)
 

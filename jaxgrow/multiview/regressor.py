@@ -16,9 +16,7 @@ from jaxgrow.typing import Keys, Latents, Missing, Params
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["gaussian"],
-    meta_fields=["config"],
+    jax.tree_util.register_dataclass, data_fields=["gaussian"], meta_fields=["config"]
 )
 @dataclasses.dataclass(frozen=True)
 class MeanRegressor:

@@ -59,9 +59,7 @@ def can_convolve(x: Array, kernel: Array, window: ConvWindow) -> bool:
 
 
 def convolve_depthwise(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "k m 1 c"],
-    window: ConvWindow,
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k m 1 c"], window: ConvWindow
 ) -> Float[Array, "b p q c"]:
     """Convolve every channel on its own; it has no gradients."""
     shape, (strides, pads) = _shape(x, kernel, window), window

@@ -183,9 +183,7 @@ def load_features(path: Path, *networks: Network) -> Pretrained:
 
 
 def load_perceptual(
-    path: Path,
-    num_blocks: int = 2,
-    compute_dtype: ComputeDtype = "float32",
+    path: Path, num_blocks: int = 2, compute_dtype: ComputeDtype = "float32"
 ) -> FeatureNet:
     """Load a network that gives the last relu of each of the first blocks.
 

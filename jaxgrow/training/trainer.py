@@ -242,13 +242,9 @@ class Trainer:
         leaves = jax.device_get(jax.tree.leaves(state))
         if not all(np.isfinite(leaf).all() for leaf in leaves):
             self._refuse("a weight or moment", self.progress.step)
-        progress = dataclasses.asdict(self.progress)
-        task = self.task
-        meta = {
-            "settings": task.settings,
-            "inputs": task.inputs(),
-            "progress": progress,
-        }
+        settings, inputs = self.task.settings, self.task.inputs()
+        meta = {"settings": settings, "inputs": inputs}
+        meta["progress"] = dataclasses.asdict(self.progress)
         self._checkpoints.save(self.progress.step, state, meta)
 
     def _finish(self, state: Any) -> None:

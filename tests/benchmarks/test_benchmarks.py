@@ -15,13 +15,7 @@ from jaxgrow.ops import conv2d
 
 pytest.importorskip("torch")
 
-from benchmarks import (
-    __main__,
-    measure,
-    roofline,
-    table,
-    workloads,
-)
+from benchmarks import __main__, measure, roofline, table, workloads
 from benchmarks.measure import Sides
 from benchmarks.roofline import Peak
 from benchmarks.sizes import CPU, GPU

@@ -15,10 +15,7 @@ from jaxgrow.storage import files
 
 
 PINNED = Path(__file__).parents[1] / "goldens" / "presets.txt"
-SYSTEMS = {
-    "places_grow": (PLACES, places_main),
-    "nmr_dimvida": (DIMVIDA, dimvida_main),
-}
+SYSTEMS = {"places_grow": (PLACES, places_main), "nmr_dimvida": (DIMVIDA, dimvida_main)}
 EVERY = [(system, name) for system in SYSTEMS for name in SYSTEMS[system][0]]
 # The preset that another is told from; paper is told from the defaults.
 BASES = {"better": "paper", "demo": "better", "smoke": "demo", "mnist": "demo"}

@@ -71,10 +71,7 @@ def test_the_generators_cross_entropy_does_not_saturate_where_d_is_sure():
 def test_hinge_and_least_squares_are_their_formulas(real, fake):
     r, f = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     expected = {
-        "hinge": (
-            np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(),
-            -f.mean(),
-        ),
+        "hinge": (np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(), -f.mean()),
         "least_squares": (
             0.5 * ((r - 1) ** 2).mean() + 0.5 * (f**2).mean(),
             0.5 * ((f - 1) ** 2).mean(),

@@ -22,14 +22,7 @@ from jaxgrow.multiview.generator import ViewGenerator
 from jaxgrow.multiview.sampling import SamplerConfig
 from jaxgrow.storage import files
 from tests.support import painter, small_views
-from tests.support.painter import (
-    CONDITIONING,
-    NOISY,
-    Idle,
-    Painter,
-    bytes_of,
-    make,
-)
+from tests.support.painter import CONDITIONING, NOISY, Idle, Painter, bytes_of, make
 
 
 ROOT = Path(__file__).parents[2]

@@ -13,12 +13,7 @@ from jaxgrow.errors import UserError
 from jaxgrow.multiview.generated_set import open_generated
 from jaxgrow.multiview.generator import ViewGenerator
 from tests.support import painter, small_views
-from tests.support.painter import (
-    CONDITIONING,
-    Painter,
-    bytes_of,
-    make,
-)
+from tests.support.painter import CONDITIONING, Painter, bytes_of, make
 
 
 @pytest.fixture

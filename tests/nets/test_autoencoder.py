@@ -10,20 +10,10 @@ import numpy as np
 import pytest
 
 from jaxgrow.errors import UserError
-from jaxgrow.nets.autoencoder import (
-    AutoencoderConfig,
-    decode,
-    encode,
-    init_autoencoder,
-)
+from jaxgrow.nets.autoencoder import AutoencoderConfig, decode, encode, init_autoencoder
 from jaxgrow.ops import upsample
 from tests.support.golden_fill import filled
-from tests.support.oracles import (
-    assert_close,
-    assert_identical,
-    by_path,
-    quick_jit,
-)
+from tests.support.oracles import assert_close, assert_identical, by_path, quick_jit
 
 
 TINY = AutoencoderConfig(base_channels=8, latent_dim=6)
@@ -144,10 +134,7 @@ def test_autokl_gives_the_golden_numbers():
 
 @pytest.mark.parametrize(
     ("arch", "encoder", "decoder"),
-    [
-        ("resnet", 4_864_512, 4_929_731),
-        ("autokl", 23_004_421, 33_986_179),
-    ],
+    [("resnet", 4_864_512, 4_929_731), ("autokl", 23_004_421, 33_986_179)],
 )
 def test_the_autoencoders_have_the_specified_sizes(arch, encoder, decoder):
     config = AutoencoderConfig(arch=arch)

@@ -11,17 +11,8 @@ import numpy as np
 import pytest
 
 from jaxgrow.errors import UserError
-from jaxgrow.nets.classifiers import (
-    ClassifierConfig,
-    apply_classifier,
-    init_classifier,
-)
-from tests.support.oracles import (
-    assert_close,
-    assert_identical,
-    by_path,
-    quick_jit,
-)
+from jaxgrow.nets.classifiers import ClassifierConfig, apply_classifier, init_classifier
+from tests.support.oracles import assert_close, assert_identical, by_path, quick_jit
 
 
 SMALL = ClassifierConfig(width=8)

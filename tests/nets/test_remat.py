@@ -9,12 +9,7 @@ import pytest
 
 from jaxgrow.devices.memory import Programs
 from jaxgrow.errors import UserError
-from jaxgrow.nets.autoencoder import (
-    AutoencoderConfig,
-    decode,
-    encode,
-    init_autoencoder,
-)
+from jaxgrow.nets.autoencoder import AutoencoderConfig, decode, encode, init_autoencoder
 from tests.support.oracles import assert_close, assert_identical
 
 

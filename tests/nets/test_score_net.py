@@ -16,12 +16,7 @@ from jaxgrow.nets import score
 from jaxgrow.nets.initial import shapes_of
 from jaxgrow.nets.score import ScoreConfig, ScoreNet, apply_score, init_score
 from tests.support.golden_fill import filled
-from tests.support.oracles import (
-    assert_close,
-    assert_identical,
-    by_path,
-    quick_jit,
-)
+from tests.support.oracles import assert_close, assert_identical, by_path, quick_jit
 
 
 TINY = ScoreConfig(width=64, time_dim=16, num_groups=8)

@@ -229,8 +229,7 @@ def test_a_program_is_exported_for_every_platform_unless_an_entry_point_chose_it
 
 
 @pytest.mark.parametrize(
-    ("arguments", "is_used"),
-    [((), False), (("False",), False), (("True",), True)],
+    ("arguments", "is_used"), [((), False), (("False",), False), (("True",), True)]
 )
 @needs_onednn
 def test_an_entry_point_chooses_it_and_its_programs_are_not_stored(

@@ -10,12 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgrow.training.loop import (
-    Interrupt,
-    even_calls,
-    first_not_finite,
-    fit,
-)
+from jaxgrow.training.loop import Interrupt, even_calls, first_not_finite, fit
 
 
 class Counter:
@@ -90,11 +85,7 @@ def test_a_resumed_run_makes_the_same_calls(start, stop, steps_per_call, report_
 def test_reports_come_at_their_interval_and_at_the_end_with_every_steps_metrics():
     run = Counter()
     run.fit(3, 12, steps_per_call=2, report_every=5)
-    assert run.reports == [
-        (5, [3, 4]),
-        (10, [5, 6, 7, 8, 9]),
-        (12, [10, 11]),
-    ]
+    assert run.reports == [(5, [3, 4]), (10, [5, 6, 7, 8, 9]), (12, [10, 11])]
 
 
 def test_batches_are_made_one_call_ahead_by_another_thread():

@@ -12,11 +12,7 @@ from jaxtyping import Bool, Int, UInt8
 from jaxgrow.devices.parallel import RowsFn
 from jaxgrow.evaluation.figures import MetricColumns
 from jaxgrow.inpainting.baselines import FillFn, MissingPackageError
-from jaxgrow.inpainting.evaluation.intervals import (
-    Difference,
-    differences,
-    pooled_psnr,
-)
+from jaxgrow.inpainting.evaluation.intervals import Difference, differences, pooled_psnr
 from jaxgrow.metrics import image, spectrum
 from jaxgrow.pretrained.feature_metrics import FeatureMetrics, FeatureNets
 

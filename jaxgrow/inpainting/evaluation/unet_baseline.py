@@ -14,7 +14,12 @@ from jaxgrow.errors import UserError
 from jaxgrow.inpainting.baselines import FillFn
 from jaxgrow.inpainting.batch import Data, gather
 from jaxgrow.inpainting.fill import composite
-from jaxgrow.nets.growing import Generator, NetConfig, generator_input
+from jaxgrow.nets.growing import (
+    Generator,
+    NetConfig,
+    generator_input,
+    variable_shapes,
+)
 from jaxgrow.nets.unet import UNet, widest_unet
 from jaxgrow.pixels import to_signed
 from jaxgrow.training.train_state import count_params
@@ -122,8 +127,7 @@ def train_unet(
 def count_generator_params(resolution: int) -> int:
     """Return the number of parameters of the paper's generator."""
     net = Generator(NetConfig(), resolution)
-    x = jnp.zeros((1, resolution, resolution, 4))
-    return count_params(jax.eval_shape(net.init, jax.random.key(0), x)["params"])
+    return count_params(variable_shapes(net, 4, fading=False)["params"])
 
 
 def _make_step(net: UNet, tx: optax.GradientTransformation, hole_weight: float):

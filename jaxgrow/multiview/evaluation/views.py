@@ -117,8 +117,7 @@ def table_one(
 
 
 def _means_by_size(
-    rows: Sequence[ViewRow],
-    features: Mapping[int, Sequence[FeatureStats]],
+    rows: Sequence[ViewRow], features: Mapping[int, Sequence[FeatureStats]]
 ) -> Iterator[ViewRow]:
     """Yield the means of one method over the sets of a size that have scored views.
 
@@ -139,8 +138,7 @@ def _means_by_size(
 
 
 Measure = Callable[
-    [UInt8[np.ndarray, "n v h w 3"], ViewSet, Bool[np.ndarray, "n v"]],
-    dict[str, float],
+    [UInt8[np.ndarray, "n v h w 3"], ViewSet, Bool[np.ndarray, "n v"]], dict[str, float]
 ]
 
 
