@@ -188,8 +188,8 @@ def test_the_path_alone_is_what_a_network_of_zeros_adds_to():
 def test_objects_that_lack_views_are_refused_before_anything_is_trained(
     tmp_path, capsys
 ):
-    picture = Image.new("RGB", (16, 16), "red")
     for i in range(40):
+        picture = Image.new("RGB", (16, 16), (5 * i, 0, 0))
         folder = tmp_path / "objects" / "ab"[i % 2] / f"{i}"
         folder.mkdir(parents=True)
         picture.save(folder / "front.png")

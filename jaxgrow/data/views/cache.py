@@ -70,8 +70,8 @@ def _leave_out_copies(
         if all(same):
             raise UserError(
                 f"partition {part} ({MEANING[part]}) would be empty: all of its "
-                f"{len(names)} objects have the same views as objects of others; give "
-                "objects that are not among those to train on"
+                f"{len(names)} objects have the same views as objects of others: add "
+                "some that are not among those to train on"
             )
         views[part] = views[part].take(np.flatnonzero(~np.array(same)))
         digests[part] = cache.hash_json([digests[part], names])
