@@ -97,8 +97,7 @@ class _Growing(nn.Module):
         return block(*sizes, c, self.axis_name, name=name)
 
     def _from_rgb(self, resolution: int) -> ConvLayer:
-        name = f"r{resolution}_from_rgb"
-        width = self.config.width
+        name, width = f"r{resolution}_from_rgb", self.config.width
         return ConvLayer(width, 1, self.config, axis_name=self.axis_name, name=name)
 
     def _to_rgb(self, resolution: int) -> ConvLayer:
