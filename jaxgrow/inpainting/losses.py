@@ -18,7 +18,7 @@ from jaxgrow.typing import HoleMask, Image
 
 
 AdversarialForm: TypeAlias = Literal["bce", "hinge", "least_squares"]
-ReconstructionForm: TypeAlias = Literal["mse", "log_mse"]
+ReconstructionForm: TypeAlias = Literal["mse", "rmse"]
 PerceptualForm: TypeAlias = Literal["eq1", "rms", "mse"]
 Logits: TypeAlias = Float[Array, " b"]
 
@@ -62,8 +62,8 @@ class LossConfig(Checked):
     reconstruction_weight: Weight = 1.0
     """Weight of the mean squared error."""
     reconstruction: ReconstructionForm = "mse"
-    """mse: the paper's; log_mse: the mean over pictures of the logarithm of each one's
-    error, which is its PSNR, so that easy pictures count as much as hard ones."""
+    """mse: the paper's; rmse: the mean over pictures of the root of each one's error,
+    so that easy pictures and small holes count for more."""
     hole_weight: Weight = 1.0
     """Weight of a pixel of the hole in the mean squared error; a known pixel has 1."""
     perceptual: PerceptualForm = "eq1"
@@ -98,8 +98,8 @@ def reconstruction_loss(
     """Return the squared error with weight `hole_weight` on the pixels of the hole.
 
     `mse` is its mean over pixels and pictures; with weight 1 the paper's plain MSE.
-    `log_mse` is the mean over pictures of log(weighted mean over their pixels + 1e-4),
-    which is minus each picture's PSNR up to scale and offset, levelled off at 46 dB.
+    `rmse` is the mean over pictures of sqrt(weighted mean over their pixels + 1e-6);
+    with a large `hole_weight` each picture's error in its hole, whatever its area.
     """
     weight = 1.0 + (hole_weight - 1.0) * mask
     square = weight * (output - real) ** 2
@@ -107,7 +107,7 @@ def reconstruction_loss(
         return jnp.mean(square)
     axes = (1, 2, 3)
     error = jnp.mean(square, axis=axes) / jnp.mean(weight, axis=axes)
-    return jnp.mean(jnp.log(error + 1e-4))
+    return jnp.mean(jnp.sqrt(error + 1e-6))
 
 
 def perceptual_loss(
