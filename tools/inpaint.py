@@ -19,6 +19,7 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Bool
 from rich.console import Console
+from scipy import ndimage
 
 from experiments.shared import cli
 from jaxgrow.cli.flags import spell_flags
@@ -27,7 +28,7 @@ from jaxgrow.data.mask_reading import load_mask
 from jaxgrow.devices import runtime
 from jaxgrow.errors import UserError
 from jaxgrow.inpainting.inpainter import Inpainter
-from jaxgrow.ranges import Checked, Count, Positive, Range
+from jaxgrow.ranges import Checked, Count, Natural, Positive, Range
 from jaxgrow.storage import files
 from jaxgrow.training.logs import progress_bar
 from tools.inpaint_pictures import Format, Note, Picture, read_picture
@@ -51,6 +52,9 @@ class Config(Checked):
     """Resolution of the weights in pixels; None for the largest."""
     invert: bool = False
     """Read masks that are black where the hole is."""
+    dilate: Natural = 0
+    """Pixels by which every hole grows on all sides, for masks that leave a rim of what
+    they hide."""
     force: bool = False
     """Replace existing results."""
     format: Format | None = None
@@ -90,6 +94,9 @@ def fill(job: Job, inpainter: Inpainter, config: Config, note: Note) -> Picture:
             f"{job.mask} has {mask.shape[1]}x{mask.shape[0]} pixels and {job.image} "
             f"{pixels.shape[1]}x{pixels.shape[0]}: give both in one size"
         )
+    if config.dilate:
+        square = np.ones((2 * config.dilate + 1,) * 2, bool)
+        mask = ndimage.binary_dilation(mask, square)
     _check_hole(job, mask, config, note)
     if not is_binary:
         note(f"{job.mask} has grey values: 128 and above counts as white")

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from jaxgrow.data import arrays, crops
+from jaxgrow.data import arrays
 from jaxgrow.devices import settings
 from jaxgrow.errors import UserError
+from jaxgrow.inpainting.coarse_to_fine import fill
 from jaxgrow.inpainting.fill import paint
 from jaxgrow.inpainting.saved_models import (
     SavedGenerator,
@@ -24,7 +24,7 @@ from jaxgrow.nets.growing import Generator
 
 
 _paint = jax.jit(paint, static_argnums=0)
-_BATCH = 8  # squares per call: one shape, compiled once, whatever comes in
+_PIXELS = 16_384  # per call: one shape, compiled once, whatever comes in
 
 
 class Inpainter:
@@ -81,9 +81,8 @@ class Inpainter:
     def __call__(self, images: Any, masks: Any) -> np.ndarray | list[np.ndarray]:
         """Fill the holes of pictures; known pixels stay as they are, bit for bit.
 
-        Each hole is painted on a square crop around it at the network's resolution
-        and pasted back at full size (see `jaxgrow.data.crops`). The result for a
-        picture does not depend on the others in the batch.
+        Holes are filled from coarse to fine, see `jaxgrow.inpainting.coarse_to_fine`.
+        The result for a picture does not depend on the others in the batch.
 
         Args:
             images: uint8: one picture (h, w, 3), a batch (n, h, w, 3), or a list of
@@ -122,47 +121,25 @@ class Inpainter:
         for note in notes:
             warnings.warn(note, UserWarning, stacklevel=3)
         filled = [
-            _like(picture, found)
-            for picture, found in zip(given, self._fill(pairs), strict=True)
+            _like(picture, fill(*pair, self._paint, self.resolution))
+            for picture, pair in zip(given, pairs, strict=True)
         ]
         return filled if batch is None else np.array(filled).reshape(batch.shape)
 
-    def _fill(
+    def _paint(
         self,
-        pairs: list[tuple[UInt8[np.ndarray, "_ _ 3"], Bool[np.ndarray, "_ _"]]],
-    ) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-        plans = [crops.plan(mask, self.resolution) for _, mask in pairs]
-        squares = [
-            crops.shrink(image, mask, window, self.resolution)
-            for (image, mask), (windows, _) in zip(pairs, plans, strict=True)
-            for window in windows
-        ]
-        painted = iter(self._paint_squares(squares))
-        filled = []
-        for (image, mask), (windows, owner) in zip(pairs, plans, strict=True):
-            result = image.copy()
-            for i, window in enumerate(windows):
-                values = crops.enlarge(next(painted), image, mask, window)
-                crops.paste(result, values, window, owner, i)
-            filled.append(result)
-        return filled
-
-    def _paint_squares(
-        self,
-        squares: list[tuple[Float[np.ndarray, "r r 3"], Bool[np.ndarray, "r r"]]],
+        squares: Float[np.ndarray, "n r r 3"],
+        holes: Bool[np.ndarray, "n r r"],
     ) -> Float[np.ndarray, "n r r 3"]:
-        """Return composites of squares in [0, 255]; zeros fill up the last batch."""
-        num_padded = -(-len(squares) // _BATCH) * _BATCH
-        side = self.resolution
-        images = np.zeros((num_padded, side, side, 3), np.float32)
-        holes = np.zeros((num_padded, side, side, 1), np.float32)
-        for i, (values, hole) in enumerate(squares):
-            images[i], holes[i, ..., 0] = values / 127.5 - 1.0, hole
-        for i in range(0, num_padded, _BATCH):
-            chunk = slice(i, i + _BATCH)
-            inputs = jnp.asarray(images[chunk]), jnp.asarray(holes[chunk])
-            images[chunk] = np.asarray(_paint(self._net, self._weights, *inputs))
-        return (images + 1.0) * 127.5
+        """Return squares in [0, 255] whose holes are painted."""
+        n, size = len(squares), max(1, _PIXELS // self.resolution**2)
+        spare = -n % size
+        images = np.pad(squares / 127.5 - 1.0, ((0, spare), *3 * [(0, 0)]))
+        mask = np.pad(holes[..., None], ((0, spare), *3 * [(0, 0)])).astype(np.float32)
+        batches = [slice(i, i + size) for i in range(0, n, size)]
+        weights = self._weights
+        painted = [_paint(self._net, weights, images[b], mask[b]) for b in batches]
+        return 127.5 * (np.concatenate(painted)[:n] + 1.0)
 
 
 def _like(picture: Any, filled: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:

@@ -136,6 +136,16 @@ def test_a_mask_that_is_mostly_hole_looks_inverted_and_can_be_inverted(paint, on
     np.testing.assert_array_equal(read(one / "out/a.png"), read(one / "out3/a.png"))
 
 
+def test_a_dilated_hole_is_wider_on_all_sides(paint, one):
+    status, _ = paint("--dilate", "2")
+    assert status == 0
+    changed = (read(one / "out" / "a.png") != picture()).any(axis=-1)
+    assert not changed[:1].any()
+    assert not changed[8:].any()
+    assert changed[1:8, :9].mean() > 0.9
+    assert not changed[:, 9:].any()
+
+
 def test_a_picture_without_a_hole_is_no_success(paint, one):
     write(one / "masks" / "a.png", 0 * hole())
     status, said = paint()
