@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.console import Console
 
 from experiments.report import tables
@@ -103,7 +103,7 @@ def methods(options: Options) -> dict[str, Fill]:
 
 def measure(
     fills: dict[str, Fill], images: list[np.ndarray], names: list[str], seed: int
-) -> tuple[dict[str, dict[str, list[float]]], list[list[np.ndarray]]]:
+) -> tuple[dict[str, dict[str, list[float]]], list[tuple[str, list[np.ndarray]]]]:
     """Return kind of hole -> method -> squared error of each photograph, and a panel.
 
     Errors are means over the hole, of values in [0, 1]. The panel has a row of the
@@ -123,7 +123,7 @@ def measure(
                 of_kind.append(max(square.mean(), EIGHT_BIT_NOISE))
             if i % 4 == k and len(rows) < 8:
                 masked = viz.paint_holes(image[None], hole[None])[0]
-                rows.append([masked, *found.values(), image])
+                rows.append((kind, [masked, *found.values(), image]))
     return errors, rows
 
 
@@ -153,21 +153,18 @@ def to_markdown(summary: dict[str, dict[str, dict[str, float]]]) -> str:
     return tables.to_markdown(tables.Table("", ["mean / pooled, dB", *summary], rows))
 
 
-def draw_panel(rows: list[list[np.ndarray]]) -> Image.Image:
-    """Draw rows of pictures, each at most 320 px wide and high."""
-    thumbs = [[Image.fromarray(x) for x in row] for row in rows]
-    for thumb in (x for row in thumbs for x in row):
-        thumb.thumbnail((_PANEL_SIDE, _PANEL_SIDE))
-    width = max(sum(x.width + 4 for x in row) for row in thumbs)
-    panel = Image.new("RGB", (width, sum(row[0].height + 4 for row in thumbs)), "white")
-    top = 0
-    for row in thumbs:
-        left = 0
-        for thumb in row:
-            panel.paste(thumb, (left, top))
-            left += thumb.width + 4
-        top += row[0].height + 4
-    return panel
+def draw_panel(rows: list[tuple[str, list[np.ndarray]]], methods: list[str]):
+    """Draw a row for each kind of hole: masked, every method's fill, the original."""
+    size = (_PANEL_SIDE, _PANEL_SIDE)
+    tiles = [
+        [ImageOps.pad(Image.fromarray(x), size, color="white") for x in row]
+        for _, row in rows
+    ]
+    return viz.image_grid(
+        np.array([[np.asarray(tile) for tile in row] for row in tiles]),
+        column_titles=["masked", *methods, "original"],
+        row_titles=[kind for kind, _ in rows],
+    )
 
 
 def compare(options: Options, console: Console) -> None:
@@ -182,7 +179,8 @@ def compare(options: Options, console: Console) -> None:
     else:
         source = sources.open_images(options.images, group_by="file")
     images = [source[i] for i in range(len(source))]
-    errors, rows = measure(methods(options), images, list(source.names), options.seed)
+    fills = methods(options)
+    errors, rows = measure(fills, images, list(source.names), options.seed)
     summary = summarise(errors)
     console.print(to_markdown(summary), markup=False, highlight=False)
     if options.out is not None:
@@ -193,7 +191,7 @@ def compare(options: Options, console: Console) -> None:
         )
         found = {"provenance": provenance, "photographs": source.names}
         files.write_json(options.out, found | {"summary": summary, "errors": errors})
-        viz.save_png(options.out.with_suffix(".png"), draw_panel(rows))
+        viz.save_png(options.out.with_suffix(".png"), draw_panel(rows, list(fills)))
 
 
 def main(arguments: list[str] | None = None) -> int:
