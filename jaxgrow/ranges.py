@@ -26,7 +26,7 @@ class Range(NamedTuple):
         )
         return self.low <= value <= self.high and not is_end
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.high in (math.inf, 2**31 - 1):
             return f"{self.low} or more" if self.ends[0] == "[" else f"above {self.low}"
         return f"in {self.ends[0]}{self.low}, {self.high}{self.ends[1]}"
@@ -94,7 +94,7 @@ def _fits(kind: Any, value: Any) -> bool:
 def _described(kind: Any) -> str:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        ranges = [str(note) for note in inner if isinstance(note, Range)]
+        ranges = [repr(note) for note in inner if isinstance(note, Range)]
         return ", ".join([_described(inner[0]), *ranges])
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_described, inner))

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from jaxgrow.errors import UserError
 from jaxgrow.multiview.evaluation.classification import Mode
 from jaxgrow.multiview.sampling import SamplerConfig
+from jaxgrow.multiview.sampling.config import SamplerName
 from jaxgrow.nets.classifiers import ClassifierConfig
 from jaxgrow.ranges import Checked, Count, Natural, Positive, Range
 
@@ -30,7 +31,9 @@ TrainSet: TypeAlias = Literal[
 class CurveConfig(Checked):
     """Quality against network evaluations, from the one view of test objects."""
 
-    samplers: tuple[str, ...] = ("dpm++", "sde_dpm++", "ddim", "heun", "euler_maruyama")
+    samplers: tuple[SamplerName, ...] = (
+        *("dpm++", "sde_dpm++", "ddim", "heun", "euler_maruyama"),
+    )
     """Samplers to compare; heun evaluates the network twice a step."""
     evaluations: tuple[Count, ...] = (1, 2, 4, 8, 12, 20, 50)
     """Network evaluations of each sampler."""
@@ -56,16 +59,16 @@ class CurveConfig(Checked):
                 found.append(_sampler(name, steps))
         for text in self.long:
             name, _, steps = text.partition(":")
-            if not steps.isdigit():
+            if not steps.isdecimal() or name not in get_args(SamplerName):
                 raise UserError(f"{text!r} must be sampler:steps, like repaint:250.")
             found.append(_sampler(name, int(steps)))
         return found
 
 
-def _sampler(name: str, steps: int) -> SamplerConfig:
+def _sampler(name: Any, steps: int) -> SamplerConfig:
     is_ode = name in ("dpm++", "sde_dpm++", "ddim", "heun")
     grid = "log_snr" if is_ode else "time"
-    return SamplerConfig(name=name, num_steps=steps, grid=grid)  # pyright: ignore
+    return SamplerConfig(name=name, num_steps=steps, grid=grid)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
