@@ -65,7 +65,7 @@ def holes(
         "box": functools.partial(masks.rectangle_mask, area=_AREA),
         "stroke": functools.partial(masks.stroke_mask, area=_AREA, max_width=0.1),
         "scratch": functools.partial(
-            masks.stroke_mask, area=(0.01, 0.05), max_width=0.01
+            masks.stroke_mask, area=(0.001, 0.05), max_width=0.01
         ),
     }
     for name, draw in draws.items():

@@ -49,7 +49,8 @@ class Config(Checked):
     weights: Path | None = None
     """A .safetensors file or a run directory; None for those in the package."""
     resolution: Count | None = None
-    """Resolution of the weights in pixels; None for the largest."""
+    """Resolution of the weights in pixels; None for the largest, but 16 px of those in
+    the package."""
     invert: bool = False
     """Read masks that are black where the hole is."""
     dilate: Natural = 0

@@ -55,7 +55,8 @@ class Inpainter:
         Args:
             source: A .safetensors file, a run directory, or None for the weights that
                 come with the package.
-            resolution: Of the weights to take, in pixels; None = the largest.
+            resolution: Of the weights to take, in pixels; None = the largest, but 16 px
+                of those that come with the package.
 
         Raises:
             UserError: No such weights, or the file is damaged or of another kind.
