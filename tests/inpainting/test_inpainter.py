@@ -188,6 +188,7 @@ def test_weights_are_loaded_from_a_file_a_run_or_the_package(tmp_path, monkeypat
         path = run / "weights" / saved_models.file_name(resolution)
         write_generator(path, resolution, info={"note": resolution})
     monkeypatch.setattr(saved_models, "SHIPPED", run / "weights")
+    monkeypatch.setattr(saved_models, "_SHIPPED_RESOLUTION", RESOLUTION)
     file = run / "weights" / saved_models.file_name(RESOLUTION)
     for source in (None, run, str(run), file):
         inpainter = Inpainter.load(source)
