@@ -262,7 +262,7 @@ def test_the_mask_is_read_where_asked():
     ("options", "message"),
     [
         ({"num_groups": 5}, "num_groups 5 does not divide width 64"),
-        ({"width": 0}, "1 or more"),
+        ({"width": 0}, "set width to a whole number"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
