@@ -38,7 +38,7 @@ class NetConfig(LayerConfig):
     """Channels of every block."""
     kernel_sizes: tuple[Annotated[int, Range(1, 63)], ...] = (1, 3, 5)
     """Odd kernel sides of a sub-block's branches."""
-    num_sub_blocks: Annotated[int, Range(1, 64)] = 3
+    num_sub_blocks: Annotated[int, Range(0, 64)] = 3
     """Sub-blocks per block."""
     skip: Literal["none", "add"] = "none"
     """add: features of the down block of a resolution join the output of its up block,
