@@ -10,9 +10,10 @@ Adelson (1983); the membrane: Perez et al. (2003), Sec. 2.
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Bool, Float, Int, Num, UInt8
 from PIL import Image
 from PIL.Image import Resampling
@@ -86,7 +87,7 @@ def _pyramid(
     total = image * count
     levels = [_Level(total, hole)]
     while levels[-1].hole.any():
-        total, count = (_cells(x).sum((1, 3)) for x in (total, count))
+        total, count = (_combine(x, "sum") for x in (total, count))
         levels.append(_Level(total / np.maximum(count, 1.0), count[..., 0] == 0))
     return levels
 
@@ -99,7 +100,7 @@ def _turns(
     It is the finest one in which the hole's widest part is at most two thirds of the
     square, among those of at least `side` pixels.
     """
-    last = max(0, math.ceil(math.log2(max(hole.shape) / side)))
+    last = max(0, math.floor(math.log2(max(hole.shape) / side)))
     last = min(last, num_levels - 1)
     labels = np.empty(hole.shape, np.int32)
     ndimage.label(hole, np.ones((3, 3)), output=labels)
@@ -108,15 +109,17 @@ def _turns(
     halvings = np.ceil(np.log2(np.maximum(width, 1.0) / (_WIDEST * side)))
     turns = [halvings.clip(0, last).astype(int)[labels]]
     while len(turns) < num_levels:
-        turns.append(_cells(turns[-1]).max((1, 3)))
+        turns.append(_combine(turns[-1], "max"))
     return turns
 
 
-def _cells(x: Num[np.ndarray, "h w *c"]) -> Num[np.ndarray, "p 2 q 2 *c"]:
-    """Split into cells of 2x2 pixels; zeros fill up the last ones."""
+def _combine(
+    x: Num[np.ndarray, "h w *c"], how: Literal["sum", "max"]
+) -> Num[np.ndarray, "p q *c"]:
+    """Return sums or maxima over cells of 2x2 pixels; zeros fill up the last ones."""
     height, width, *channels = x.shape
     x = np.pad(x, ((0, height % 2), (0, width % 2), *[(0, 0)] * len(channels)))
-    return x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, *channels)
+    return reduce(x, "(p y) (q x) ... -> p q ...", how, y=2, x=2)
 
 
 def _double(

@@ -124,6 +124,13 @@ def test_every_hole_is_painted_once_where_it_is_as_wide_as_in_training():
     assert abs(found[56:64, 56:64].astype(int) - 77).max() <= 12
 
 
+def test_no_level_smaller_than_a_square_is_painted():
+    image, hole = texture(100, 100), box(100, 100, slice(20, 80), slice(20, 80))
+    found = fill(image, hole, lambda x, holes: np.full_like(x, 77.0), 64)
+    # Its half has 50 pixels, so that the picture itself is painted.
+    assert (found[hole] == 77).all()
+
+
 def test_a_hole_of_almost_the_whole_picture_is_painted():
     image = texture(SIDE, SIDE)
     hole = np.ones((SIDE, SIDE), bool)
