@@ -96,7 +96,7 @@ _MNIST = derive(
 
 PRESETS: dict[str, tuple[str, Config]] = {
     "demo": (
-        "Embedded photographs, 4 to 32 px: about five minutes on two CPU cores.",
+        "Embedded photographs, 4 to 32 px: about ten minutes on two CPU cores.",
         _DEMO,
     ),
     "smoke": ("The same way to the report in under a minute; learns nothing.", _SMOKE),

@@ -10,7 +10,7 @@ from experiments.report.curves import metric_charts
 from experiments.report.page import Content, Section
 from experiments.report.tables import Column, Table, comparison, show, training_tables
 from jaxgrow.inpainting.baselines import BASELINES
-from jaxgrow.inpainting.evaluation.compare import OVERALL
+from jaxgrow.inpainting.evaluation.compare import HARDER, OVERALL
 from jaxgrow.storage import files
 
 
@@ -32,11 +32,6 @@ _METRICS = {  # title, digits, cost
     "mosaic": ("mosaic", 3, abs),
 }
 _FEATURE_METRICS = {"lpips": ("LPIPS", 3, float), "fid": ("FID", 1, float)}
-_HARDER = "10-50"
-_BY_AREA = {
-    "psnr_hole_pooled": "pooled over all holes",
-    "psnr_hole": "as the mean over pictures",
-}
 _MEANS = {
     "psnr_hole_pooled": "pooled over all holes",
     "psnr_hole": "in the mean over pictures",
@@ -146,7 +141,7 @@ def evaluation_tables(result: dict[str, Any]) -> list[Table]:
     found = {(row["method"], row["bin"]): row["metrics"] for row in result["rows"]}
     methods = list(dict.fromkeys(method for method, _ in found))
     bins = list(dict.fromkeys(bin for _, bin in found))
-    shown = _HARDER if _HARDER in bins else bins[-1]
+    shown = HARDER if HARDER in bins else bins[-1]
     metrics = dict(_METRICS)
     for name, title in (result.get("labels") or {}).items():
         metrics[name] = (title, *_FEATURE_METRICS[name][1:])
@@ -166,12 +161,12 @@ def evaluation_tables(result: dict[str, Any]) -> list[Table]:
     titles = [f"{bin} %" if bin[0].isdigit() else bin for bin in bins]
     by_area = [
         comparison(
-            f"{place}: hole PSNR in dB {over}, by percent of the area",
+            f"{place}: hole PSNR in dB, {over}, by percent of the area",
             methods,
             [column(t, metric, b) for t, b in zip(titles, bins, strict=True)],
             reasons,
         )
-        for metric, over in _BY_AREA.items()
+        for metric, over in _MEANS.items()
     ]
     by_metric = comparison(f"{place}: {size}", methods, by_metric, "; ".join(remarks))
     return [by_metric, *by_area]
